@@ -1,0 +1,159 @@
+//! Listeners: accepts connections within a limit, reads HTTP/1.1 from them, and hands each request on.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::exchange::Body;
+
+const BACKLOG: u32 = 4096;
+/// Wait after an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a listener allows.
+#[derive(Clone, Debug)]
+pub struct AcceptSettings {
+    /// Sockets at once on all data listeners together, relayed connections included.
+    pub connections_max: usize,
+    /// How long a client may take to send a request's headers, and how long a kept-alive connection
+    /// may wait for its next request.
+    pub header_timeout: Duration,
+    /// The most bytes of request line and headers.
+    pub header_bytes_max: usize,
+}
+
+/// A connection's place under the limit. It follows the socket wherever that goes.
+pub type Permit = Arc<OwnedSemaphorePermit>;
+
+/// Who is on the other end of an accepted socket.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The address.
+    pub address: SocketAddr,
+    /// The place under the limit.
+    pub permit: Permit,
+}
+
+/// Binds a listener.
+///
+/// # Errors
+/// The address is in use or not ours.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until `drain` turns true, then lets the requests under way finish. Dropping it cuts them.
+pub async fn serve<H, F>(
+    listener: TcpListener,
+    settings: AcceptSettings,
+    permits: Arc<Semaphore>,
+    mut drain: watch::Receiver<bool>,
+    handler: H,
+) where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    let mut is_full = false;
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &permits, &mut is_full) => accepted,
+            Some(_) = connections.join_next() => continue,
+            _ = drain.wait_for(|drain| *drain) => break,
+        };
+        let (socket, address, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let peer = Peer { address, permit: Arc::new(permit) };
+        connections.spawn(converse(socket, peer, settings.clone(), drain.clone(), handler.clone()));
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Takes a place first, then a connection; without a place the kernel's queue holds the clients.
+/// Cancel safe.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+    is_full: &mut bool,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    if permits.available_permits() > 0 {
+        *is_full = false;
+    } else if !std::mem::replace(is_full, true) {
+        tracing::warn!("connections_max is reached: new connections wait");
+    }
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    let (socket, address) = listener.accept().await?;
+    Ok((socket, address, permit))
+}
+
+/// Serves the requests of one connection.
+async fn converse<H, F>(
+    socket: TcpStream,
+    peer: Peer,
+    settings: AcceptSettings,
+    mut drain: watch::Receiver<bool>,
+    handler: H,
+) where
+    H: Fn(Request<Incoming>, Peer) -> F + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let client = peer.address;
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%client, %error, "the client was gone at once");
+        return;
+    }
+    let service = service_fn(move |request| {
+        let answer = handler(request, peer.clone());
+        async { Ok::<_, std::convert::Infallible>(answer.await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.header_timeout)
+            .max_buf_size(settings.header_bytes_max)
+            .preserve_header_case(true)
+            .title_case_headers(true)
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades()
+    );
+    let drained = async { drain.wait_for(|drain| *drain).await.map(|_| ()) };
+    let ended = tokio::select! {
+        end = &mut connection => Some(end),
+        _ = drained => None,
+    };
+    let end = match ended {
+        Some(end) => end,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = end {
+        tracing::debug!(%client, %error, "a client's connection failed");
+    }
+}

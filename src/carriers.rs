@@ -1,0 +1,69 @@
+//! What carries flowgate's credentials and identity on the wire. None of it reaches a runtime as a
+//! client wrote it.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::header::HeaderValue;
+use percent_encoding::percent_decode_str;
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// Headers that only flowgate may say to a runtime, and those that carry credentials.
+const OURS: [&str; 5] = ["apikey", "forwarded", "x-client-ip", "x-real-ip", "x-request-id"];
+const OUR_PREFIXES: [&str; 3] = ["x-auth-", "x-forwarded-", "x-flowgate-"];
+/// The query parameter that carries an API key.
+pub const API_KEY_PARAMETER: &str = "apikey";
+/// The query parameters that carry tokens.
+pub const TOKEN_PARAMETERS: [&str; 2] = ["access_token", "ticket"];
+/// Our own subprotocol.
+pub const OUR_SUBPROTOCOL: &str = "flowgate";
+/// The beginning of the subprotocol that carries a token.
+pub const TOKEN_SUBPROTOCOL: &str = "flowgate.bearer.";
+/// The beginning of our cookies' names, in lower case.
+pub const COOKIE_PREFIX: &str = "__host-flowgate";
+
+/// Whether a header (in lower case) is one that a client's copy is dropped of. Underscore twins
+/// count: many servers cannot tell `X_Auth_User` from `X-Auth-User`.
+#[must_use]
+pub fn is_ours(name: &str) -> bool {
+    let name = match name.contains('_') {
+        true => Cow::Owned(name.replace('_', "-")),
+        false => Cow::Borrowed(name),
+    };
+    OURS.contains(&&*name) || OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether a `name=value` pair of a query has this name, however it is encoded.
+#[must_use]
+pub fn is_parameter(pair: &str, name: &str) -> bool {
+    let raw = pair.split('=').next().unwrap_or_default();
+    percent_decode_str(raw).decode_utf8_lossy().trim().eq_ignore_ascii_case(name)
+}
+
+/// Whether a `name=value` pair of a query carries a credential.
+#[must_use]
+pub fn is_credential_parameter(pair: &str) -> bool {
+    is_parameter(pair, API_KEY_PARAMETER)
+        || TOKEN_PARAMETERS.iter().any(|name| is_parameter(pair, name))
+}
+
+/// Username and password of a Basic credential (RFC 7617); `None` if it is none, or malformed.
+#[must_use]
+pub fn read_basic(value: &HeaderValue) -> Option<(String, Secret)> {
+    let (scheme, encoded) = value.as_bytes().split_at_checked(5)?;
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return None;
+    }
+    let decoded = BASE64_STANDARD.decode(encoded.trim_ascii()).map(Zeroizing::new).ok()?;
+    let (username, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some((username.to_owned(), Secret::new(password.to_owned())))
+}
+
+/// The username that a Basic credential names.
+#[must_use]
+pub fn basic_username(value: &HeaderValue) -> Option<String> {
+    read_basic(value).map(|(username, _)| username)
+}

@@ -1,0 +1,125 @@
+//! The program's commands.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::config::{self, ConfigError, KEYS, Settings};
+
+mod check;
+mod serve;
+
+/// Wrong usage, as in sysexits.h.
+const EXIT_USAGE: u8 = 64;
+/// Bad configuration, as in sysexits.h.
+const EXIT_CONFIG: u8 = 78;
+
+const AFTER_HELP: &str = "\
+Every option may also be given in the environment (FLOWGATE_BASE_DOMAIN for --base-domain) or in a
+TOML file (base_domain = \"…\"). Flags win over the environment, which wins over the file. Spans are
+like 500ms, 30s or 2m.
+
+Example:
+  flowgate serve --import profiles.example.json
+  wscat -c ws://127.0.0.1:8080/public/mike/data";
+
+/// A command that failed: its exit code, and a line for the user.
+#[derive(Debug)]
+pub struct Failure {
+    /// The process's exit code.
+    pub exit_code: u8,
+    /// What went wrong.
+    pub message: String,
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self { exit_code: EXIT_CONFIG, message: error.0 }
+    }
+}
+
+impl Failure {
+    fn runtime(message: String) -> Self {
+        Self { exit_code: 1, message }
+    }
+}
+
+/// Runs the program with the process's own arguments and environment.
+#[must_use]
+pub fn run() -> ExitCode {
+    let matches = match program().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version come this way too, and are no failure.
+            let _ = error.print();
+            return if error.use_stderr() { EXIT_USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = match matches.subcommand() {
+        Some(("serve", matches)) => settings(matches).and_then(serve::run),
+        Some(("check", matches)) => settings(matches).and_then(|settings| check::run(&settings)),
+        _ => Ok(()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "flowgate: {}", failure.message);
+            failure.exit_code.into()
+        }
+    }
+}
+
+fn program() -> Command {
+    let serve = Command::new("serve")
+        .about("Relay clients to their tenants' runtimes until told to stop")
+        .after_help(
+            "SIGTERM or Ctrl-C drains: no new connections, paced 1001 closes. A second one cuts.",
+        );
+    let check = Command::new("check")
+        .about("Check configuration and profiles files without starting anything")
+        .after_help("Exit code 0 if all is well, 78 if not.");
+    Command::new("flowgate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Multi-tenant hosting front-end for per-user flow runtimes such as Node-RED")
+        .after_help(AFTER_HELP)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(with_settings(serve))
+        .subcommand(with_settings(check))
+}
+
+fn with_settings(command: Command) -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help("Configuration file in TOML [environment: FLOWGATE_CONFIG]");
+    KEYS.iter().fold(command.arg(config), |command, key| {
+        let default = match key.default {
+            "" => String::new(),
+            default => format!(" [default: {default}]"),
+        };
+        let again = if key.repeatable { "; may be repeated" } else { "" };
+        let arg = Arg::new(key.name)
+            .long(key.name.replace('_', "-"))
+            .value_name(key.value)
+            .action(if key.repeatable { ArgAction::Append } else { ArgAction::Set })
+            .help(format!("{}{again}{default}", key.help));
+        command.arg(arg)
+    })
+}
+
+fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
+    let mut flags = BTreeMap::new();
+    for key in KEYS {
+        if let Some(values) = matches.get_many::<String>(key.name) {
+            flags.insert(key.name, values.cloned().collect());
+        }
+    }
+    let file = matches.get_one::<String>("config").map(PathBuf::from);
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(config::load(flags, environment, file)?)
+}

@@ -1,0 +1,204 @@
+//! `flowgate serve`: starts every part, waits for a signal, and stops them in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::Failure;
+use super::check::{fault, read};
+use crate::accept::{self, AcceptSettings};
+use crate::admin::Admin;
+use crate::client::RequestIds;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::connect::Dialer;
+use crate::drain::drain_connections;
+use crate::journey::Journey;
+use crate::live::LiveTable;
+use crate::passwords::Passwords;
+use crate::registry::{Registry, profiles};
+use crate::relay::plane::Plane;
+use crate::telemetry;
+
+/// Descriptors for everything but clients' connections and their runtimes'.
+const DESCRIPTORS_RESERVED: u64 = 128;
+/// Name look-ups at once; everything else that blocks has threads of its own.
+const BLOCKING_THREADS_MAX: usize = 16;
+/// What a stop may take once everything was told or cut.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Runs until a signal.
+pub(super) fn run(settings: Settings) -> Result<(), Failure> {
+    let _flushed_at_the_end = telemetry::start(&settings.log);
+    let clock = Clock::start();
+    let registry = import(&settings)?;
+    let cannot = |what: &str, error: io::Error| Failure::runtime(format!("cannot {what}: {error}"));
+    let plane = Plane::start(settings.relay_threads, settings.patience, clock)
+        .map_err(|error| cannot("start the relay threads", error))?;
+    let passwords =
+        Passwords::start(clock).map_err(|error| cannot("start the password threads", error))?;
+    let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
+    let journey = Arc::new(Journey {
+        base_domain: settings.base_domain.clone(),
+        clock,
+        registry,
+        passwords,
+        live: Arc::new(LiveTable::default()),
+        dialer: Dialer::new(settings.connect, clock),
+        plane,
+        request_ids,
+        ready: AtomicBool::new(false),
+        switch_timeout: settings.accept.header_timeout,
+    });
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.workers)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("handshakes")
+        .enable_all()
+        .build()
+        .map_err(|error| cannot("start the worker threads", error))?
+        .block_on(serve(settings, journey))
+}
+
+fn import(settings: &Settings) -> Result<Registry, Failure> {
+    let Some(path) = &settings.import else {
+        tracing::warn!("no tenants: start with --import PROFILES.json");
+        return Ok(Registry::default());
+    };
+    let tenants = profiles::read(&read(path)?).map_err(|faults| fault(path, &faults.0))?;
+    tracing::info!(tenants = tenants.len(), file = %path.display(), "profiles imported");
+    Ok(Registry::of(tenants))
+}
+
+async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure> {
+    let mut signals = Signals::listen()
+        .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
+    let admin_listener = listen("admin", settings.admin_listen)?;
+    let mut listeners = Vec::new();
+    for address in &settings.listen {
+        listeners.push(listen("data", *address)?);
+    }
+    let (stop_admin, admin_stopped) = watch::channel(false);
+    let admin = Arc::new(Admin { journey: Arc::clone(&journey) });
+    let admin_task = tokio::spawn(accept::serve(
+        admin_listener,
+        AcceptSettings { connections_max: Admin::CONNECTIONS_MAX, ..settings.accept.clone() },
+        Arc::new(Semaphore::new(Admin::CONNECTIONS_MAX)),
+        admin_stopped,
+        move |request, _| {
+            let admin = Arc::clone(&admin);
+            async move { admin.answer(&request) }
+        },
+    ));
+
+    let permits = Arc::new(Semaphore::new(connections_max(&settings.accept)));
+    let (stop_data, data_stopped) = watch::channel(false);
+    let mut data_tasks = JoinSet::new();
+    for listener in listeners {
+        let journey = Arc::clone(&journey);
+        data_tasks.spawn(accept::serve(
+            listener,
+            settings.accept.clone(),
+            Arc::clone(&permits),
+            data_stopped.clone(),
+            move |request, peer| Arc::clone(&journey).answer(request, peer),
+        ));
+    }
+    journey.ready.store(true, Ordering::Relaxed);
+    tracing::info!(tenants = journey.registry.len(), "ready");
+
+    let first = signals.next().await;
+    tracing::info!(signal = first, "stopping; a second signal cuts");
+    tokio::select! {
+        () = stop(&settings, &journey, &stop_data, &mut data_tasks) => {}
+        second = signals.next() => tracing::warn!(signal = second, "cutting all connections"),
+    }
+    data_tasks.shutdown().await;
+    let plane_owner = Arc::clone(&journey);
+    if tokio::task::spawn_blocking(move || plane_owner.plane.stop()).await.is_err() {
+        tracing::error!("the relay threads did not stop in order");
+    }
+    stop_admin.send_replace(true);
+    let _ = tokio::time::timeout(LAST_WORDS, admin_task).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The order of a graceful stop, up to where what is left is cut.
+async fn stop(
+    settings: &Settings,
+    journey: &Journey,
+    stop_data: &watch::Sender<bool>,
+    data_tasks: &mut JoinSet<()>,
+) {
+    journey.ready.store(false, Ordering::Relaxed);
+    tokio::time::sleep(settings.drain.delay).await;
+    stop_data.send_replace(true);
+    let finish_http = async {
+        let all = async { while data_tasks.join_next().await.is_some() {} };
+        tokio::time::timeout(settings.drain.timeout, all).await
+    };
+    let drain = drain_connections(&journey.live, settings.drain.timeout);
+    let (_, left) = tokio::join!(finish_http, drain);
+    if left > 0 {
+        tracing::warn!(connections = left, "drain_timeout is over: cutting what is left");
+    }
+}
+
+fn listen(plane: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    let bound = accept::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, listener) =
+        bound.map_err(|error| Failure::runtime(format!("cannot listen on {address}: {error}")))?;
+    tracing::info!(plane, %address, "listening");
+    Ok(listener)
+}
+
+/// As many connections as configured, or as this process may have sockets for.
+fn connections_max(settings: &AcceptSettings) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    // Raising our own soft limit to the hard one cannot fail; if it does, the soft one counts.
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let descriptors = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let possible = descriptors.unwrap_or(u64::MAX).saturating_sub(DESCRIPTORS_RESERVED) / 2;
+    let possible = usize::try_from(possible).unwrap_or(usize::MAX).max(1);
+    if possible < settings.connections_max {
+        tracing::info!(
+            connections_max = possible,
+            configured = settings.connections_max,
+            "the process may open too few files for the configured connections"
+        );
+    }
+    settings.connections_max.min(possible).min(Semaphore::MAX_PERMITS)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

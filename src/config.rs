@@ -1,0 +1,203 @@
+//! The only reader of configuration file, environment and flags. One table of keys serves all three,
+//! `--help` included; flags win over the environment, which wins over the file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::accept::AcceptSettings;
+use crate::connect::ConnectSettings;
+use crate::drain::DrainSettings;
+use crate::relay::pair::Patience;
+use crate::telemetry::{Filter, Format, LogSettings};
+
+mod keys;
+mod sources;
+
+pub use keys::{KEYS, Key};
+
+/// The prefix of environment variables: `FLOWGATE_BASE_DOMAIN` for `base_domain`.
+pub const ENVIRONMENT_PREFIX: &str = "FLOWGATE_";
+
+/// Everything that can be set, checked and complete.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Data listeners.
+    pub listen: Vec<SocketAddr>,
+    /// The operators' listener.
+    pub admin_listen: SocketAddr,
+    /// A profiles file.
+    pub import: Option<PathBuf>,
+    /// The registrable domain of the tenant hosts, in lower case.
+    pub base_domain: String,
+    /// Threads of the handshake plane.
+    pub workers: usize,
+    /// Threads of the relay plane.
+    pub relay_threads: usize,
+    /// Listeners.
+    pub accept: AcceptSettings,
+    /// Runtimes.
+    pub connect: ConnectSettings,
+    /// Live connections.
+    pub patience: Patience,
+    /// Shutting down.
+    pub drain: DrainSettings,
+    /// Logs.
+    pub log: LogSettings,
+}
+
+/// Why the configuration is of no use: one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(pub String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The texts given for each key, by one source or several.
+pub type Given = BTreeMap<&'static str, (Vec<String>, String)>;
+
+/// Reads file and environment beneath the flags. `flags` are by key; `file` is the configuration
+/// file that was asked for, if any.
+///
+/// # Errors
+/// An unreadable file, an unknown key, or a value that is not allowed, with its source.
+pub fn load(
+    flags: BTreeMap<&'static str, Vec<String>>,
+    environment: impl Iterator<Item = (String, String)>,
+    file: Option<PathBuf>,
+) -> Result<Settings, ConfigError> {
+    let (environment, file_in_environment) = sources::environment(environment)?;
+    let mut given = sources::file(file.or(file_in_environment))?;
+    given.extend(environment);
+    for (name, values) in flags {
+        given.insert(name, (values, format!("--{}", name.replace('_', "-"))));
+    }
+    settle(&given)
+}
+
+/// Turns texts into settings.
+fn settle(given: &Given) -> Result<Settings, ConfigError> {
+    let reader = Reader(given);
+    let patience = Patience {
+        frame_stall_max: reader.span("frame_stall_max")?,
+        write_stall_max: reader.span("write_stall_max")?,
+        half_open_max: reader.span("half_open_max")?,
+        ping_after: Some(reader.span("ping_after")?).filter(|span| !span.is_zero()),
+    };
+    let header_bytes_max = reader.number("header_bytes_max", 8192, 1 << 20)?;
+    Ok(Settings {
+        listen: reader.all("listen")?,
+        admin_listen: reader.one("admin_listen")?,
+        import: reader.all("import")?.pop(),
+        base_domain: reader.one::<BaseDomain>("base_domain")?.0,
+        workers: reader.threads("workers")?,
+        relay_threads: reader.threads("relay_threads")?,
+        accept: AcceptSettings {
+            connections_max: reader.number("connections_max", 1, 10_000_000)?,
+            header_timeout: reader.span("header_timeout")?,
+            header_bytes_max,
+        },
+        connect: ConnectSettings {
+            connect_timeout: reader.span("connect_timeout")?,
+            handshake_timeout: reader.span("handshake_timeout")?,
+            header_bytes_max,
+        },
+        patience,
+        drain: DrainSettings {
+            delay: reader.span("drain_delay")?,
+            timeout: reader.span("drain_timeout")?,
+        },
+        log: LogSettings {
+            filter: reader.one::<Filter>("log")?,
+            format: reader.one::<Format>("log_format")?,
+        },
+    })
+}
+
+/// Reads values by key; every fault names its source.
+struct Reader<'a>(&'a Given);
+
+impl Reader<'_> {
+    fn texts(&self, name: &'static str) -> (Vec<String>, String) {
+        self.0.get(name).cloned().unwrap_or_else(|| {
+            let default = KEYS.iter().find(|key| key.name == name).map_or("", |key| key.default);
+            let values = if default.is_empty() { Vec::new() } else { vec![default.to_owned()] };
+            (values, "default".to_owned())
+        })
+    }
+
+    fn all<T: FromStr<Err: fmt::Display>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Vec<T>, ConfigError> {
+        let (texts, source) = self.texts(name);
+        texts
+            .iter()
+            .map(|text| {
+                text.parse().map_err(|why| ConfigError(format!("{source}: {text:?}: {why}")))
+            })
+            .collect()
+    }
+
+    fn one<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<T, ConfigError> {
+        let missing = || ConfigError(format!("{name}: one value is needed"));
+        self.all(name)?.pop().ok_or_else(missing)
+    }
+
+    fn span(&self, name: &'static str) -> Result<Duration, ConfigError> {
+        const SPAN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+        let span: Duration = self.one::<humantime::Duration>(name)?.into();
+        let may_be_zero = matches!(name, "ping_after" | "drain_delay" | "drain_timeout");
+        if span > SPAN_MAX || (span.is_zero() && !may_be_zero) {
+            let (_, source) = self.texts(name);
+            return Err(ConfigError(format!("{source}: must be more than zero and at most 24h")));
+        }
+        Ok(span)
+    }
+
+    fn number(&self, name: &'static str, min: usize, max: usize) -> Result<usize, ConfigError> {
+        let number = self.one(name)?;
+        if (min..=max).contains(&number) {
+            return Ok(number);
+        }
+        let (_, source) = self.texts(name);
+        Err(ConfigError(format!("{source}: {number} is not from {min} to {max}")))
+    }
+
+    fn threads(&self, name: &'static str) -> Result<usize, ConfigError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        match self.number(name, 0, 1024)? {
+            0 => Ok(cores),
+            threads => Ok(threads),
+        }
+    }
+}
+
+struct BaseDomain(String);
+
+impl FromStr for BaseDomain {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_label = |label: &str| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        match text.len() <= 189 && text.split('.').all(is_label) {
+            true => Ok(Self(text.to_ascii_lowercase())),
+            false => Err("is no domain name like \"flows.example.org\""),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Every key there is, with its default and its line of help.
+
+/// One setting: `name` in the file, `--name-with-dashes`, `FLOWGATE_NAME` in the environment.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The name in the file.
+    pub name: &'static str,
+    /// What the value looks like.
+    pub value: &'static str,
+    /// The value when nobody gives one; empty for none.
+    pub default: &'static str,
+    /// May be given several times; with commas in the environment, as a list in the file.
+    pub repeatable: bool,
+    /// What it means.
+    pub help: &'static str,
+}
+
+const fn key(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Key {
+    Key { name, value, default, repeatable: false, help }
+}
+
+const fn list(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Key {
+    Key { name, value, default, repeatable: true, help }
+}
+
+/// All keys, in the order of `--help`.
+pub const KEYS: &[Key] = &[
+    list("listen", "ADDRESS", "127.0.0.1:8080", "Address for clients"),
+    key("admin_listen", "ADDRESS", "127.0.0.1:9180", "Address for operators: /healthz and /readyz"),
+    key("import", "FILE", "", "Profiles file with plans and tenants; see profiles.example.json"),
+    key(
+        "base_domain",
+        "DOMAIN",
+        "flows.localhost",
+        "Tenants' hosts are {username}.DOMAIN; in production a registrable domain of its own",
+    ),
+    key("workers", "N", "0", "Threads of the handshake plane; 0 for one per core"),
+    key("relay_threads", "N", "0", "Threads of the relay plane; 0 for one per core"),
+    key(
+        "connections_max",
+        "N",
+        "100000",
+        "Clients' sockets at once, live connections included; fewer if the process may not open so many",
+    ),
+    key("header_bytes_max", "BYTES", "32768", "Most bytes of a request's or an answer's headers"),
+    key("header_timeout", "SPAN", "10s", "A client must have sent its headers within this time"),
+    key(
+        "connect_timeout",
+        "SPAN",
+        "5s",
+        "A runtime must have accepted a connection within this time",
+    ),
+    key(
+        "handshake_timeout",
+        "SPAN",
+        "10s",
+        "A runtime must have answered a handshake within this time",
+    ),
+    key(
+        "frame_stall_max",
+        "SPAN",
+        "60s",
+        "A frame that was begun must bring another byte within this time",
+    ),
+    key(
+        "write_stall_max",
+        "SPAN",
+        "60s",
+        "A side with bytes waiting must take one within this time",
+    ),
+    key(
+        "half_open_max",
+        "SPAN",
+        "60s",
+        "Once one side has ended, the other may stay silent this long",
+    ),
+    key("ping_after", "SPAN", "30s", "A client silent for this long gets a Ping; 0s sends none"),
+    key(
+        "drain_delay",
+        "SPAN",
+        "0s",
+        "At a stop: time between \"not ready\" and closing the listeners, for load balancers to notice",
+    ),
+    key("drain_timeout", "SPAN", "30s", "At a stop: everything is over after this time"),
+    key("log", "LEVELS", "info", "Log levels, e.g. debug or warn,flowgate::relay=debug"),
+    key("log_format", "FORMAT", "auto", "text, json, or auto: text on a terminal"),
+];

@@ -1,0 +1,82 @@
+//! File and environment as texts by key.
+
+use std::path::PathBuf;
+
+use super::{ConfigError, ENVIRONMENT_PREFIX, Given, KEYS, Key};
+
+/// Kubernetes gives every pod these for a Service named flowgate; they are not meant for us.
+const KUBERNETES: [&str; 2] = ["SERVICE_", "PORT"];
+
+fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The settings among environment variables, and the configuration file they name.
+///
+/// # Errors
+/// A variable with our prefix that is no setting.
+pub fn environment(
+    variables: impl Iterator<Item = (String, String)>,
+) -> Result<(Given, Option<PathBuf>), ConfigError> {
+    let mut given = Given::new();
+    let mut file = None;
+    for (variable, value) in variables {
+        let Some(name) = variable.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+        if name == "CONFIG" {
+            file = Some(PathBuf::from(value));
+            continue;
+        }
+        if KUBERNETES.iter().any(|prefix| name.starts_with(prefix)) {
+            continue;
+        }
+        let Some(key) = find(&name.to_ascii_lowercase()) else {
+            return Err(ConfigError(format!("environment: {variable} is no setting")));
+        };
+        let values = match key.repeatable {
+            true => value.split(',').map(|part| part.trim().to_owned()).collect(),
+            false => vec![value],
+        };
+        given.insert(key.name, (values, variable));
+    }
+    Ok((given, file))
+}
+
+/// The settings in a TOML file; none if no file is named.
+///
+/// # Errors
+/// It cannot be read, is no TOML, or holds what is no setting.
+pub fn file(path: Option<PathBuf>) -> Result<Given, ConfigError> {
+    let Some(path) = path else { return Ok(Given::new()) };
+    let shown = path.display();
+    let fault = |what: String| ConfigError(format!("{shown}: {what}"));
+    let text = std::fs::read_to_string(&path).map_err(|error| fault(error.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+        let line = line.map_or(String::new(), |line| format!("line {line}: "));
+        fault(format!("{line}{}", error.message()))
+    })?;
+    let mut given = Given::new();
+    for (name, value) in table {
+        let Some(key) = find(&name) else {
+            return Err(fault(format!("{name} is no setting")));
+        };
+        let values = match value {
+            toml::Value::Array(values) if key.repeatable => {
+                values.iter().map(scalar).collect::<Option<Vec<_>>>()
+            }
+            value => scalar(&value).map(|text| vec![text]),
+        };
+        let values =
+            values.ok_or_else(|| fault(format!("{name} has a value of the wrong kind")))?;
+        given.insert(key.name, (values, format!("{shown}: {name}")));
+    }
+    Ok(given)
+}
+
+fn scalar(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,212 @@
+//! Header rules: what never reaches a runtime, what flowgate says in its place, and what a runtime
+//! may not say to a client. Pure.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,
+    SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, WWW_AUTHENTICATE,
+};
+
+use crate::carriers::{
+    COOKIE_PREFIX, OUR_SUBPROTOCOL, TOKEN_SUBPROTOCOL, basic_username, is_credential_parameter,
+    is_ours,
+};
+use crate::client::RequestId;
+use crate::route::Row;
+use crate::tenant::Username;
+
+/// Meaningful for one connection only (RFC 9110 section 7.6.1), beside what `Connection` names.
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+/// What the runtime is told of a request.
+#[derive(Debug)]
+pub struct Towards<'a> {
+    /// The row it came by.
+    pub row: Row,
+    /// Whose runtime it is.
+    pub tenant: &'a Username,
+    /// flowgate itself has used the Authorization header.
+    pub authorization_consumed: bool,
+    /// The client's address.
+    pub client: IpAddr,
+    /// The request's id.
+    pub request_id: RequestId,
+}
+
+impl Towards<'_> {
+    /// Turns a client's headers into those for the runtime.
+    pub fn rewrite(&self, headers: &mut HeaderMap) {
+        remove_hop_by_hop(headers);
+        let host = headers.get(HOST).cloned();
+        remove_all(headers, is_ours);
+        self.filter_authorization(headers);
+        filter_cookies(headers);
+        filter_subprotocols(headers);
+        let mut set = |name, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        if !self.row.is_public() {
+            set("x-auth-user", self.tenant.as_str());
+        }
+        set("x-forwarded-for", &self.client.to_string());
+        set("x-forwarded-proto", "http");
+        set("x-request-id", &self.request_id.to_string());
+        if let Some(host) = host {
+            headers.insert(HeaderName::from_static("x-forwarded-host"), host);
+        }
+    }
+
+    /// Passes on what was not for us, but never Basic on the bare host (which names a tenant there)
+    /// and never Basic that names this tenant.
+    fn filter_authorization(&self, headers: &mut HeaderMap) {
+        let bare_host = matches!(self.row, Row::Public | Row::Api);
+        let is_ours = headers.get_all(AUTHORIZATION).iter().any(|value| {
+            let is_basic =
+                value.as_bytes().get(..5).is_some_and(|s| s.eq_ignore_ascii_case(b"basic"));
+            is_basic
+                && (bare_host
+                    || basic_username(value).is_none_or(|name| name == self.tenant.as_str()))
+        });
+        if self.authorization_consumed || is_ours {
+            headers.remove(AUTHORIZATION);
+        }
+    }
+}
+
+/// Turns a runtime's headers into those for the client. The answer to a handshake keeps nothing of
+/// hop-by-hop; the caller sets `Connection` and `Upgrade` anew.
+pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
+    remove_hop_by_hop(headers);
+    if matches!(row, Row::Public | Row::Api) {
+        let challenges: Vec<HeaderValue> = headers
+            .get_all(WWW_AUTHENTICATE)
+            .iter()
+            .filter(|value| {
+                !value.as_bytes().get(..5).is_some_and(|s| s.eq_ignore_ascii_case(b"basic"))
+            })
+            .cloned()
+            .collect();
+        replace(headers, &WWW_AUTHENTICATE, challenges);
+        for name in ["service-worker-allowed", "clear-site-data", "nel", "report-to"] {
+            headers.remove(name);
+        }
+    }
+    let cookies: Vec<HeaderValue> =
+        headers.get_all(SET_COOKIE).iter().filter(|cookie| is_harmless(cookie)).cloned().collect();
+    replace(headers, &SET_COOKIE, cookies);
+}
+
+/// A runtime's cookie may neither take one of our names nor reach beyond its own host.
+fn is_harmless(cookie: &HeaderValue) -> bool {
+    let text = String::from_utf8_lossy(cookie.as_bytes()).to_ascii_lowercase();
+    let mut parts = text.split(';');
+    let name = parts.next().unwrap_or_default().trim();
+    !name.starts_with(COOKIE_PREFIX)
+        && !parts.any(|part| part.split('=').next().unwrap_or_default().trim() == "domain")
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<String> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .filter(|name| name != "host")
+        .collect();
+    remove_all(headers, |name| {
+        HOP_BY_HOP.contains(&name) || named.iter().any(|other| other == name)
+    });
+}
+
+fn remove_all(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
+    let unwanted: Vec<HeaderName> =
+        headers.keys().filter(|name| is_unwanted(name.as_str())).cloned().collect();
+    for name in unwanted {
+        headers.remove(name);
+    }
+}
+
+fn replace(headers: &mut HeaderMap, name: &HeaderName, values: Vec<HeaderValue>) {
+    headers.remove(name);
+    for value in values {
+        headers.append(name.clone(), value);
+    }
+}
+
+fn filter_cookies(headers: &mut HeaderMap) {
+    filter_list(headers, &COOKIE, ';', "; ", |pair| {
+        !pair.to_ascii_lowercase().starts_with(COOKIE_PREFIX)
+    });
+}
+
+fn filter_subprotocols(headers: &mut HeaderMap) {
+    filter_list(headers, &SEC_WEBSOCKET_PROTOCOL, ',', ", ", |name| {
+        name != OUR_SUBPROTOCOL && !name.starts_with(TOKEN_SUBPROTOCOL)
+    });
+}
+
+/// Leaves a header byte for byte as it is unless something in it has to go.
+fn filter_list(
+    headers: &mut HeaderMap,
+    name: &HeaderName,
+    separator: char,
+    joint: &str,
+    keep: impl Fn(&str) -> bool,
+) {
+    let mut values = Vec::new();
+    let mut changed = false;
+    for value in headers.get_all(name) {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let parts = || text.split(separator).map(str::trim);
+        if parts().all(&keep) {
+            values.push(value.clone());
+            continue;
+        }
+        changed = true;
+        let kept: Vec<&str> = parts().filter(|part| keep(part)).collect();
+        if !kept.is_empty() {
+            values.extend(HeaderValue::from_str(&kept.join(joint)));
+        }
+    }
+    if changed {
+        replace(headers, name, values);
+    }
+}
+
+/// The client offers our own subprotocol: it is answered with it if the runtime selects none.
+#[must_use]
+pub fn offers_our_subprotocol(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|name| name.trim() == OUR_SUBPROTOCOL)
+}
+
+/// A query without the parameters that carry credentials; the rest stays byte for byte.
+#[must_use]
+pub fn without_credentials(query: &str) -> Cow<'_, str> {
+    let keep = |pair: &&str| !is_credential_parameter(pair);
+    if query.split('&').all(|pair| keep(&pair)) {
+        return query.into();
+    }
+    query.split('&').filter(keep).collect::<Vec<_>>().join("&").into()
+}
+
+#[cfg(test)]
+mod tests;

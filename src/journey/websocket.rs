@@ -1,0 +1,160 @@
+//! A handshake's way, from an admitted request to two sockets on the relay plane.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Request, Response, Uri};
+use http_body_util::Empty;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use tokio::time::timeout;
+
+use super::{Admitted, Journey};
+use crate::accept::Permit;
+use crate::client::Client;
+use crate::connect::{Answer, detach, detach_now};
+use crate::exchange::Body;
+use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
+use crate::live::{Registered, TooMany};
+use crate::refusal::Refusal;
+use crate::relay::pair::Rules;
+use crate::relay::plane::{Adoption, Reservation};
+use crate::relay::walk::Reserved;
+use crate::relay::wire::Wire;
+
+/// A connection whose client has yet to be switched.
+struct Switch {
+    client: OnUpgrade,
+    runtime: Upgraded,
+    reserved: Reserved,
+    message_bytes_max: u64,
+    registered: Registered,
+    reservation: Reservation,
+    permit: Permit,
+}
+
+impl Journey {
+    /// The order matters: into the live table, look at the grant again, dial, and read the closing
+    /// level at adoption. A revoker writes first and scans the table second, so one of the two sees
+    /// the other.
+    pub(super) async fn websocket(
+        self: &Arc<Self>,
+        mut parts: Parts,
+        admitted: Admitted,
+        client: Client,
+        permit: Permit,
+    ) -> Result<Response<Body>, Refusal> {
+        let Admitted { identity, row, path_and_query } = admitted;
+        let tenant = &identity.tenant;
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        let registered = self
+            .live
+            .enter(tenant, identity.grant, client, path, self.clock.now())
+            .map_err(|TooMany { connections_max }| Refusal::PlanConnections { connections_max })?;
+        let current = self.registry.by_id(tenant.id).ok_or(Refusal::NotFound("no such tenant"))?;
+        current.allows(&identity.grant).map_err(Refusal::GrantEnded)?;
+        let reservation =
+            self.plane.reserve().ok_or(Refusal::Overloaded("the relay threads are behind"))?;
+
+        let client_upgrade = parts.extensions.remove::<OnUpgrade>();
+        let client_upgrade =
+            client_upgrade.ok_or(Refusal::BadHandshake("No upgrade is possible."))?;
+        let ours_offered = offers_our_subprotocol(&parts.headers);
+        let towards = Towards {
+            row,
+            tenant: &tenant.username,
+            authorization_consumed: identity.authorization_consumed,
+            client: client.address.ip(),
+            request_id: client.request_id,
+        };
+        let request = upstream_request(parts, &towards, path_and_query)?;
+        let answer = tokio::select! {
+            answer = self.dialer.handshake(&current.instance, request) => answer?,
+            cause = registered.entry().closed() => return Err(Refusal::GrantEnded(cause)),
+        };
+        let (mut response, upgraded) = match answer {
+            Answer::Switched { response, upgraded } => (response, upgraded),
+            Answer::Declined(mut response) => {
+                rewrite_answer(response.headers_mut(), row);
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                return Ok(response.map(|body| Body::Runtime { body, registered }));
+            }
+        };
+        let headers = response.headers_mut();
+        rewrite_answer(headers, row);
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        if ours_offered && !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("flowgate"));
+        }
+        let extensions = headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
+        let reserved =
+            Reserved::from_extensions(extensions.iter().map(|v| v.to_str().unwrap_or("?")));
+        let message_bytes_max = tenant.plan.message_bytes.unwrap_or(u64::MAX);
+        let switch = Switch {
+            client: client_upgrade,
+            runtime: upgraded,
+            reserved,
+            message_bytes_max,
+            registered,
+            reservation,
+            permit,
+        };
+        tokio::spawn(Arc::clone(self).switch(switch));
+        Ok(response.map(|()| Body::empty()))
+    }
+
+    /// Waits until the client has its 101, then hands both sockets to the relay plane.
+    async fn switch(self: Arc<Self>, switch: Switch) {
+        let request_id = switch.registered.entry().client.request_id;
+        match timeout(self.switch_timeout, adopt(switch)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::info!(%request_id, %error, "the client was gone before it was switched");
+            }
+            Err(_) => tracing::info!(%request_id, "the client did not take the answer in time"),
+        }
+    }
+}
+
+async fn adopt(switch: Switch) -> io::Result<()> {
+    let client = detach(switch.client).await?;
+    let runtime = detach_now(switch.runtime)?;
+    let mut seed = [0; 12];
+    getrandom::fill(&mut seed)?;
+    switch.reservation.adopt(Adoption {
+        sockets: [Wire::plain(client.socket)?, Wire::plain(runtime.socket)?],
+        read_ahead: [client.read_ahead, runtime.read_ahead],
+        rules: Rules {
+            reserved: switch.reserved,
+            message_bytes_max: switch.message_bytes_max,
+            seed,
+        },
+        registered: switch.registered,
+        permit: switch.permit,
+    });
+    Ok(())
+}
+
+/// The handshake as the runtime sees it. What remains of the client's headers keeps its case and
+/// order.
+fn upstream_request(
+    parts: Parts,
+    towards: &Towards<'_>,
+    path_and_query: String,
+) -> Result<Request<Empty<Bytes>>, Refusal> {
+    let path_and_query = PathAndQuery::try_from(path_and_query)
+        .map_err(|_| Refusal::Malformed("The path is malformed."))?;
+    let mut request = Request::from_parts(parts, Empty::new());
+    *request.uri_mut() = Uri::from(path_and_query);
+    let headers = request.headers_mut();
+    towards.rewrite(headers);
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    Ok(request)
+}

@@ -1,0 +1,62 @@
+//! flowgate: one address in front of many users' flow runtimes.
+//!
+//! # The life of a request
+//!
+//! 1. [`accept`] takes a connection within the limit and reads a request from it.
+//! 2. [`journey`] carries it on; it alone knows the stages, and calls them in turn:
+//! 3. [`route`] finds the row for host and path;
+//! 4. [`authenticate`] turns credentials into an identity with its [`grant`];
+//! 5. [`live`] takes it into the live table, where whoever ends the grant will find it;
+//! 6. [`connect`] dials the runtime and does the upstream half of the handshake, with the headers
+//!    that [`exchange`] leaves;
+//! 7. [`relay`] adopts the two sockets once both sides have switched protocols, and relays frames
+//!    until one side ends or the grant does.
+//!
+//! Steps 1 to 6 are the handshake plane: tokio and hyper. Step 7 is the relay plane: a few threads
+//! of our own, each a readiness loop. Storms on the one do not queue before the other.
+//!
+//! # Floors
+//!
+//! Imports go down only; on floors 1 and 2 modules may import their neighbours, acyclically.
+//!
+//! - 4, the stories: [`journey`], [`commands`], [`admin`], [`drain`], [`config`]
+//! - 3, the stages: [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`], [`relay`]
+//! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`]
+//! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
+//!   [`client`], [`clock`], [`carriers`], [`path`]
+//!
+//! # Invariants
+//!
+//! - Nobody gets an `Identity` for a private row but from [`authenticate`].
+//! - [`tenant::Tenant::allows`] alone says whether a grant holds.
+//! - Whatever runs is in the live table before its runtime is dialled, and out of it by a guard.
+//! - Nothing of a frame is forwarded before its header was judged, and nothing of it is changed.
+//! - A connection at rest owns no buffer, no task and no timer.
+//! - Deliberately absent: reassembly of messages, negotiation of extensions by ourselves, retries
+//!   of a handshake, trust in any header of a client's.
+
+pub mod accept;
+pub mod admin;
+pub mod authenticate;
+pub mod carriers;
+pub mod client;
+pub mod clock;
+pub mod close;
+pub mod commands;
+pub mod config;
+pub mod connect;
+pub mod drain;
+pub mod exchange;
+pub mod grant;
+pub mod journey;
+pub mod live;
+pub mod passwords;
+pub mod path;
+pub mod plan;
+pub mod refusal;
+pub mod registry;
+pub mod relay;
+pub mod route;
+pub mod secret;
+pub mod telemetry;
+pub mod tenant;

@@ -1,0 +1,224 @@
+//! Passwords: bcrypt on threads of its own, and a memory of what was right, so that a device which
+//! reconnects costs no bcrypt.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use tokio::sync::oneshot;
+
+use crate::clock::{Clock, Millis};
+use crate::secret::Secret;
+use crate::tenant::Password;
+
+/// bcrypt's work factor for new hashes.
+pub const COST: u32 = 12;
+/// bcrypt ignores what is behind its 72nd byte, so longer passwords are refused.
+pub const PASSWORD_BYTES_MAX: usize = 72;
+/// Passwords that may wait to be checked.
+const QUEUE_MAX: usize = 128;
+/// For how long a right password is remembered.
+const REMEMBERED_FOR: Duration = Duration::from_secs(5 * 60);
+/// How many are remembered.
+const REMEMBERED_MAX: usize = 65_536;
+/// Below everything that relays.
+const NICE: i32 = 10;
+
+/// What came of checking a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the one.
+    Right,
+    /// It is not, or there is none.
+    Wrong,
+    /// Too many are waiting.
+    Busy,
+}
+
+/// The pool and the memory.
+#[derive(Debug)]
+pub struct Passwords {
+    queue: SyncSender<Job>,
+    memory: Arc<Memory>,
+    /// What an unknown tenant's password is checked against; nobody knows what it is the hash of.
+    decoy: Password,
+}
+
+#[derive(Debug)]
+struct Job {
+    hash: Arc<str>,
+    password: Secret,
+    digest: Digest,
+    done: oneshot::Sender<bool>,
+}
+
+impl Passwords {
+    /// Starts the pool: half the cores, at low priority.
+    ///
+    /// # Errors
+    /// The system gives no thread or no randomness.
+    pub fn start(clock: Clock) -> io::Result<Self> {
+        let secret = format!("{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?);
+        let decoy = hash_bytes(secret.as_bytes()).map_err(io::Error::other)?;
+        let mut key = [0; 32];
+        getrandom::fill(&mut key)?;
+        let memory = Arc::new(Memory { key, clock, right: Mutex::default() });
+        let (queue, jobs) = sync_channel(QUEUE_MAX);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        for number in 0..(cores / 2).max(1) {
+            let (jobs, memory) = (Arc::clone(&jobs), Arc::clone(&memory));
+            std::thread::Builder::new()
+                .name(format!("passwords-{number}"))
+                .spawn(move || check_all(&jobs, &memory))?;
+        }
+        Ok(Self { queue, memory, decoy: Password::from_hash(&decoy) })
+    }
+
+    /// Checks a password against a tenant's hash; `None` does the same work for nothing.
+    /// Cancel safe: a check that nobody waits for any more is skipped.
+    pub async fn verify(&self, stored: Option<&Password>, password: &Secret) -> Verdict {
+        let is_too_long = password.expose().len() > PASSWORD_BYTES_MAX;
+        let hash = match stored {
+            Some(stored) if !is_too_long => stored.hash(),
+            _ => self.decoy.hash(),
+        };
+        let digest = self.memory.digest(hash, password);
+        if self.memory.knows(&digest) {
+            return Verdict::Right;
+        }
+        let (done, answer) = oneshot::channel();
+        let password = match is_too_long {
+            // bcrypt refuses it at once; the decoy's work is to be done all the same.
+            true => Secret::new(String::new()),
+            false => password.clone(),
+        };
+        if self.queue.try_send(Job { hash: Arc::clone(hash), password, digest, done }).is_err() {
+            return Verdict::Busy;
+        }
+        match answer.await {
+            Ok(true) => Verdict::Right,
+            _ => Verdict::Wrong,
+        }
+    }
+}
+
+/// The life of one thread: until the queue's sender is dropped.
+fn check_all(jobs: &Mutex<Receiver<Job>>, memory: &Memory) {
+    // Without the right to it, or elsewhere than on Linux, the pool runs at normal priority.
+    let _ = rustix::process::setpriority_process(None, NICE);
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        if job.done.is_closed() {
+            continue;
+        }
+        // Many devices of one tenant may have queued up with the same password.
+        let right = memory.knows(&job.digest)
+            || bcrypt::verify(job.password.expose(), &job.hash).unwrap_or(false);
+        if right {
+            memory.remember(job.digest);
+        }
+        let _ = job.done.send(right);
+    }
+}
+
+type Digest = [u8; 32];
+
+/// Passwords that were right a short while ago, as keyed digests that cover the stored hash: they
+/// tell nothing without the key, and a changed hash forgets them.
+#[derive(Debug)]
+struct Memory {
+    key: [u8; 32],
+    clock: Clock,
+    right: Mutex<Right>,
+}
+
+#[derive(Debug, Default)]
+struct Right {
+    until: HashMap<Digest, Millis>,
+    /// In the order of their ends, since all live equally long.
+    order: VecDeque<(Millis, Digest)>,
+}
+
+impl Memory {
+    fn digest(&self, hash: &str, password: &Secret) -> Digest {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).unwrap_or_else(|_| {
+            // HMAC takes keys of every length.
+            unreachable!("a 32-byte key was refused")
+        });
+        mac.update(hash.as_bytes());
+        mac.update(&[0]);
+        mac.update(password.expose().as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
+    fn knows(&self, digest: &Digest) -> bool {
+        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        right.until.get(digest).is_some_and(|until| self.clock.now() < *until)
+    }
+
+    fn remember(&self, digest: Digest) {
+        let now = self.clock.now();
+        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(&(until, oldest)) = right.order.front()
+            && (until <= now || right.order.len() >= REMEMBERED_MAX)
+        {
+            right.order.pop_front();
+            // It may have been remembered again since.
+            if right.until.get(&oldest) == Some(&until) {
+                right.until.remove(&oldest);
+            }
+        }
+        let until = now.plus(REMEMBERED_FOR);
+        right.until.insert(digest, until);
+        right.order.push_back((until, digest));
+    }
+}
+
+/// Says whether a text can be a password.
+///
+/// # Errors
+/// Empty, longer than 72 bytes, or with a NUL byte.
+pub fn check(password: &Secret) -> Result<(), &'static str> {
+    match password.expose().as_bytes() {
+        [] => Err("must not be empty"),
+        bytes if bytes.len() > PASSWORD_BYTES_MAX => Err("must be at most 72 bytes long"),
+        bytes if bytes.contains(&0) => Err("must not contain a NUL byte"),
+        _ => Ok(()),
+    }
+}
+
+/// Hashes a new password.
+///
+/// # Errors
+/// See [`check`].
+pub fn hash(password: &Secret) -> Result<String, &'static str> {
+    check(password)?;
+    hash_bytes(password.expose().as_bytes()).map_err(|_| "could not be hashed")
+}
+
+fn hash_bytes(bytes: &[u8]) -> Result<String, bcrypt::BcryptError> {
+    bcrypt::hash(bytes, COST)
+}
+
+/// Checks an imported hash's form.
+///
+/// # Errors
+/// It is not bcrypt's, or costs more than a login may.
+pub fn check_hash(hash: &str) -> Result<(), &'static str> {
+    const COST_MIN: u32 = 4;
+    const COST_MAX: u32 = 14;
+    let parts: bcrypt::HashParts = hash.parse().map_err(|_| "is not a bcrypt hash")?;
+    match parts.get_cost() {
+        COST_MIN..=COST_MAX => Ok(()),
+        _ => Err("has a bcrypt cost outside 4 to 14"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

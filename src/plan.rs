@@ -1,0 +1,142 @@
+//! Plans: named limits, and the one atomic behind a message budget.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Deserialize;
+
+use crate::clock::Millis;
+
+/// Named limits that tenants share. Absent members mean "no limit".
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Live connections at once, handshakes under way included.
+    #[serde(default)]
+    pub connections: Option<u32>,
+    /// Payload bytes of one message on the wire, all its frames together.
+    #[serde(default)]
+    pub message_bytes: Option<u64>,
+    /// Messages of all the tenant's connections together, both directions.
+    #[serde(default)]
+    pub messages: Option<Rate>,
+}
+
+/// A message rate with a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Messages per second, on average; 1 to 1,000,000.
+    pub per_second: u32,
+    /// Messages that may come at once; at least 1.
+    pub burst: u32,
+    /// What happens to the message that is one too many.
+    #[serde(default)]
+    pub over: Over,
+}
+
+/// What a plan does with a connection whose budget is used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Over {
+    /// Reading pauses until the budget allows the next message: TCP slows the sender down.
+    #[default]
+    Pause,
+    /// The connection is closed with 4008.
+    Close,
+}
+
+impl Plan {
+    /// Says what is wrong with the plan's numbers, if anything.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self.messages {
+            Some(rate) if !(1..=1_000_000).contains(&rate.per_second) => {
+                Err("messages.per_second must be 1 to 1000000")
+            }
+            Some(rate) if !(1..=1_000_000).contains(&rate.burst) => {
+                Err("messages.burst must be 1 to 1000000")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A tenant's message budget: GCRA (ITU-T I.371) in one atomic, shared by all relay threads.
+#[derive(Debug)]
+pub struct Budget {
+    /// The theoretical arrival time of the next message, in microseconds of the clock.
+    next_us: AtomicU64,
+    interval_us: u64,
+    slack_us: u64,
+    over: Over,
+}
+
+/// Why a message may not pass now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spent {
+    /// It may pass at this moment at the earliest.
+    Until(Millis),
+    /// The plan closes the connection.
+    Close,
+}
+
+impl Budget {
+    /// A full budget.
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
+        let interval_us = 1_000_000 / u64::from(rate.per_second.max(1));
+        let slack_us = interval_us * u64::from(rate.burst.max(1) - 1);
+        Self { next_us: AtomicU64::new(0), interval_us, slack_us, over: rate.over }
+    }
+
+    /// Takes one message out of the budget.
+    pub fn take(&self, now: Millis) -> Result<(), Spent> {
+        let now_us = now.0.saturating_mul(1000);
+        let mut next_us = self.next_us.load(Ordering::Relaxed);
+        loop {
+            if next_us > now_us + self.slack_us {
+                let wait_us = next_us - self.slack_us;
+                return Err(match self.over {
+                    Over::Pause => Spent::Until(Millis(wait_us.div_ceil(1000))),
+                    Over::Close => Spent::Close,
+                });
+            }
+            let after_us = next_us.max(now_us) + self.interval_us;
+            match self.next_us.compare_exchange_weak(
+                next_us,
+                after_us,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Ok(()),
+                Err(current) => next_us = current,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_gives_its_burst_and_then_its_rate() {
+        let budget = Budget::new(Rate { per_second: 10, burst: 3, over: Over::Pause });
+        let start = Millis(5_000);
+        for _ in 0..3 {
+            assert_eq!(budget.take(start), Ok(()));
+        }
+        assert_eq!(budget.take(start), Err(Spent::Until(Millis(5_100))));
+        assert_eq!(budget.take(Millis(5_099)), Err(Spent::Until(Millis(5_100))));
+        assert_eq!(budget.take(Millis(5_100)), Ok(()));
+        assert_eq!(budget.take(Millis(5_100)), Err(Spent::Until(Millis(5_200))));
+        let passed = (0..10_000).filter(|ms| budget.take(Millis(6_000 + ms)).is_ok()).count();
+        assert_eq!(passed, 3 + 99);
+    }
+
+    #[test]
+    fn a_plan_that_closes_says_so() {
+        let budget = Budget::new(Rate { per_second: 1, burst: 1, over: Over::Close });
+        assert_eq!(budget.take(Millis(0)), Ok(()));
+        assert_eq!(budget.take(Millis(0)), Err(Spent::Close));
+    }
+}

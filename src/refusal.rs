@@ -1,0 +1,188 @@
+//! Every "no" that a client can get: status and public text for them, detail for the log.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use http::StatusCode;
+
+use crate::close::Cause;
+use crate::tenant::Username;
+
+mod response;
+
+pub use response::wants_page;
+
+/// A request that is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The path, the Host or another header is malformed; the text is ours, not the client's.
+    Malformed(&'static str),
+    /// It asks for an upgrade to WebSocket, but not as RFC 6455 section 4.1 says.
+    BadHandshake(&'static str),
+    /// Another version of the protocol than 13 (RFC 6455 section 4.4).
+    WebSocketVersion,
+    /// Credentials of two different identities.
+    TwoIdentities,
+    /// A private row without a credential that could open it.
+    NoCredential,
+    /// A credential that opens nothing; both members are for the log alone.
+    WrongCredential {
+        /// Why it opens nothing.
+        why: &'static str,
+        /// Whose it was said to be, if there is such a tenant: other text may be a slipped password.
+        claimed: Option<Username>,
+    },
+    /// The editor without a browser session.
+    NoSession,
+    /// A right credential of somebody else.
+    WrongTenant,
+    /// A browser's ambient credential, used by a page that is not allowed to.
+    ForeignOrigin,
+    /// No such tenant, row or path.
+    NotFound(&'static str),
+    /// A plain HTTP request where only WebSocket is relayed.
+    WebSocketOnly,
+    /// The plan's connections are all in use.
+    PlanConnections {
+        /// The limit.
+        connections_max: u32,
+    },
+    /// flowgate has too much to do; what exactly is for the log.
+    Overloaded(&'static str),
+    /// flowgate is shutting down.
+    Draining,
+    /// The grant ended before the request was served.
+    GrantEnded(Cause),
+    /// The runtime could not be reached or broke the connection.
+    RuntimeUnreachable(String),
+    /// The runtime's answer was no valid HTTP or no valid handshake.
+    RuntimeBroke(String),
+    /// The runtime did not answer in time.
+    RuntimeTimedOut(&'static str),
+}
+
+/// The fixed face of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Face {
+    status: StatusCode,
+    /// Stable; the problem's `code` and the metric's label.
+    label: &'static str,
+    public: &'static str,
+}
+
+const fn face(status: StatusCode, label: &'static str, public: &'static str) -> Face {
+    Face { status, label, public }
+}
+
+impl Refusal {
+    /// The status sent.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.face().status
+    }
+
+    /// A stable name for metrics, logs and programs.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        self.face().label
+    }
+
+    /// What the client may know.
+    #[must_use]
+    pub fn public(&self) -> Cow<'static, str> {
+        match self {
+            Self::Malformed(what) | Self::BadHandshake(what) => (*what).into(),
+            Self::PlanConnections { connections_max } => {
+                format!("The plan allows {connections_max} connections at once.").into()
+            }
+            _ => self.face().public.into(),
+        }
+    }
+
+    /// After how many seconds another attempt makes sense.
+    #[must_use]
+    pub fn retry_after_seconds(&self) -> Option<u32> {
+        match self {
+            Self::PlanConnections { .. } => Some(10),
+            Self::Overloaded(_) => Some(2),
+            Self::Draining => Some(1),
+            _ => None,
+        }
+    }
+
+    fn face(&self) -> Face {
+        use StatusCode as S;
+        const WRONG: Face =
+            face(S::UNAUTHORIZED, "wrong_credential", "The credential is missing or wrong.");
+        match self {
+            Self::Malformed(_) => face(S::BAD_REQUEST, "malformed", ""),
+            Self::BadHandshake(_) => face(S::BAD_REQUEST, "bad_handshake", ""),
+            Self::WebSocketVersion => face(
+                S::UPGRADE_REQUIRED,
+                "websocket_version",
+                "Only version 13 of the WebSocket protocol is spoken here.",
+            ),
+            Self::TwoIdentities => face(
+                S::BAD_REQUEST,
+                "two_identities",
+                "The request carries credentials of two different identities.",
+            ),
+            Self::NoCredential | Self::WrongCredential { .. } => WRONG,
+            // Whose grant ended in mid-handshake is told what a new handshake would be told.
+            Self::GrantEnded(Cause::Drain) | Self::Draining => {
+                face(S::SERVICE_UNAVAILABLE, "draining", "The server is shutting down.")
+            }
+            Self::GrantEnded(_) => Face { label: "grant_ended", ..WRONG },
+            Self::NoSession => {
+                face(S::UNAUTHORIZED, "no_session", "The editor opens with a browser session only.")
+            }
+            Self::WrongTenant => face(
+                S::FORBIDDEN,
+                "wrong_tenant",
+                "The credential is right, but does not open this tenant's runtime.",
+            ),
+            Self::ForeignOrigin => face(
+                S::FORBIDDEN,
+                "foreign_origin",
+                "A page of another origin may not use this credential.",
+            ),
+            Self::NotFound(_) => {
+                face(S::NOT_FOUND, "not_found", "There is nothing at this address.")
+            }
+            Self::WebSocketOnly => face(
+                S::UPGRADE_REQUIRED,
+                "websocket_only",
+                "This address speaks WebSocket; plain HTTP is not relayed.",
+            ),
+            Self::PlanConnections { .. } => face(S::TOO_MANY_REQUESTS, "plan_connections", ""),
+            Self::Overloaded(_) => {
+                face(S::SERVICE_UNAVAILABLE, "overloaded", "The server has too much to do.")
+            }
+            Self::RuntimeUnreachable(_) => {
+                face(S::BAD_GATEWAY, "runtime_unreachable", "The runtime cannot be reached.")
+            }
+            Self::RuntimeBroke(_) => {
+                face(S::BAD_GATEWAY, "runtime_broke", "The runtime's answer was not understood.")
+            }
+            Self::RuntimeTimedOut(_) => {
+                face(S::GATEWAY_TIMEOUT, "runtime_timeout", "The runtime did not answer in time.")
+            }
+        }
+    }
+}
+
+/// For the log: what the public text leaves out.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCredential => f.write_str("no credential"),
+            Self::WrongCredential { why, .. }
+            | Self::NotFound(why)
+            | Self::Overloaded(why)
+            | Self::RuntimeTimedOut(why) => f.write_str(why),
+            Self::GrantEnded(cause) => write!(f, "grant ended: {}", cause.reason()),
+            Self::RuntimeUnreachable(why) | Self::RuntimeBroke(why) => f.write_str(why),
+            other => f.write_str(&other.public()),
+        }
+    }
+}

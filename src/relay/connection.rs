@@ -1,0 +1,385 @@
+//! One connection's bytes: reads from one leg, asks the [`Pair`], writes to the other.
+//!
+//! Generic over the socket, so that the simulated wire of the tests runs the very code that the
+//! plane runs. A connection at rest owns no buffer.
+
+use std::io::ErrorKind;
+
+use super::buffers::{Pool, READ_BYTES_MAX};
+use super::pair::{Check, HOLD_BYTES_MAX, LaneState, Pair, Patience, Side, Verdict};
+use super::wire::Socket;
+use crate::clock::Millis;
+use crate::close::Cause;
+use crate::plan::Budget;
+
+/// The most bytes that one leg may bring in one turn, so that no connection starves the others.
+pub const TURN_BYTES_MAX: usize = 256 * 1024;
+
+/// What a turn needs from its thread.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// The present moment.
+    pub now: Millis,
+    /// The tenant's message budget, if the plan has one.
+    pub budget: Option<&'a Budget>,
+    /// [`HOLD_BYTES_MAX`] + [`READ_BYTES_MAX`] bytes to read into.
+    pub scratch: &'a mut [u8],
+    /// Buffers to borrow.
+    pub pool: Pool<'a>,
+}
+
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing to do before the next event.
+    Idle,
+    /// It has had its share; there is more to do.
+    Again,
+    /// Both legs are done: drop it.
+    Over,
+}
+
+#[derive(Debug)]
+struct Leg<S> {
+    socket: S,
+    readable: bool,
+    writable: bool,
+    /// The peer's FIN is known to be there: reads go on until they return zero.
+    read_closed: bool,
+    source_ended: bool,
+    finished: bool,
+    lost: bool,
+}
+
+/// One direction's bytes that are neither in a socket nor in the scratch buffer.
+#[derive(Debug, Default)]
+struct Lane {
+    held: [u8; HOLD_BYTES_MAX],
+    held_bytes: u8,
+    /// Read but not judged yet: a handshake's read-ahead, or what stands behind a pause.
+    pending: Vec<u8>,
+    /// Judged but not taken yet by the other side, from `spill_start` on.
+    spill: Vec<u8>,
+    spill_start: usize,
+    blocked_since: Option<Millis>,
+    paused_until: Option<Millis>,
+}
+
+impl Lane {
+    fn is_blocked(&self) -> bool {
+        self.spill_start < self.spill.len()
+    }
+}
+
+/// One live, relayed WebSocket.
+#[derive(Debug)]
+pub struct Connection<S> {
+    legs: [Leg<S>; 2],
+    lanes: [Lane; 2],
+    pair: Pair,
+}
+
+impl<S: Socket> Connection<S> {
+    /// Joins two sockets whose handshakes are done. `read_ahead` is what was read behind each
+    /// handshake, from client and from runtime. Both sockets count as ready until tried.
+    pub fn new(sockets: [S; 2], read_ahead: [Vec<u8>; 2], pair: Pair) -> Self {
+        let legs = sockets.map(|socket| Leg {
+            socket,
+            readable: true,
+            writable: true,
+            read_closed: false,
+            source_ended: false,
+            finished: false,
+            lost: false,
+        });
+        let lanes = read_ahead.map(|pending| Lane { pending, ..Lane::default() });
+        Self { legs, lanes, pair }
+    }
+
+    /// The pure part, to read counts and the ending from.
+    pub fn pair(&self) -> &Pair {
+        &self.pair
+    }
+
+    /// This side's socket.
+    pub fn socket(&mut self, side: Side) -> &mut S {
+        &mut self.legs[side as usize].socket
+    }
+
+    /// This side has bytes, or has ended if `read_closed`.
+    pub fn readable(&mut self, side: Side, read_closed: bool) {
+        let leg = &mut self.legs[side as usize];
+        leg.readable = true;
+        leg.read_closed |= read_closed;
+    }
+
+    /// This side may take bytes.
+    pub fn writable(&mut self, side: Side) {
+        self.legs[side as usize].writable = true;
+    }
+
+    /// Ends the connection at the next frame boundaries; a turn must follow.
+    pub fn close(&mut self, cause: Cause, now: Millis) {
+        self.pair.close(cause, now);
+    }
+
+    /// Whether a deadline or the end of a pause is near.
+    pub fn is_paced(&self) -> bool {
+        self.pair.is_ending() || self.lanes.iter().any(|lane| lane.paused_until.is_some())
+    }
+
+    /// Applies the deadlines; see [`Pair::check`].
+    pub fn check(&mut self, now: Millis, patience: &Patience) -> Check {
+        let lanes = [0, 1].map(|place| LaneState {
+            blocked_since: self.lanes[place].blocked_since,
+            paused: self.lanes[place].paused_until.is_some(),
+        });
+        let pause_over =
+            self.lanes.iter().any(|lane| lane.paused_until.is_some_and(|end| end <= now));
+        match self.pair.check(now, patience, lanes) {
+            Check::Fine if pause_over => Check::Step,
+            check => check,
+        }
+    }
+
+    /// Moves bytes both ways until nothing moves or each leg has had its share.
+    pub fn turn(&mut self, turn: &mut Turn<'_>) -> Outcome {
+        let mut share_bytes = [TURN_BYTES_MAX; 2];
+        loop {
+            let mut moved = false;
+            for from in Side::BOTH {
+                moved |= self.lane_turn(from, &mut share_bytes[from as usize], turn);
+            }
+            if !moved {
+                break;
+            }
+        }
+        let used_up = |from: Side| {
+            let lane = &self.lanes[from as usize];
+            let waits = lane.is_blocked() || lane.paused_until.is_some();
+            share_bytes[from as usize] == 0 && self.legs[from as usize].readable && !waits
+        };
+        if self.is_over() {
+            Outcome::Over
+        } else if Side::BOTH.into_iter().any(used_up) {
+            Outcome::Again
+        } else {
+            Outcome::Idle
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.legs.iter().all(|leg| leg.lost || (leg.source_ended && leg.finished))
+    }
+
+    /// One step of one direction; returns whether anything moved.
+    fn lane_turn(&mut self, from: Side, share_bytes: &mut usize, turn: &mut Turn<'_>) -> bool {
+        if self.lanes[from as usize].is_blocked() && !self.flush(from, turn) {
+            return false;
+        }
+        if self.pass_on_the_end(from, turn.now) {
+            return true;
+        }
+        if self.pair.wants_step(from) {
+            let held_bytes = self.show_held(from, turn.scratch);
+            self.judge_scratch(from, held_bytes, turn);
+            return true;
+        }
+        let lane = &mut self.lanes[from as usize];
+        if let Some(until) = lane.paused_until {
+            if turn.now < until && !self.pair.is_finished(from) {
+                return false;
+            }
+            lane.paused_until = None;
+            self.pair.resumed(from, turn.now);
+        }
+        if !lane.pending.is_empty() {
+            let pending = std::mem::take(&mut lane.pending);
+            self.judge_pending(from, &pending, turn);
+            return true;
+        }
+        self.receive(from, share_bytes, turn)
+    }
+
+    /// Half-closes the other side once nothing more will go there.
+    fn pass_on_the_end(&mut self, from: Side, now: Millis) -> bool {
+        let to = from.other();
+        let leg = &mut self.legs[to as usize];
+        if leg.finished || leg.lost || !self.pair.is_finished(from) {
+            return false;
+        }
+        leg.finished = true;
+        if leg.socket.finish().is_err() {
+            self.lose(to, now);
+        }
+        true
+    }
+
+    fn receive(&mut self, from: Side, share_bytes: &mut usize, turn: &mut Turn<'_>) -> bool {
+        let leg = &self.legs[from as usize];
+        if !leg.readable || leg.source_ended || leg.lost || *share_bytes == 0 {
+            return false;
+        }
+        let held_bytes = self.show_held(from, turn.scratch);
+        let leg = &mut self.legs[from as usize];
+        let room = &mut turn.scratch[held_bytes..held_bytes + READ_BYTES_MAX];
+        match leg.socket.recv(room) {
+            Ok(0) => {
+                leg.source_ended = true;
+                self.pair.source_ended(from, turn.now);
+            }
+            Ok(received) => {
+                // A short read has emptied the socket: the next event tells of more.
+                leg.readable = received == READ_BYTES_MAX || leg.read_closed;
+                *share_bytes = share_bytes.saturating_sub(received);
+                self.judge_scratch(from, held_bytes + received, turn);
+                return true;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                leg.readable = false;
+                self.hold(from, held_bytes, turn.scratch);
+                return false;
+            }
+            Err(_) => self.lose(from, turn.now),
+        }
+        self.hold(from, held_bytes, turn.scratch);
+        true
+    }
+
+    /// Puts the held bytes in front of what will be read.
+    fn show_held(&mut self, from: Side, scratch: &mut [u8]) -> usize {
+        let lane = &mut self.lanes[from as usize];
+        let held_bytes = usize::from(std::mem::take(&mut lane.held_bytes));
+        scratch[..held_bytes].copy_from_slice(&lane.held[..held_bytes]);
+        held_bytes
+    }
+
+    fn hold(&mut self, from: Side, held_bytes: usize, bytes: &[u8]) {
+        let lane = &mut self.lanes[from as usize];
+        lane.held[..held_bytes].copy_from_slice(&bytes[..held_bytes]);
+        lane.held_bytes = held_bytes as u8;
+    }
+
+    fn judge_scratch(&mut self, from: Side, available: usize, turn: &mut Turn<'_>) {
+        let Turn { now, budget, scratch, pool } = turn;
+        self.judge(from, &scratch[..available], *now, *budget, pool);
+    }
+
+    fn judge_pending(&mut self, from: Side, pending: &[u8], turn: &mut Turn<'_>) {
+        let Turn { now, budget, pool, .. } = turn;
+        self.judge(from, pending, *now, *budget, pool);
+    }
+
+    /// Does what the pair says about `bytes`; neighbouring frames leave in one write.
+    fn judge(
+        &mut self,
+        from: Side,
+        bytes: &[u8],
+        now: Millis,
+        budget: Option<&Budget>,
+        pool: &mut Pool<'_>,
+    ) {
+        let mut run_start = 0;
+        let mut place = 0;
+        loop {
+            let verdict = self.pair.step(from, &bytes[place..], now, budget);
+            if let Verdict::Forward(length) = verdict {
+                place += length;
+                continue;
+            }
+            self.send(from, &bytes[run_start..place], now, pool);
+            match verdict {
+                Verdict::Forward(_) => {}
+                Verdict::Idle => return,
+                Verdict::Hold(length) => return self.hold(from, length, &bytes[place..]),
+                Verdict::Discard(length) => place += length,
+                Verdict::Inject(frame) => self.send(from, frame.encode().as_bytes(), now, pool),
+                Verdict::PauseUntil(moment) => {
+                    let lane = &mut self.lanes[from as usize];
+                    lane.paused_until = Some(moment);
+                    lane.pending = bytes[place..].to_vec();
+                    return;
+                }
+                Verdict::Close(cause) => self.pair.close(cause, now),
+            }
+            run_start = place;
+        }
+    }
+
+    /// Writes to the other side; what it does not take waits in a borrowed buffer.
+    fn send(&mut self, from: Side, bytes: &[u8], now: Millis, pool: &mut Pool<'_>) {
+        let to = from.other();
+        let lane = &mut self.lanes[from as usize];
+        let leg = &mut self.legs[to as usize];
+        if bytes.is_empty() || leg.lost {
+            return;
+        }
+        let mut sent = 0;
+        if !lane.is_blocked() {
+            match send_all(leg, bytes) {
+                Ok(length) => sent = length,
+                Err(_) => return self.lose(to, now),
+            }
+        }
+        if sent < bytes.len() {
+            if lane.spill.capacity() == 0 {
+                lane.spill = pool.lend();
+                lane.blocked_since = Some(now);
+            }
+            lane.spill.extend_from_slice(&bytes[sent..]);
+        }
+    }
+
+    /// Writes what is waiting; returns whether all of it is gone.
+    fn flush(&mut self, from: Side, turn: &mut Turn<'_>) -> bool {
+        let to = from.other();
+        let lane = &mut self.lanes[from as usize];
+        let leg = &mut self.legs[to as usize];
+        let waiting = &lane.spill[lane.spill_start..];
+        match send_all(leg, waiting) {
+            Ok(0) => return false,
+            Ok(sent) if sent < waiting.len() => {
+                lane.spill_start += sent;
+                lane.blocked_since = Some(turn.now);
+                return false;
+            }
+            Ok(_) => {}
+            Err(_) => self.lose(to, turn.now),
+        }
+        let lane = &mut self.lanes[from as usize];
+        turn.pool.give_back(std::mem::take(&mut lane.spill));
+        lane.spill_start = 0;
+        lane.blocked_since = None;
+        self.pair.resumed(from, turn.now);
+        true
+    }
+
+    fn lose(&mut self, side: Side, now: Millis) {
+        let leg = &mut self.legs[side as usize];
+        leg.lost = true;
+        leg.source_ended = true;
+        self.pair.lost(side, now);
+        let to_it = &mut self.lanes[side.other() as usize];
+        to_it.spill_start = to_it.spill.len();
+        to_it.blocked_since = None;
+    }
+}
+
+/// Writes until the peer takes no more; a broken socket is an error.
+fn send_all<S: Socket>(leg: &mut Leg<S>, bytes: &[u8]) -> Result<usize, std::io::Error> {
+    let mut sent = 0;
+    while leg.writable && sent < bytes.len() {
+        match leg.socket.send(&bytes[sent..]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(length) => sent += length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => leg.writable = false,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sent)
+}
+
+#[cfg(test)]
+mod tests;

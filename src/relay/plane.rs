@@ -1,0 +1,139 @@
+//! The relay plane as the handshake plane sees it: a few threads to hand connections to.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use mio::{Poll, Waker};
+
+use super::pair::{Patience, Rules};
+use super::thread::{Relay, WAKER};
+use super::wire::Wire;
+use crate::clock::Clock;
+use crate::live::{Mailbox, Registered};
+
+/// Connections that may be on their way to one thread.
+const ADOPTIONS_MAX: usize = 1024;
+
+/// A connection on its way to a relay thread.
+#[derive(Debug)]
+pub struct Adoption {
+    /// The sockets of client and runtime.
+    pub sockets: [Wire; 2],
+    /// What was read behind each handshake.
+    pub read_ahead: [Vec<u8>; 2],
+    /// What was agreed.
+    pub rules: Rules,
+    /// Its place in the live table.
+    pub registered: Registered,
+    /// What is to be released when the connection ends, whatever it is: the listener's permit.
+    pub permit: Arc<dyn std::fmt::Debug + Send + Sync>,
+}
+
+/// What a thread and its visitors share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) mailbox: Arc<Mailbox>,
+    adoptions: Mutex<Vec<Adoption>>,
+    reserved: AtomicUsize,
+    stop: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn take_adoptions(&self) -> Vec<Adoption> {
+        let adoptions =
+            std::mem::take(&mut *self.adoptions.lock().unwrap_or_else(PoisonError::into_inner));
+        self.reserved.fetch_sub(adoptions.len(), Ordering::Relaxed);
+        adoptions
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// The relay threads.
+#[derive(Debug)]
+pub struct Plane {
+    threads: Vec<(Arc<Shared>, Mutex<Option<JoinHandle<()>>>)>,
+    next: AtomicUsize,
+}
+
+/// A promise that one more connection will be taken. Dropping it gives the place back.
+#[derive(Debug)]
+pub struct Reservation(Option<Arc<Shared>>);
+
+impl Plane {
+    /// Starts `threads` relay threads.
+    ///
+    /// # Errors
+    /// The system gives no poll or no thread.
+    pub fn start(threads: usize, patience: Patience, clock: Clock) -> io::Result<Self> {
+        let threads = (0..threads.max(1)).map(|number| {
+            let poll = Poll::new()?;
+            let waker = Waker::new(poll.registry(), WAKER)?;
+            let shared = Arc::new(Shared {
+                mailbox: Arc::new(Mailbox::new(waker)),
+                adoptions: Mutex::default(),
+                reserved: AtomicUsize::new(0),
+                stop: AtomicBool::new(false),
+            });
+            let relay = Relay::new(poll, Arc::clone(&shared), patience, clock);
+            let handle = std::thread::Builder::new()
+                .name(format!("relay-{number}"))
+                .spawn(move || relay.run())?;
+            Ok((shared, Mutex::new(Some(handle))))
+        });
+        Ok(Self { threads: threads.collect::<io::Result<_>>()?, next: AtomicUsize::new(0) })
+    }
+
+    /// Finds room for one more connection, before the client is told that there is. Threads take
+    /// turns; `None` means that the next one has too many on their way already.
+    pub fn reserve(&self) -> Option<Reservation> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let (shared, _) = &self.threads[turn % self.threads.len()];
+        if shared.reserved.fetch_add(1, Ordering::Relaxed) >= ADOPTIONS_MAX {
+            shared.reserved.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Reservation(Some(Arc::clone(shared))))
+    }
+
+    /// Cuts what is left and waits for the threads to end. Blocks.
+    pub fn stop(&self) {
+        for (shared, _) in &self.threads {
+            shared.stop.store(true, Ordering::Relaxed);
+            // Without a wake-up the thread still sees it within a sweep.
+            let _ = shared.mailbox.wake();
+        }
+        for (_, handle) in &self.threads {
+            let handle = handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if handle.is_some_and(|handle| handle.join().is_err()) {
+                tracing::error!("a relay thread had panicked");
+            }
+        }
+    }
+}
+
+impl Reservation {
+    /// Hands the connection over. The place is free again once the thread has taken it.
+    pub fn adopt(mut self, adoption: Adoption) {
+        let Some(shared) = self.0.take() else { return };
+        shared.adoptions.lock().unwrap_or_else(PoisonError::into_inner).push(adoption);
+        if let Err(error) = shared.mailbox.wake() {
+            tracing::error!(%error, "could not wake a relay thread");
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.reserved.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

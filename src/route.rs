@@ -1,0 +1,193 @@
+//! Host and path to a row of the table in `docs/wire.md`. Pure.
+
+use percent_encoding::percent_decode_str;
+
+use crate::path::is_under;
+use crate::refusal::Refusal;
+use crate::tenant::{Instance, Username};
+
+/// What a request is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// flowgate answers itself.
+    Own(Own),
+    /// A tenant's runtime.
+    Runtime(RuntimeTarget),
+    /// A tenant's host, outside `/api`: the editor, if the path is under the tenant's `admin_root`.
+    TenantHost {
+        /// Whose host it is.
+        username: Username,
+    },
+}
+
+/// What flowgate answers itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// `/healthz`: the process runs.
+    Health,
+    /// `/readyz`: it takes requests.
+    Ready,
+}
+
+/// Which row a request for a runtime came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// Bare host, `/public/{username}/{path}`.
+    Public,
+    /// Bare host, `/api/{path}`: the credential names the tenant.
+    Api,
+    /// Tenant host, `/api/public/{path}`.
+    TenantPublic,
+    /// Tenant host, `/api/{path}`.
+    TenantApi,
+}
+
+impl Row {
+    /// For logs and metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Api => "api",
+            Self::TenantPublic => "tenant_public",
+            Self::TenantApi => "tenant_api",
+        }
+    }
+
+    /// Whether anybody may use it.
+    #[must_use]
+    pub fn is_public(self) -> bool {
+        matches!(self, Self::Public | Self::TenantPublic)
+    }
+}
+
+/// A request for a runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeTarget {
+    /// The row.
+    pub row: Row,
+    /// The tenant whom host or path name; on [`Row::Api`] the credential does.
+    pub username: Option<Username>,
+    /// The path below `node_root`, from its slash on, byte for byte.
+    pub below_node_root: String,
+}
+
+impl RuntimeTarget {
+    /// The path at the runtime.
+    ///
+    /// # Errors
+    /// Not found, if it would be under the editor's and admin API's root.
+    pub fn runtime_path(&self, instance: &Instance) -> Result<String, Refusal> {
+        let path = format!("{}{}", instance.node_root, self.below_node_root);
+        match &instance.admin_root {
+            Some(admin_root) if is_under(&path, admin_root) => {
+                Err(Refusal::NotFound("the path is under the runtime's admin_root"))
+            }
+            _ => Ok(path),
+        }
+    }
+}
+
+/// Finds the row for a request. `host` is the Host header, `path` the path without query.
+///
+/// # Errors
+/// Malformed host or path, or no row.
+pub fn route(host: &str, path: &str, base_domain: &str) -> Result<Target, Refusal> {
+    check_path(path)?;
+    let tenant_host = tenant_of_host(host, base_domain)?;
+    match path {
+        "/healthz" => return Ok(Target::Own(Own::Health)),
+        "/readyz" => return Ok(Target::Own(Own::Ready)),
+        _ => {}
+    }
+    let runtime = |row, username, prefix: &str| {
+        let below_node_root = path[prefix.len()..].to_owned();
+        Ok(Target::Runtime(RuntimeTarget { row, username, below_node_root }))
+    };
+    if let Some(username) = tenant_host {
+        return if path.starts_with("/api/public/") {
+            runtime(Row::TenantPublic, Some(username), "/api")
+        } else if path.starts_with("/api/") {
+            runtime(Row::TenantApi, Some(username), "/api")
+        } else {
+            Ok(Target::TenantHost { username })
+        };
+    }
+    if path.starts_with("/api/") {
+        return runtime(Row::Api, None, "/api");
+    }
+    if let Some(rest) = path.strip_prefix("/public/")
+        && let Some((name, below)) = rest.split_once('/')
+    {
+        let username = Username::parse(name).map_err(|_| Refusal::NotFound("no such tenant"))?;
+        let below_node_root = format!("/public/{below}");
+        return Ok(Target::Runtime(RuntimeTarget {
+            row: Row::Public,
+            username: Some(username),
+            below_node_root,
+        }));
+    }
+    Err(Refusal::NotFound("no row for this path"))
+}
+
+/// The tenant whose host this is, by its form alone; `None` for the bare host.
+fn tenant_of_host(host: &str, base_domain: &str) -> Result<Option<Username>, Refusal> {
+    let name = host_name(host)?.to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    let label = name.strip_suffix(base_domain).and_then(|rest| rest.strip_suffix('.'));
+    Ok(label.and_then(|label| Username::parse(label).ok()))
+}
+
+/// A Host header without its port.
+fn host_name(host: &str) -> Result<&str, Refusal> {
+    const BAD: Refusal = Refusal::Malformed("The Host header is malformed.");
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (address, after) = rest.split_once(']').ok_or(BAD)?;
+            address.parse::<std::net::Ipv6Addr>().map_err(|_| BAD)?;
+            (address, after)
+        }
+        None => {
+            let name = host.split(':').next().unwrap_or_default();
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            if name.is_empty() || !name.bytes().all(allowed) {
+                return Err(BAD);
+            }
+            (name, &host[name.len()..])
+        }
+    };
+    match port.strip_prefix(':') {
+        None if port.is_empty() => Ok(name),
+        Some(digits) if digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(name)
+        }
+        _ => Err(BAD),
+    }
+}
+
+/// Refuses what could mean another path to the runtime than to us. Nothing is repaired.
+fn check_path(path: &str) -> Result<(), Refusal> {
+    if !path.starts_with('/') {
+        return Err(Refusal::Malformed("The path must begin with a slash."));
+    }
+    if path.contains('\\') {
+        return Err(Refusal::Malformed("The path contains a backslash."));
+    }
+    for segment in path.split('/') {
+        let decoded: Vec<u8> = percent_decode_str(segment).collect();
+        if decoded.iter().any(|byte| matches!(byte, b'/' | b'\\')) {
+            return Err(Refusal::Malformed("The path contains an encoded slash or backslash."));
+        }
+        if decoded.iter().any(u8::is_ascii_control) {
+            return Err(Refusal::Malformed("The path contains a control byte."));
+        }
+        let name = decoded.split(|byte| *byte == b';').next().unwrap_or_default();
+        if name == b"." || name == b".." {
+            return Err(Refusal::Malformed("The path contains a dot segment."));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

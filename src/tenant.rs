@@ -1,0 +1,219 @@
+//! Tenants: who they are, what they may present, and where their runtime is.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::close::Cause;
+use crate::grant::{Grant, KeyId};
+use crate::plan::Plan;
+use crate::secret::SecretDigest;
+
+/// Usernames that would be mistaken for the host's own names.
+const RESERVED_USERNAMES: [&str; 12] = [
+    "www", "api", "admin", "app", "auth", "login", "mail", "ns", "portal", "profile", "public",
+    "static",
+];
+const USERNAME_BYTES_MAX: usize = 63;
+
+/// A tenant's name: a lower-case DNS label (RFC 1035 section 2.3.1), so that it can be a host name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Username(Arc<str>);
+
+/// Why a text is no username.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsernameError {
+    /// It is no DNS label in lower case.
+    Malformed,
+    /// It would be mistaken for one of the host's own names.
+    Reserved,
+}
+
+impl Username {
+    /// Reads a username.
+    ///
+    /// # Errors
+    /// It is no lower-case DNS label, or it is reserved.
+    pub fn parse(text: &str) -> Result<Self, UsernameError> {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if text.is_empty()
+            || text.len() > USERNAME_BYTES_MAX
+            || !text.bytes().all(allowed)
+            || text.starts_with('-')
+            || text.ends_with('-')
+            // Internationalised labels can look like somebody else's name.
+            || text.starts_with("xn--")
+        {
+            return Err(UsernameError::Malformed);
+        }
+        if RESERVED_USERNAMES.contains(&text) {
+            return Err(UsernameError::Reserved);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for UsernameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => {
+                "must be 1 to 63 of a-z, 0-9 and '-', not beginning or ending with '-' (nor beginning with \"xn--\")"
+            }
+            Self::Reserved => "is reserved",
+        })
+    }
+}
+
+/// A tenant's random id; it stays when everything else about them changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TenantId(pub u128);
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// A bcrypt hash in the modular crypt format.
+#[derive(Clone)]
+pub struct Password {
+    hash: Arc<str>,
+    fingerprint: u64,
+}
+
+impl Password {
+    /// Takes over a hash that was checked to be bcrypt's.
+    #[must_use]
+    pub fn from_hash(hash: &str) -> Self {
+        let digest = Sha256::digest(hash.as_bytes());
+        let fingerprint = digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        Self { hash: hash.into(), fingerprint }
+    }
+
+    /// The hash.
+    #[must_use]
+    pub fn hash(&self) -> &Arc<str> {
+        &self.hash
+    }
+
+    /// Names this hash without telling it.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[password hash]")
+    }
+}
+
+/// An API key, as far as it is stored.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// Its name within the tenant.
+    pub id: KeyId,
+    /// What is kept of the key itself.
+    pub digest: SecretDigest,
+}
+
+/// How a runtime is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Host name or IP address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Node-RED's `httpNodeRoot`: empty, or a path with a leading and no trailing slash.
+    pub node_root: String,
+    /// Node-RED's `httpAdminRoot`, in the same form; `None` for a runtime without editor and admin API.
+    pub admin_root: Option<String>,
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A user's account.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// Random and permanent.
+    pub id: TenantId,
+    /// Changes with every change of the account.
+    pub revision: u64,
+    /// Unique and permanent.
+    pub username: Username,
+    /// `None`: no password opens this account.
+    pub password: Option<Password>,
+    /// The keys that are valid.
+    pub keys: Vec<ApiKey>,
+    /// The limits.
+    pub plan: Arc<Plan>,
+    /// The runtime.
+    pub instance: Instance,
+    /// Origins, beside our own, whose pages may use ambient credentials.
+    pub allowed_origins: Vec<String>,
+    /// A disabled tenant is answered as if they did not exist.
+    pub disabled: bool,
+}
+
+impl Tenant {
+    /// The one rule: whether a grant still holds, and if not, why. Authentication, revocation and
+    /// every re-check ask this and nothing else.
+    ///
+    /// # Errors
+    /// The cause with which connections that rest on the grant are closed.
+    pub fn allows(&self, grant: &Grant) -> Result<(), Cause> {
+        if self.disabled {
+            return Err(Cause::TenantDisabled);
+        }
+        match *grant {
+            Grant::Anonymous => Ok(()),
+            Grant::Password { fingerprint } => match &self.password {
+                Some(password) if password.fingerprint() == fingerprint => Ok(()),
+                _ => Err(Cause::PasswordChanged),
+            },
+            Grant::Key { id } => match self.keys.iter().any(|key| key.id == id) {
+                true => Ok(()),
+                false => Err(Cause::KeyRegenerated),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usernames_are_dns_labels() {
+        for good in ["m", "mike", "a-b", "0", &"x".repeat(63)] {
+            assert_eq!(Username::parse(good).map(|name| name.to_string()), Ok(good.to_owned()));
+        }
+        let long = "x".repeat(64);
+        for bad in ["", "Mike", "mi_ke", "-m", "m-", "mi.ke", "mïke", "m ", "xn--mke-5na", &long] {
+            assert_eq!(Username::parse(bad), Err(UsernameError::Malformed), "{bad}");
+        }
+        assert_eq!(Username::parse("www"), Err(UsernameError::Reserved));
+    }
+}

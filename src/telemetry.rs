@@ -60,7 +60,6 @@ impl FromStr for Filter {
 }
 
 /// Starts logging to standard error. Lines are flushed when the guard is dropped.
-#[must_use]
 pub fn start(settings: &LogSettings) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LINES_WAITING_MAX)

@@ -53,10 +53,13 @@ impl Shared {
     }
 }
 
+/// A thread that is still to be joined.
+type OwnedThread = Mutex<Option<JoinHandle<()>>>;
+
 /// The relay threads.
 #[derive(Debug)]
 pub struct Plane {
-    threads: Vec<(Arc<Shared>, Mutex<Option<JoinHandle<()>>>)>,
+    threads: Vec<(Arc<Shared>, OwnedThread)>,
     next: AtomicUsize,
 }
 

@@ -23,7 +23,7 @@
 //! - 3, the stages: [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`], [`relay`]
 //! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
-//!   [`client`], [`clock`], [`carriers`], [`path`]
+//!   [`client`], [`clock`], [`carriers`], [`path`], [`row`]
 //!
 //! # Invariants
 //!
@@ -57,6 +57,7 @@ pub mod refusal;
 pub mod registry;
 pub mod relay;
 pub mod route;
+pub mod row;
 pub mod secret;
 pub mod telemetry;
 pub mod tenant;

@@ -4,6 +4,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::path::is_under;
 use crate::refusal::Refusal;
+use crate::row::Row;
 use crate::tenant::{Instance, Username};
 
 /// What a request is for.
@@ -27,38 +28,6 @@ pub enum Own {
     Health,
     /// `/readyz`: it takes requests.
     Ready,
-}
-
-/// Which row a request for a runtime came by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Row {
-    /// Bare host, `/public/{username}/{path}`.
-    Public,
-    /// Bare host, `/api/{path}`: the credential names the tenant.
-    Api,
-    /// Tenant host, `/api/public/{path}`.
-    TenantPublic,
-    /// Tenant host, `/api/{path}`.
-    TenantApi,
-}
-
-impl Row {
-    /// For logs and metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Api => "api",
-            Self::TenantPublic => "tenant_public",
-            Self::TenantApi => "tenant_api",
-        }
-    }
-
-    /// Whether anybody may use it.
-    #[must_use]
-    pub fn is_public(self) -> bool {
-        matches!(self, Self::Public | Self::TenantPublic)
-    }
 }
 
 /// A request for a runtime.

@@ -87,6 +87,7 @@ fn program() -> Command {
         .after_help(AFTER_HELP)
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .args_override_self(true)
         .subcommand(with_settings(serve))
         .subcommand(with_settings(check))
 }

@@ -14,7 +14,7 @@ use crate::carriers::{
     is_ours,
 };
 use crate::client::RequestId;
-use crate::route::Row;
+use crate::row::Row;
 use crate::tenant::Username;
 
 /// Meaningful for one connection only (RFC 9110 section 7.6.1), beside what `Connection` names.

@@ -22,7 +22,8 @@ use crate::path::is_under;
 use crate::refusal::{Refusal, wants_page};
 use crate::registry::Registry;
 use crate::relay::plane::Plane;
-use crate::route::{Own, Row, RuntimeTarget, Target, route};
+use crate::route::{Own, RuntimeTarget, Target, route};
+use crate::row::Row;
 use crate::tenant::Username;
 
 mod handshake;

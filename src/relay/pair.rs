@@ -377,16 +377,18 @@ impl Pair {
     /// A client may do so and go on reading. A runtime that does so without a Close frame has
     /// vanished, and the client is told.
     pub fn source_ended(&mut self, from: Side, now: Millis) {
-        let open = self.flows[from as usize].phase == Phase::Open;
-        if open {
+        let is_open = self.flows[from as usize].phase == Phase::Open;
+        // A client that has said goodbye needs no telling.
+        let is_expected = matches!(self.ending, Some(Ending::Closed(..)));
+        if is_open {
             self.ending.get_or_insert(Ending::Lost(from));
         }
-        if open && from == Side::Runtime {
+        if is_open && from == Side::Runtime && !is_expected {
             self.close(Cause::RuntimeGone, now);
         }
         let flow = &mut self.flows[from as usize];
         // Inside a frame there is no boundary for a Close any more.
-        if from == Side::Client || flow.payload_left_bytes > 0 {
+        if !is_open || self.closing.is_none() || flow.payload_left_bytes > 0 {
             flow.mute();
         }
     }
@@ -401,8 +403,7 @@ impl Pair {
     /// Nothing more will be forwarded `from` this side, so the other may be told by a FIN.
     #[must_use]
     pub fn is_finished(&self, from: Side) -> bool {
-        let flow = &self.flows[from as usize];
-        flow.phase != Phase::Open && flow.payload_left_bytes == 0
+        self.flows[from as usize].phase == Phase::Muted
     }
 
     /// Whether a step without new bytes has something to write.
@@ -446,8 +447,14 @@ impl Pair {
             return Check::Cut;
         }
         let last_byte_at = self.flows[0].last_byte_at.max(self.flows[1].last_byte_at);
-        let half_open = Side::BOTH.into_iter().any(|side| self.is_finished(side));
-        if half_open && now.since(last_byte_at) >= patience.half_open_max {
+        let ended = self.flows.iter().filter(|flow| flow.phase != Phase::Open).count();
+        let silence_max = match ended {
+            0 => Duration::MAX,
+            // Nothing more can pass either way: all that is missing is for the peers to hang up.
+            2 if lanes.iter().all(|lane| lane.blocked_since.is_none()) => CLOSE_GRACE,
+            _ => patience.half_open_max,
+        };
+        if now.since(last_byte_at) >= silence_max {
             return Check::Cut;
         }
         if self.closing.is_some() {

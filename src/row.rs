@@ -1,0 +1,33 @@
+//! The rows by which requests reach runtimes; the table is in `docs/wire.md`.
+
+/// Which row a request for a runtime came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// Bare host, `/public/{username}/{path}`.
+    Public,
+    /// Bare host, `/api/{path}`: the credential names the tenant.
+    Api,
+    /// Tenant host, `/api/public/{path}`.
+    TenantPublic,
+    /// Tenant host, `/api/{path}`.
+    TenantApi,
+}
+
+impl Row {
+    /// For logs and metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Api => "api",
+            Self::TenantPublic => "tenant_public",
+            Self::TenantApi => "tenant_api",
+        }
+    }
+
+    /// Whether anybody may use it.
+    #[must_use]
+    pub fn is_public(self) -> bool {
+        matches!(self, Self::Public | Self::TenantPublic)
+    }
+}

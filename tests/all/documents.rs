@@ -1,0 +1,36 @@
+//! The tables in `docs/` say what the code does.
+
+use flowgate::close::Cause;
+use flowgate::config::KEYS;
+
+use crate::support::node::root;
+
+fn document(name: &str) -> String {
+    std::fs::read_to_string(root().join("docs").join(name)).unwrap()
+}
+
+#[test]
+fn every_close_code_is_documented_with_its_reason() {
+    let wire = document("wire.md");
+    for cause in Cause::all() {
+        let is_row = |line: &str| {
+            line.starts_with('|')
+                && line.contains(&format!("`{}`", cause.reason()))
+                && line.contains(&cause.code().to_string())
+        };
+        assert!(wire.lines().any(is_row), "{cause:?} is missing in docs/wire.md");
+    }
+}
+
+#[test]
+fn every_setting_is_documented_with_its_default() {
+    let configuration = document("configuration.md");
+    for key in KEYS {
+        let is_row = |line: &str| {
+            line.starts_with('|')
+                && line.contains(&format!("`{}`", key.name))
+                && (key.default.is_empty() || line.contains(&format!("`{}`", key.default)))
+        };
+        assert!(configuration.lines().any(is_row), "{} is missing", key.name);
+    }
+}

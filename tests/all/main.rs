@@ -1,0 +1,18 @@
+//! The whole program, started as a user starts it: one test binary, real sockets, port 0.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says so"
+)]
+
+mod cleanup;
+mod close_codes;
+mod command_line;
+mod documents;
+mod first_light;
+mod logs;
+mod refusals;
+mod relaying;
+mod stopping;
+mod support;
+mod tidy;

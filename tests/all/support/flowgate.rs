@@ -1,0 +1,169 @@
+//! The program under test, as a process.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{PATIENCE, wait_for, wait_until};
+
+/// A running flowgate; killed when dropped.
+pub struct Flowgate {
+    pub data: SocketAddr,
+    pub admin: SocketAddr,
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+    _folder: TempDir,
+}
+
+/// The program, without any setting of the caller's environment.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowgate"));
+    for (name, _) in std::env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(|name| name.starts_with("FLOWGATE_")))
+    {
+        command.env_remove(name);
+    }
+    command
+}
+
+impl Flowgate {
+    /// Starts it with these profiles and further flags, and waits until it is ready.
+    pub fn start(profiles: &Value, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("profiles.json");
+        std::fs::write(&file, profiles.to_string()).unwrap();
+        let mut child = program()
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["--log", "debug", "--import"])
+            .arg(&file)
+            .args(flags)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let kept = Arc::clone(&log);
+        let reader = std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut flowgate = Self {
+            data: unknown,
+            admin: unknown,
+            child,
+            log,
+            reader: Some(reader),
+            _folder: folder,
+        };
+        flowgate.data = flowgate.wait_for_address("data");
+        flowgate.admin = flowgate.wait_for_address("admin");
+        flowgate.wait_for_line("it is ready", |line| line["message"] == "ready");
+        flowgate
+    }
+
+    fn wait_for_address(&mut self, plane: &str) -> SocketAddr {
+        let line = self.wait_for_line("it listens", |line| {
+            line["message"] == "listening" && line["plane"] == plane
+        });
+        line["address"].as_str().unwrap().parse().unwrap()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All log lines so far.
+    pub fn log(&self) -> Vec<Value> {
+        let lines = self.lines();
+        lines.iter().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    /// The log as it was written.
+    pub fn raw_log(&self) -> String {
+        self.lines().join("\n")
+    }
+
+    /// Waits for a log line.
+    pub fn wait_for_line(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        wait_for(&format!("{what}\n{}", self.raw_log()), || {
+            self.log().into_iter().find(|line| is_it(line))
+        })
+    }
+
+    /// Waits for the line at the end of a connection.
+    pub fn wait_for_end(&self) -> Value {
+        self.wait_for_line("a connection ends", |line| line["message"] == "connection ended")
+    }
+
+    /// Sends bytes to the data listener and returns all that comes until it closes.
+    pub fn ask(&self, request: &str) -> String {
+        ask(self.data, request)
+    }
+
+    /// What `/readyz` tells operators.
+    pub fn status(&self) -> Value {
+        let answer =
+            ask(self.admin, "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
+    /// Waits until nothing is in the live table.
+    pub fn wait_until_idle(&self) {
+        wait_until("the live table is empty", || self.status()["live"] == 0);
+    }
+
+    /// How many files and sockets the process has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let status = wait_for("the process ends", || self.child.try_wait().unwrap());
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        status
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Flowgate {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("log of flowgate:\n{}", self.raw_log());
+        }
+    }
+}
+
+/// Sends bytes and returns all that comes until the other side closes.
+pub fn ask(address: SocketAddr, request: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // A reset behind the answer is no concern of the caller's.
+    let _ = socket.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}

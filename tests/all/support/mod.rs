@@ -1,0 +1,34 @@
+//! What the tests start and how they wait.
+
+use std::time::{Duration, Instant};
+
+pub mod flowgate;
+pub mod node;
+pub mod profiles;
+pub mod runtime;
+pub mod websocket;
+
+/// After this long a test that waits has failed. Long, since machines are shared.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` holds.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()))
+}
+
+/// Waits until `find` finds something.
+pub fn wait_for<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let begin = now();
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test's own deadline")]
+fn now() -> Instant {
+    Instant::now()
+}

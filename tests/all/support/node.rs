@@ -1,0 +1,171 @@
+//! Real Node-RED and real wscat.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, Weak};
+
+use tempfile::TempDir;
+
+use super::flowgate::ask;
+use super::{PATIENCE, wait_for};
+
+/// Where Node-RED, wscat and ws are installed; `scripts/test` sees to it.
+pub fn folder() -> PathBuf {
+    let folder = std::env::var_os("FLOWGATE_NODE_DIR")
+        .map_or_else(|| root().join("scripts/node"), PathBuf::from);
+    let installed = folder.join("node_modules/node-red/red.js");
+    assert!(
+        installed.exists(),
+        "Node-RED is not installed: run scripts/test, or npm ci in {folder:?}"
+    );
+    folder
+}
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A real Node-RED with the flows of `scripts/runtimes`; ended when dropped.
+pub struct NodeRed {
+    pub address: SocketAddr,
+    child: Child,
+    _folder: TempDir,
+}
+
+impl NodeRed {
+    pub fn start(name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let runtimes = root().join("scripts/runtimes");
+        std::fs::copy(runtimes.join("flows.json"), folder.path().join("flows.json")).unwrap();
+        let log = folder.path().join("log");
+        let output = std::fs::File::create(&log).unwrap();
+        let child = Command::new("node")
+            .arg(self::folder().join("node_modules/node-red/red.js"))
+            .arg("--settings")
+            .arg(runtimes.join("settings.js"))
+            .arg("--userDir")
+            .arg(folder.path())
+            .env("HOME", folder.path())
+            .env("PORT", "0")
+            .env("RUNTIME_NAME", name)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .expect("Node.js is needed: see README.md");
+        let address = wait_for("Node-RED listens", || {
+            let said = std::fs::read_to_string(&log).unwrap();
+            let (_, rest) = said.split_once("Server now running at http://")?;
+            rest.split('/').next()?.parse().ok()
+        });
+        wait_for("its flows have started", || {
+            let hello =
+                "GET /api/public/hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+            ask(address, hello).contains(name).then_some(())
+        });
+        Self { address, child, _folder: folder }
+    }
+
+    /// mike's and roberto's, shared by the tests that run at the same time.
+    pub fn pair() -> Arc<[Self; 2]> {
+        static PAIR: Mutex<Weak<[NodeRed; 2]>> = Mutex::new(Weak::new());
+        let mut pair = PAIR.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        pair.upgrade().unwrap_or_else(|| {
+            let fresh = Arc::new([Self::start("mike"), Self::start("roberto")]);
+            *pair = Arc::downgrade(&fresh);
+            fresh
+        })
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for NodeRed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs `wscat` with these arguments, sends `hello`, and returns the first line it prints: the
+/// answer, or the error.
+pub fn wscat(arguments: &[&str]) -> String {
+    let mut child = Command::new("node")
+        .arg(folder().join("node_modules/wscat/bin/wscat"))
+        .args(arguments)
+        .args(["-x", "hello", "-w"])
+        .arg(PATIENCE.as_secs().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // wscat ends at once when its input does, so that is held until it has said something.
+    let input = child.stdin.take();
+    let mut output = child.stdout.take().unwrap();
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while output.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+        line.push(byte[0]);
+    }
+    drop(input);
+    if line.is_empty() {
+        child.stderr.take().unwrap().read_to_end(&mut line).unwrap();
+    }
+    child.wait().unwrap();
+    String::from_utf8_lossy(&line).trim().to_owned()
+}
+
+/// Runs wscat on a terminal, as a person would, until it says that it was disconnected; returns all
+/// it printed. `meanwhile` runs once it is connected.
+pub fn wscat_until_disconnected(arguments: &[&str], meanwhile: impl FnOnce()) -> String {
+    let wscat = folder().join("node_modules/wscat/bin/wscat");
+    let command = format!("node {} --no-color {}", wscat.display(), arguments.join(" "));
+    let mut child = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of the package bsdutils, is needed");
+    let mut input = child.stdin.take().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    let mut printed = String::new();
+    let mut meanwhile = Some(meanwhile);
+    let mut bytes = [0; 1024];
+    while !printed.contains("Disconnected") {
+        let length = output.read(&mut bytes).unwrap();
+        assert!(length > 0, "wscat ended: {printed}");
+        printed.push_str(&String::from_utf8_lossy(&bytes[..length]));
+        if printed.contains("Connected")
+            && let Some(meanwhile) = meanwhile.take()
+        {
+            meanwhile();
+        }
+    }
+    let _ = input.flush();
+    drop(input);
+    let _ = child.kill();
+    child.wait().unwrap();
+    printed
+}
+
+/// Runs a script with Node.js in which `require` finds ws; returns what it printed. It must succeed.
+pub fn run_script(script: &str, arguments: &[&str]) -> String {
+    let output = Command::new("node")
+        .args(["-e", script, "--"])
+        .args(arguments)
+        .current_dir(folder())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    printed
+}

@@ -1,5 +1,6 @@
 //! Listeners: accepts connections within a limit, reads HTTP/1.1 from them, and hands each request on.
 
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -8,15 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-
-use crate::exchange::Body;
 
 const BACKLOG: u32 = 4096;
 /// Wait after an accept that failed for want of descriptors or memory.
@@ -61,7 +60,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts until `drain` turns true, then lets the requests under way finish. Dropping it cuts them.
-pub async fn serve<H, F>(
+pub async fn serve<H, F, B>(
     listener: TcpListener,
     settings: AcceptSettings,
     permits: Arc<Semaphore>,
@@ -69,7 +68,8 @@ pub async fn serve<H, F>(
     handler: H,
 ) where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let mut connections = JoinSet::new();
     let mut is_full = false;
@@ -112,7 +112,7 @@ async fn accept(
 }
 
 /// Serves the requests of one connection.
-async fn converse<H, F>(
+async fn converse<H, F, B>(
     socket: TcpStream,
     peer: Peer,
     settings: AcceptSettings,
@@ -120,7 +120,8 @@ async fn converse<H, F>(
     handler: H,
 ) where
     H: Fn(Request<Incoming>, Peer) -> F + Send + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let client = peer.address;
     if let Err(error) = socket.set_nodelay(true) {

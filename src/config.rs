@@ -94,7 +94,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
     };
     let header_bytes_max = reader.number("header_bytes_max", 8192, 1 << 20)?;
     Ok(Settings {
-        listen: reader.all("listen")?,
+        listen: reader.some("listen")?,
         admin_listen: reader.one("admin_listen")?,
         import: reader.all("import")?.pop(),
         base_domain: reader.one::<BaseDomain>("base_domain")?.0,
@@ -147,6 +147,19 @@ impl Reader<'_> {
             .collect()
     }
 
+    fn some<T: FromStr<Err: fmt::Display>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Vec<T>, ConfigError> {
+        match self.all(name)? {
+            values if values.is_empty() => {
+                let (_, source) = self.texts(name);
+                Err(ConfigError(format!("{source}: at least one value is needed")))
+            }
+            values => Ok(values),
+        }
+    }
+
     fn one<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<T, ConfigError> {
         let missing = || ConfigError(format!("{name}: one value is needed"));
         self.all(name)?.pop().ok_or_else(missing)
@@ -156,11 +169,13 @@ impl Reader<'_> {
         const SPAN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
         let span: Duration = self.one::<humantime::Duration>(name)?.into();
         let may_be_zero = matches!(name, "ping_after" | "drain_delay" | "drain_timeout");
-        if span > SPAN_MAX || (span.is_zero() && !may_be_zero) {
-            let (_, source) = self.texts(name);
-            return Err(ConfigError(format!("{source}: must be more than zero and at most 24h")));
-        }
-        Ok(span)
+        let wrong = match span {
+            span if span > SPAN_MAX => "must be at most 24h",
+            span if span.is_zero() && !may_be_zero => "must be more than zero",
+            _ => return Ok(span),
+        };
+        let (_, source) = self.texts(name);
+        Err(ConfigError(format!("{source}: {wrong}")))
     }
 
     fn number(&self, name: &'static str, min: usize, max: usize) -> Result<usize, ConfigError> {

@@ -178,7 +178,8 @@ impl Mailbox {
     /// Empties the mailbox.
     pub fn take(&self) -> Mail {
         let slots = std::mem::take(&mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner));
-        match self.sweep_all.swap(false, Ordering::Relaxed) {
+        // Pairs with the fence in `Entry::close`: the look at all sees every level set before it.
+        match self.sweep_all.swap(false, Ordering::Acquire) {
             true => Mail::All,
             false => Mail::Slots(slots),
         }

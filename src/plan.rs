@@ -55,18 +55,24 @@ impl Plan {
             Some(rate) if !(1..=1_000_000).contains(&rate.burst) => {
                 Err("messages.burst must be 1 to 1000000")
             }
+            _ if self.connections == Some(0) => Err("connections must be at least 1"),
             _ => Ok(()),
         }
     }
 }
 
+const NS_PER_SECOND: u64 = 1_000_000_000;
+const NS_PER_MS: u64 = 1_000_000;
+/// The relay looks at pauses every 10 ms; whoever keeps the rate must not lose by that.
+const SLACK_NS_MIN: u64 = 10 * NS_PER_MS;
+
 /// A tenant's message budget: GCRA (ITU-T I.371) in one atomic, shared by all relay threads.
 #[derive(Debug)]
 pub struct Budget {
-    /// The theoretical arrival time of the next message, in microseconds of the clock.
-    next_us: AtomicU64,
-    interval_us: u64,
-    slack_us: u64,
+    /// The theoretical arrival time of the next message, in nanoseconds of the clock.
+    next_ns: AtomicU64,
+    interval_ns: u64,
+    slack_ns: u64,
     over: Over,
 }
 
@@ -83,32 +89,32 @@ impl Budget {
     /// A full budget.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        let interval_us = 1_000_000 / u64::from(rate.per_second.max(1));
-        let slack_us = interval_us * u64::from(rate.burst.max(1) - 1);
-        Self { next_us: AtomicU64::new(0), interval_us, slack_us, over: rate.over }
+        let interval_ns = NS_PER_SECOND / u64::from(rate.per_second.max(1));
+        let slack_ns = (interval_ns * u64::from(rate.burst.max(1) - 1)).max(SLACK_NS_MIN);
+        Self { next_ns: AtomicU64::new(0), interval_ns, slack_ns, over: rate.over }
     }
 
     /// Takes one message out of the budget.
     pub fn take(&self, now: Millis) -> Result<(), Spent> {
-        let now_us = now.0.saturating_mul(1000);
-        let mut next_us = self.next_us.load(Ordering::Relaxed);
+        let now_ns = now.0.saturating_mul(NS_PER_MS);
+        let mut next_ns = self.next_ns.load(Ordering::Relaxed);
         loop {
-            if next_us > now_us + self.slack_us {
-                let wait_us = next_us - self.slack_us;
+            if next_ns > now_ns + self.slack_ns {
+                let wait_ns = next_ns - self.slack_ns;
                 return Err(match self.over {
-                    Over::Pause => Spent::Until(Millis(wait_us.div_ceil(1000))),
+                    Over::Pause => Spent::Until(Millis(wait_ns.div_ceil(NS_PER_MS))),
                     Over::Close => Spent::Close,
                 });
             }
-            let after_us = next_us.max(now_us) + self.interval_us;
-            match self.next_us.compare_exchange_weak(
-                next_us,
-                after_us,
+            let after_ns = next_ns.max(now_ns) + self.interval_ns;
+            match self.next_ns.compare_exchange_weak(
+                next_ns,
+                after_ns,
                 Ordering::Relaxed,
                 Ordering::Relaxed,
             ) {
                 Ok(_) => return Ok(()),
-                Err(current) => next_us = current,
+                Err(current) => next_ns = current,
             }
         }
     }
@@ -131,6 +137,18 @@ mod tests {
         assert_eq!(budget.take(Millis(5_100)), Err(Spent::Until(Millis(5_200))));
         let passed = (0..10_000).filter(|ms| budget.take(Millis(6_000 + ms)).is_ok()).count();
         assert_eq!(passed, 3 + 99);
+    }
+
+    #[test]
+    fn a_fast_rate_without_a_burst_is_kept_by_a_slow_tick() {
+        let budget = Budget::new(Rate { per_second: 600_000, burst: 1, over: Over::Pause });
+        let mut passed = 0;
+        for tick in 0..100 {
+            while budget.take(Millis(10_000 + tick * 10)).is_ok() {
+                passed += 1;
+            }
+        }
+        assert!((594_000..=606_100).contains(&passed), "{passed}");
     }
 
     #[test]

@@ -49,8 +49,6 @@ pub enum Refusal {
     },
     /// flowgate has too much to do; what exactly is for the log.
     Overloaded(&'static str),
-    /// flowgate is shutting down.
-    Draining,
     /// The grant ended before the request was served.
     GrantEnded(Cause),
     /// The runtime could not be reached or broke the connection.
@@ -105,7 +103,7 @@ impl Refusal {
         match self {
             Self::PlanConnections { .. } => Some(10),
             Self::Overloaded(_) => Some(2),
-            Self::Draining => Some(1),
+            Self::GrantEnded(Cause::Drain) => Some(1),
             _ => None,
         }
     }
@@ -129,7 +127,7 @@ impl Refusal {
             ),
             Self::NoCredential | Self::WrongCredential { .. } => WRONG,
             // Whose grant ended in mid-handshake is told what a new handshake would be told.
-            Self::GrantEnded(Cause::Drain) | Self::Draining => {
+            Self::GrantEnded(Cause::Drain) => {
                 face(S::SERVICE_UNAVAILABLE, "draining", "The server is shutting down.")
             }
             Self::GrantEnded(_) => Face { label: "grant_ended", ..WRONG },

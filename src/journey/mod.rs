@@ -90,7 +90,8 @@ impl Journey {
                 let mut response = refusal.to_response(wants_page, client.request_id);
                 if is_handshake {
                     // What the client may have sent behind it is no HTTP.
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().entry(CONNECTION).or_insert(close);
                 }
                 response.map(Body::from)
             }

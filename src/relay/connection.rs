@@ -48,6 +48,7 @@ struct Leg<S> {
     read_closed: bool,
     source_ended: bool,
     finished: bool,
+    /// It takes no more bytes.
     lost: bool,
 }
 
@@ -134,10 +135,20 @@ impl<S: Socket> Connection<S> {
             blocked_since: self.lanes[place].blocked_since,
             paused: self.lanes[place].paused_until.is_some(),
         });
-        let pause_over =
-            self.lanes.iter().any(|lane| lane.paused_until.is_some_and(|end| end <= now));
-        match self.pair.check(now, patience, lanes) {
-            Check::Fine if pause_over => Check::Step,
+        let check = self.pair.check(now, patience, lanes);
+        let mut step = false;
+        for from in Side::BOTH {
+            let lane = &self.lanes[from as usize];
+            step |= lane.paused_until.is_some_and(|end| end <= now);
+            // Systems tell of room only when there is much of it. Whoever reads slowly would seem
+            // to have stopped: hence a try.
+            if lane.is_blocked() {
+                self.writable(from.other());
+                step = true;
+            }
+        }
+        match check {
+            Check::Fine if step => Check::Step,
             check => check,
         }
     }
@@ -169,7 +180,7 @@ impl<S: Socket> Connection<S> {
     }
 
     fn is_over(&self) -> bool {
-        self.legs.iter().all(|leg| leg.lost || (leg.source_ended && leg.finished))
+        self.legs.iter().all(|leg| leg.source_ended && (leg.finished || leg.lost))
     }
 
     /// One step of one direction; returns whether anything moved.
@@ -181,8 +192,7 @@ impl<S: Socket> Connection<S> {
             return true;
         }
         if self.pair.wants_step(from) {
-            let held_bytes = self.show_held(from, turn.scratch);
-            self.judge_scratch(from, held_bytes, turn);
+            self.judge(from, &[], turn.now, turn.budget, &mut turn.pool);
             return true;
         }
         let lane = &mut self.lanes[from as usize];
@@ -195,7 +205,7 @@ impl<S: Socket> Connection<S> {
         }
         if !lane.pending.is_empty() {
             let pending = std::mem::take(&mut lane.pending);
-            self.judge_pending(from, &pending, turn);
+            self.judge(from, &pending, turn.now, turn.budget, &mut turn.pool);
             return true;
         }
         self.receive(from, share_bytes, turn)
@@ -210,29 +220,27 @@ impl<S: Socket> Connection<S> {
         }
         leg.finished = true;
         if leg.socket.finish().is_err() {
-            self.lose(to, now);
+            self.lose_sink(to, now);
         }
         true
     }
 
     fn receive(&mut self, from: Side, share_bytes: &mut usize, turn: &mut Turn<'_>) -> bool {
         let leg = &self.legs[from as usize];
-        if !leg.readable || leg.source_ended || leg.lost || *share_bytes == 0 {
+        if !leg.readable || leg.source_ended || *share_bytes == 0 {
             return false;
         }
         let held_bytes = self.show_held(from, turn.scratch);
         let leg = &mut self.legs[from as usize];
         let room = &mut turn.scratch[held_bytes..held_bytes + READ_BYTES_MAX];
         match leg.socket.recv(room) {
-            Ok(0) => {
-                leg.source_ended = true;
-                self.pair.source_ended(from, turn.now);
-            }
+            Ok(0) => self.end_source(from, turn.now),
             Ok(received) => {
                 // A short read has emptied the socket: the next event tells of more.
                 leg.readable = received == READ_BYTES_MAX || leg.read_closed;
                 *share_bytes = share_bytes.saturating_sub(received);
-                self.judge_scratch(from, held_bytes + received, turn);
+                let bytes = &turn.scratch[..held_bytes + received];
+                self.judge(from, bytes, turn.now, turn.budget, &mut turn.pool);
                 return true;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -241,7 +249,10 @@ impl<S: Socket> Connection<S> {
                 self.hold(from, held_bytes, turn.scratch);
                 return false;
             }
-            Err(_) => self.lose(from, turn.now),
+            Err(_) => {
+                self.end_source(from, turn.now);
+                self.lose_sink(from, turn.now);
+            }
         }
         self.hold(from, held_bytes, turn.scratch);
         true
@@ -259,16 +270,6 @@ impl<S: Socket> Connection<S> {
         let lane = &mut self.lanes[from as usize];
         lane.held[..held_bytes].copy_from_slice(&bytes[..held_bytes]);
         lane.held_bytes = held_bytes as u8;
-    }
-
-    fn judge_scratch(&mut self, from: Side, available: usize, turn: &mut Turn<'_>) {
-        let Turn { now, budget, scratch, pool } = turn;
-        self.judge(from, &scratch[..available], *now, *budget, pool);
-    }
-
-    fn judge_pending(&mut self, from: Side, pending: &[u8], turn: &mut Turn<'_>) {
-        let Turn { now, budget, pool, .. } = turn;
-        self.judge(from, pending, *now, *budget, pool);
     }
 
     /// Does what the pair says about `bytes`; neighbouring frames leave in one write.
@@ -319,7 +320,7 @@ impl<S: Socket> Connection<S> {
         if !lane.is_blocked() {
             match send_all(leg, bytes) {
                 Ok(length) => sent = length,
-                Err(_) => return self.lose(to, now),
+                Err(_) => return self.lose_sink(to, now),
             }
         }
         if sent < bytes.len() {
@@ -345,7 +346,7 @@ impl<S: Socket> Connection<S> {
                 return false;
             }
             Ok(_) => {}
-            Err(_) => self.lose(to, turn.now),
+            Err(_) => self.lose_sink(to, turn.now),
         }
         let lane = &mut self.lanes[from as usize];
         turn.pool.give_back(std::mem::take(&mut lane.spill));
@@ -355,11 +356,18 @@ impl<S: Socket> Connection<S> {
         true
     }
 
-    fn lose(&mut self, side: Side, now: Millis) {
+    fn end_source(&mut self, side: Side, now: Millis) {
+        self.legs[side as usize].source_ended = true;
+        self.pair.source_ended(side, now);
+    }
+
+    /// A socket that refuses bytes is broken, but what it received before is read to its end.
+    fn lose_sink(&mut self, side: Side, now: Millis) {
         let leg = &mut self.legs[side as usize];
         leg.lost = true;
-        leg.source_ended = true;
-        self.pair.lost(side, now);
+        leg.readable = true;
+        leg.read_closed = true;
+        self.pair.sink_lost(side, now);
         let to_it = &mut self.lanes[side.other() as usize];
         to_it.spill_start = to_it.spill.len();
         to_it.blocked_since = None;

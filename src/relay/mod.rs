@@ -7,6 +7,8 @@
 pub mod buffers;
 pub mod connection;
 pub mod control;
+#[cfg(test)]
+mod frames;
 pub mod pair;
 pub mod plane;
 mod thread;

@@ -8,6 +8,14 @@
 
 use std::time::Duration;
 
+mod deadlines;
+mod flow;
+
+pub use deadlines::{Check, LaneState, Patience};
+pub use flow::Counts;
+
+use flow::{Flow, Phase};
+
 use super::control::Injection;
 use super::walk::{self, Header, Kind, Reserved};
 use crate::clock::Millis;
@@ -18,8 +26,6 @@ use crate::plan::{Budget, Spent};
 pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// The most bytes that [`Verdict::Hold`] asks for: a header, or a masked Pong of eight bytes.
 pub const HOLD_BYTES_MAX: usize = walk::HEADER_BYTES_MAX;
-/// Pings that may stay unanswered before the client counts as dead.
-const PINGS_UNANSWERED_MAX: u8 = 2;
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,39 +80,6 @@ pub struct Rules {
     pub seed: [u8; 12],
 }
 
-/// How long a side may let the other wait. All are checked about once a second.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// A frame that is begun must bring a byte within this time.
-    pub frame_stall_max: Duration,
-    /// A side that has bytes waiting must take one within this time.
-    pub write_stall_max: Duration,
-    /// Once one side has ended, the other may stay silent this long.
-    pub half_open_max: Duration,
-    /// A client that has been silent this long gets a Ping; `None` sends none.
-    pub ping_after: Option<Duration>,
-}
-
-/// What a driver knows of one direction and the pair does not.
-#[derive(Clone, Copy, Debug)]
-pub struct LaneState {
-    /// Since when the receiving side has taken nothing, if bytes are waiting for it.
-    pub blocked_since: Option<Millis>,
-    /// Reading is paused by the plan.
-    pub paused: bool,
-}
-
-/// What [`Pair::check`] asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
-    /// All is well.
-    Fine,
-    /// Step both directions: something is to be written.
-    Step,
-    /// Drop both sockets.
-    Cut,
-}
-
 /// How a connection ended, decided by what happened first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -116,100 +89,6 @@ pub enum Ending {
     Lost(Side),
     /// flowgate closed it.
     Flowgate(Cause),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// This side's own Close frame has gone through; what follows it is dropped.
-    Closed,
-    /// Nothing more goes through: we wrote a Close, the source ended, or nobody takes it.
-    Muted,
-}
-
-/// One direction: the frames that come from one side.
-#[derive(Debug)]
-struct Flow {
-    phase: Phase,
-    in_message: bool,
-    /// The frame under way: part of a data message, and its last.
-    data_frame: bool,
-    fin: bool,
-    /// A frame's first bytes are held by the driver.
-    held: bool,
-    /// A Ping is to go in at the next boundary.
-    ping_due: bool,
-    payload_left_bytes: u64,
-    message_bytes: u64,
-    counts: Counts,
-    last_byte_at: Millis,
-}
-
-/// What went through one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Whole data messages.
-    pub messages: u64,
-    /// Bytes on the wire, headers and control frames included.
-    pub bytes: u64,
-    /// When the last data frame began.
-    pub last_data_at: Millis,
-}
-
-impl Flow {
-    fn new(now: Millis) -> Self {
-        Self {
-            phase: Phase::Open,
-            in_message: false,
-            data_frame: false,
-            fin: false,
-            held: false,
-            ping_due: false,
-            payload_left_bytes: 0,
-            message_bytes: 0,
-            counts: Counts { last_data_at: now, ..Counts::default() },
-            last_byte_at: now,
-        }
-    }
-
-    fn enter(&mut self, header: &Header, now: Millis) {
-        self.payload_left_bytes = header.payload_bytes;
-        self.data_frame = matches!(header.kind, Kind::Start | Kind::Continuation);
-        self.fin = header.fin;
-        if header.kind == Kind::Close {
-            self.phase = Phase::Closed;
-        }
-        if self.data_frame {
-            self.message_bytes += header.payload_bytes;
-            self.in_message = !header.fin;
-            self.counts.last_data_at = now;
-        }
-        self.pass_payload(0);
-    }
-
-    /// Lets as much of the payload through as there is; returns how much that was.
-    fn pass_payload(&mut self, available: usize) -> usize {
-        let passed =
-            usize::try_from(self.payload_left_bytes).map_or(available, |left| left.min(available));
-        self.payload_left_bytes -= passed as u64;
-        if self.payload_left_bytes == 0 && self.data_frame && self.fin {
-            self.counts.messages += 1;
-            self.message_bytes = 0;
-            self.data_frame = false;
-        }
-        passed
-    }
-
-    fn mute(&mut self) {
-        self.phase = Phase::Muted;
-        self.payload_left_bytes = 0;
-        self.held = false;
-        self.ping_due = false;
-    }
-
-    fn mid_frame(&self) -> bool {
-        self.payload_left_bytes > 0 || self.held
-    }
 }
 
 /// The state of one relayed connection. Plain data.
@@ -249,8 +128,10 @@ impl Pair {
         now: Millis,
         budget: Option<&Budget>,
     ) -> Verdict {
-        if !bytes.is_empty() {
-            self.flows[from as usize].last_byte_at = now;
+        // What is only dropped proves nothing: it must not keep a half-open connection alive.
+        let flow = &mut self.flows[from as usize];
+        if !bytes.is_empty() && (flow.phase == Phase::Open || flow.payload_left_bytes > 0) {
+            flow.last_byte_at = now;
             if from == Side::Client {
                 self.pings_unanswered = 0;
             }
@@ -293,10 +174,10 @@ impl Pair {
         }
         let rules = self.rules;
         let flow = &mut self.flows[from as usize];
-        flow.held = false;
         if bytes.is_empty() {
             return Err(Verdict::Idle);
         }
+        flow.held = false;
         if flow.phase != Phase::Open {
             return Err(Verdict::Discard(bytes.len()));
         }
@@ -344,7 +225,8 @@ impl Pair {
             return Injection::Close { cause, mask };
         }
         flow.ping_due = false;
-        self.pings_sent = self.pings_sent.wrapping_add(1);
+        // Zero is kept for "none yet".
+        self.pings_sent = self.pings_sent.checked_add(1).unwrap_or(1);
         self.pings_unanswered = self.pings_unanswered.saturating_add(1);
         self.last_ping_at = now;
         let mut payload = nonce;
@@ -393,9 +275,9 @@ impl Pair {
         }
     }
 
-    /// This side's socket is broken in both directions.
-    pub fn lost(&mut self, side: Side, now: Millis) {
-        self.source_ended(side, now);
+    /// This side takes no more bytes: its socket is broken. What it had sent before, a Close frame
+    /// perhaps, may still be there to be read; [`Pair::source_ended`] follows when it is not.
+    pub fn sink_lost(&mut self, side: Side, now: Millis) {
         self.flows[side.other() as usize].mute();
         self.cut_at.get_or_insert(now.plus(CLOSE_GRACE));
     }
@@ -439,80 +321,6 @@ impl Pair {
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.cut_at.is_some()
-    }
-
-    /// Applies the deadlines. `lanes` are the directions from client and from runtime.
-    pub fn check(&mut self, now: Millis, patience: &Patience, lanes: [LaneState; 2]) -> Check {
-        if self.cut_at.is_some_and(|cut_at| now >= cut_at) {
-            return Check::Cut;
-        }
-        let last_byte_at = self.flows[0].last_byte_at.max(self.flows[1].last_byte_at);
-        let ended = self.flows.iter().filter(|flow| flow.phase != Phase::Open).count();
-        let silence_max = match ended {
-            0 => Duration::MAX,
-            // Nothing more can pass either way: all that is missing is for the peers to hang up.
-            2 if lanes.iter().all(|lane| lane.blocked_since.is_none()) => CLOSE_GRACE,
-            _ => patience.half_open_max,
-        };
-        if now.since(last_byte_at) >= silence_max {
-            return Check::Cut;
-        }
-        if self.closing.is_some() {
-            return Check::Fine;
-        }
-        if let Some(cause) = self.stalled(now, patience, lanes) {
-            self.close(cause, now);
-            return Check::Step;
-        }
-        self.check_pings(now, patience, lanes)
-    }
-
-    fn stalled(&self, now: Millis, patience: &Patience, lanes: [LaneState; 2]) -> Option<Cause> {
-        for from in Side::BOTH {
-            let flow = &self.flows[from as usize];
-            let lane = lanes[from as usize];
-            match lane.blocked_since {
-                Some(since) if now.since(since) >= patience.write_stall_max => {
-                    return Some(match from {
-                        Side::Client => Cause::RuntimeStalled,
-                        Side::Runtime => Cause::ClientStalled,
-                    });
-                }
-                None if flow.mid_frame()
-                    && !lane.paused
-                    && now.since(flow.last_byte_at) >= patience.frame_stall_max =>
-                {
-                    return Some(Cause::FrameStalled);
-                }
-                _ => {}
-            }
-        }
-        None
-    }
-
-    fn check_pings(&mut self, now: Millis, patience: &Patience, lanes: [LaneState; 2]) -> Check {
-        let Some(ping_after) = patience.ping_after else {
-            return Check::Fine;
-        };
-        let [from_client, from_runtime] = lanes;
-        let not_reading = from_client.blocked_since.is_some() || from_client.paused;
-        let [client, runtime] = &mut self.flows;
-        let both_open = client.phase == Phase::Open && runtime.phase == Phase::Open;
-        let heard_at = client.last_byte_at.max(self.last_ping_at);
-        if !both_open
-            || not_reading
-            || from_runtime.blocked_since.is_some()
-            || runtime.ping_due
-            || now.since(heard_at) < ping_after
-        {
-            return Check::Fine;
-        }
-        if self.pings_unanswered >= PINGS_UNANSWERED_MAX {
-            self.close(Cause::ClientSilent, now);
-        } else {
-            runtime.ping_due = true;
-        }
-        Check::Step
     }
 }
 

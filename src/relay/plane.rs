@@ -1,6 +1,7 @@
 //! The relay plane as the handshake plane sees it: a few threads to hand connections to.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -85,7 +86,7 @@ impl Plane {
             let relay = Relay::new(poll, Arc::clone(&shared), patience, clock);
             let handle = std::thread::Builder::new()
                 .name(format!("relay-{number}"))
-                .spawn(move || relay.run())?;
+                .spawn(move || run_or_abort(relay))?;
             Ok((shared, Mutex::new(Some(handle))))
         });
         Ok(Self { threads: threads.collect::<io::Result<_>>()?, next: AtomicUsize::new(0) })
@@ -119,11 +120,29 @@ impl Plane {
     }
 }
 
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A thread that panicked outside of any one connection would leave all of its connections hanging:
+/// better that whatever watches over the process starts it anew. The panic itself was printed.
+fn run_or_abort(relay: Relay) {
+    if catch_unwind(AssertUnwindSafe(|| relay.run())).is_err() {
+        std::process::abort();
+    }
+}
+
 impl Reservation {
     /// Hands the connection over. The place is free again once the thread has taken it.
     pub fn adopt(mut self, adoption: Adoption) {
         let Some(shared) = self.0.take() else { return };
         shared.adoptions.lock().unwrap_or_else(PoisonError::into_inner).push(adoption);
+        if shared.is_stopping() {
+            // The thread may have looked for the last time.
+            drop(shared.take_adoptions());
+        }
         if let Err(error) = shared.mailbox.wake() {
             tracing::error!(%error, "could not wake a relay thread");
         }

@@ -24,6 +24,8 @@ const EVENTS_PER_POLL: usize = 1024;
 /// How often deadlines are looked at while one is near, and otherwise.
 const TICK_PACED: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_millis(100);
+/// Without connections there is only the mailbox to look at, should a wake-up have failed.
+const TICK_EMPTY: Duration = Duration::from_secs(1);
 /// Every tick looks at this part of all connections, so each is seen once a second.
 const SWEEP_PARTS: usize = 10;
 
@@ -49,6 +51,7 @@ pub(super) struct Relay {
     over: Vec<usize>,
     sweep_from: usize,
     next_sweep_at: Millis,
+    next_paced_at: Millis,
 }
 
 impl Relay {
@@ -65,6 +68,7 @@ impl Relay {
             over: Vec::new(),
             sweep_from: 0,
             next_sweep_at: Millis::default(),
+            next_paced_at: Millis::default(),
         }
     }
 
@@ -91,7 +95,8 @@ impl Relay {
         for seated in self.slab.drain() {
             report(&seated, now);
         }
-        // Adoptions that came too late are dropped with their sockets.
+        // Adoptions that came too late are dropped with their sockets; later ones by their bringer.
+        drop(self.shared.take_adoptions());
     }
 
     fn patience_with_events(&self) -> Option<Duration> {
@@ -102,7 +107,7 @@ impl Relay {
         } else if !self.slab.is_empty() {
             Some(TICK)
         } else {
-            None
+            Some(TICK_EMPTY)
         }
     }
 
@@ -187,6 +192,10 @@ impl Relay {
     }
 
     fn check_paced(&mut self, now: Millis) {
+        if now < self.next_paced_at {
+            return;
+        }
+        self.next_paced_at = now.plus(TICK_PACED);
         for slot in std::mem::take(&mut self.paced) {
             if let Some(seated) = self.slab.get_mut(slot) {
                 seated.is_paced = false;

@@ -20,7 +20,7 @@ pub enum Reserved {
     None,
     /// permessage-deflate alone (RFC 7692): RSV1 on the first frame of a data message.
     Deflate,
-    /// Some other extension: its bits, and its opcodes, are not ours to judge.
+    /// Some other extension: its bits, and its opcodes for data, are not ours to judge.
     Any,
 }
 

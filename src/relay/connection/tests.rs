@@ -1,1 +1,14 @@
+//! The relay of one connection, against simulated wires and a model.
 
+mod backpressure;
+mod bench;
+mod closing;
+mod conversation;
+mod endings;
+mod every_cut;
+mod invalid;
+mod model;
+mod patience;
+mod pings;
+mod sim;
+mod tokio_driver;

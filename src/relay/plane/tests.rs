@@ -1,1 +1,5 @@
+//! The relay plane for real: threads, sockets, the live table.
 
+mod closing;
+mod cluster;
+mod relaying;

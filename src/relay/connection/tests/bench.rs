@@ -1,0 +1,185 @@
+//! A driver for one connection on simulated wires, with the manners of a relay thread: a turn only
+//! after an event, a closing, a step that a check asked for, or the connection's own wish.
+
+use std::time::Duration;
+
+use super::sim::{Dice, Sim};
+use crate::clock::Millis;
+use crate::close::Cause;
+use crate::plan::Budget;
+use crate::relay::buffers::{Buffers, READ_BYTES_MAX};
+use crate::relay::connection::{Connection, Outcome, Turn};
+use crate::relay::pair::{Check, Ending, HOLD_BYTES_MAX, Pair, Patience, Rules, Side};
+use crate::relay::walk::Reserved;
+
+pub const MASK: [u8; 4] = [0x11, 0x22, 0x33, 0x44];
+pub const NONCE: [u8; 7] = *b"flowgat";
+pub const RULES: Rules = Rules {
+    reserved: Reserved::Deflate,
+    message_bytes_max: 1 << 20,
+    seed: [0x11, 0x22, 0x33, 0x44, b'f', b'l', b'o', b'w', b'g', b'a', b't', 0],
+};
+pub const PATIENCE: Patience = Patience {
+    frame_stall_max: Duration::from_secs(20),
+    write_stall_max: Duration::from_secs(30),
+    half_open_max: Duration::from_secs(40),
+    ping_after: None,
+};
+/// What one read can leave behind, with the frames of our own that may stand in front of it.
+pub const LEFT_BYTES_MAX: usize = READ_BYTES_MAX + HOLD_BYTES_MAX + 2 * 131;
+const TURNS_MAX: usize = 1_000_000;
+
+pub struct Bench {
+    pub connection: Connection<Sim>,
+    pub wires: [Sim; 2],
+    pub now: Millis,
+    pub patience: Patience,
+    pub budget: Option<Budget>,
+    pub is_over: bool,
+    is_ready: bool,
+    buffers: Buffers,
+}
+
+impl Bench {
+    /// Wires that take and give whatever there is.
+    pub fn plain(rules: Rules) -> Self {
+        Self::new([None, None], rules, [Vec::new(), Vec::new()])
+    }
+
+    /// Wires with moods.
+    pub fn moody(dice: &mut Dice, rules: Rules, read_ahead: [Vec<u8>; 2]) -> Self {
+        let dices = [0, 1].map(|_| Some(Dice::new(dice.roll(usize::MAX >> 32) as u64)));
+        Self::new(dices, rules, read_ahead)
+    }
+
+    pub fn new(dices: [Option<Dice>; 2], rules: Rules, read_ahead: [Vec<u8>; 2]) -> Self {
+        let wires = dices.map(Sim::new);
+        let now = Millis(5_000);
+        Self {
+            connection: Connection::new(wires.clone(), read_ahead, Pair::new(rules, now)),
+            wires,
+            now,
+            patience: PATIENCE,
+            budget: None,
+            is_over: false,
+            is_ready: true,
+            buffers: Buffers::default(),
+        }
+    }
+
+    pub fn wire(&self, side: Side) -> &Sim {
+        &self.wires[side as usize]
+    }
+
+    /// What this side has received.
+    pub fn received(&self, side: Side) -> Vec<u8> {
+        self.wire(side).received()
+    }
+
+    /// The peer on this side sends, and the connection gets its turns.
+    pub fn deliver(&mut self, from: Side, bytes: &[u8]) {
+        self.wire(from).deliver(bytes);
+        self.run();
+    }
+
+    /// Half-closes this side's peer, and gives the connection its turns.
+    pub fn end(&mut self, from: Side) {
+        self.wire(from).end();
+        self.run();
+    }
+
+    pub fn reset(&mut self, side: Side) {
+        self.wire(side).reset();
+        self.run();
+    }
+
+    pub fn close(&mut self, cause: Cause) {
+        self.connection.close(cause, self.now);
+        self.is_ready = true;
+        self.run();
+    }
+
+    /// An event without reason.
+    pub fn disturb(&mut self, side: Side) {
+        self.connection.readable(side, false);
+        self.connection.writable(side);
+        self.is_ready = true;
+    }
+
+    pub fn pass_ms(&mut self, ms: u64) {
+        self.now = Millis(self.now.0 + ms);
+    }
+
+    /// Lets time pass, then looks at the deadlines as a sweep would.
+    pub fn check_after_ms(&mut self, ms: u64) -> Check {
+        self.pass_ms(ms);
+        let check = self.connection.check(self.now, &self.patience);
+        if check == Check::Step {
+            self.is_ready = true;
+            self.run();
+        }
+        check
+    }
+
+    /// Turns until no wire signals anything and the connection wants none.
+    pub fn run(&mut self) {
+        for _ in 0..TURNS_MAX {
+            for side in Side::BOTH {
+                let wire = &self.wires[side as usize];
+                if let Some(read_closed) = wire.take_readable() {
+                    self.connection.readable(side, read_closed);
+                    self.is_ready = true;
+                }
+                if wire.take_writable() {
+                    self.connection.writable(side);
+                    self.is_ready = true;
+                }
+            }
+            if self.is_over || !std::mem::take(&mut self.is_ready) {
+                return;
+            }
+            self.turn();
+        }
+        panic!("the connection never rests");
+    }
+
+    fn turn(&mut self) {
+        let (scratch, pool) = self.buffers.split();
+        let mut turn = Turn { now: self.now, budget: self.budget.as_ref(), scratch, pool };
+        match self.connection.turn(&mut turn) {
+            Outcome::Idle => {}
+            Outcome::Again => self.is_ready = true,
+            Outcome::Over => self.is_over = true,
+        }
+        for lane in &self.connection.lanes {
+            assert!(lane.spill.len() <= LEFT_BYTES_MAX, "{} bytes wait", lane.spill.len());
+            assert!(lane.is_blocked() || lane.spill.is_empty() || self.lost_any(), "kept a spill");
+            assert_eq!(lane.blocked_since.is_some(), lane.is_blocked());
+            assert!(lane.pending.is_empty() || lane.is_blocked() || lane.paused_until.is_some());
+        }
+    }
+
+    fn lost_any(&self) -> bool {
+        self.connection.legs.iter().any(|leg| leg.lost)
+    }
+
+    /// Bytes that the connection keeps, by direction.
+    pub fn kept_bytes(&self) -> [usize; 2] {
+        [0, 1].map(|place| {
+            let lane = &self.connection.lanes[place];
+            usize::from(lane.held_bytes) + lane.pending.len() + lane.spill.len() - lane.spill_start
+        })
+    }
+
+    pub fn messages(&self) -> [u64; 2] {
+        Side::BOTH.map(|side| self.connection.pair().counts(side).messages)
+    }
+
+    pub fn bytes(&self) -> [u64; 2] {
+        Side::BOTH.map(|side| self.connection.pair().counts(side).bytes)
+    }
+
+    pub fn ending(&self) -> Option<Ending> {
+        self.connection.pair().ending()
+    }
+}

@@ -1,0 +1,241 @@
+//! A simulated wire: behaves like a TCP socket under edge-triggered epoll, with a peer that the
+//! test plays.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::rc::Rc;
+
+use crate::relay::wire::Socket;
+
+/// Randomness that a seed repeats (xorshift64*).
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// From 0 to `below` - 1.
+    pub fn roll(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % below
+    }
+
+    /// True once in `times`.
+    pub fn once_in(&mut self, times: usize) -> bool {
+        self.roll(times) == 0
+    }
+
+    /// A size from 1 to `max`, small ones often.
+    pub fn size(&mut self, max: usize) -> usize {
+        let bound = [1, 3, 16, 300, 70_000, max][self.roll(6)];
+        1 + self.roll(bound.min(max))
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    /// Set: the wire is moody; unset: it takes and gives as much as there is.
+    dice: Option<Dice>,
+    write_bytes_max: usize,
+    inbox: VecDeque<u8>,
+    fin: bool,
+    broken: bool,
+    end_was_read: bool,
+    outbox: Vec<u8>,
+    room_bytes: usize,
+    wants_room: bool,
+    finished: bool,
+    readable: bool,
+    writable: bool,
+    reads: usize,
+    writes: usize,
+}
+
+/// Both ends of one wire: the connection holds it as a [`Socket`], the test plays the peer.
+#[derive(Clone, Debug)]
+pub struct Sim(Rc<RefCell<State>>);
+
+impl Sim {
+    pub fn new(dice: Option<Dice>) -> Self {
+        Self(Rc::new(RefCell::new(State {
+            dice,
+            write_bytes_max: usize::MAX,
+            inbox: VecDeque::new(),
+            fin: false,
+            broken: false,
+            end_was_read: false,
+            outbox: Vec::new(),
+            room_bytes: usize::MAX,
+            wants_room: false,
+            finished: false,
+            readable: false,
+            writable: false,
+            reads: 0,
+            writes: 0,
+        })))
+    }
+
+    /// The peer sends.
+    pub fn deliver(&self, bytes: &[u8]) {
+        let mut state = self.0.borrow_mut();
+        state.inbox.extend(bytes);
+        state.readable = true;
+    }
+
+    /// The peer sends a FIN.
+    pub fn end(&self) {
+        let mut state = self.0.borrow_mut();
+        state.fin = true;
+        state.readable = true;
+    }
+
+    /// The peer sends a RST. What it sent before can still be read, as on Linux.
+    pub fn reset(&self) {
+        let mut state = self.0.borrow_mut();
+        state.broken = true;
+        state.readable = true;
+        state.writable = true;
+    }
+
+    /// The peer has room for this many bytes from now on.
+    pub fn set_room(&self, room_bytes: usize) {
+        let mut state = self.0.borrow_mut();
+        state.room_bytes = room_bytes;
+        if room_bytes > 0 && state.wants_room {
+            state.wants_room = false;
+            state.writable = true;
+        }
+    }
+
+    /// The peer has a little room, but too little for the system to tell.
+    pub fn set_room_in_silence(&self, room_bytes: usize) {
+        self.0.borrow_mut().room_bytes = room_bytes;
+    }
+
+    /// No write takes more than this.
+    pub fn limit_writes(&self, write_bytes_max: usize) {
+        self.0.borrow_mut().write_bytes_max = write_bytes_max;
+    }
+
+    /// Everything the peer has received.
+    pub fn received(&self) -> Vec<u8> {
+        self.0.borrow().outbox.clone()
+    }
+
+    /// Whether the peer has received a FIN.
+    pub fn is_finished(&self) -> bool {
+        self.0.borrow().finished
+    }
+
+    /// Bytes that the connection has not read yet.
+    pub fn unread_bytes(&self) -> usize {
+        self.0.borrow().inbox.len()
+    }
+
+    /// How often the connection has read and written.
+    pub fn calls(&self) -> (usize, usize) {
+        let state = self.0.borrow();
+        (state.reads, state.writes)
+    }
+
+    /// The readable edge, if there is one: whether the end is signalled too.
+    pub fn take_readable(&self) -> Option<bool> {
+        let mut state = self.0.borrow_mut();
+        let read_closed = state.fin || state.broken;
+        std::mem::take(&mut state.readable).then_some(read_closed)
+    }
+
+    /// The writable edge, if there is one.
+    pub fn take_writable(&self) -> bool {
+        std::mem::take(&mut self.0.borrow_mut().writable)
+    }
+}
+
+impl State {
+    fn is_moody(&mut self) -> bool {
+        self.dice.as_mut().is_some_and(|dice| dice.once_in(12))
+    }
+
+    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        assert!(!self.end_was_read, "a read after the end");
+        self.reads += 1;
+        if self.is_moody() {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if self.inbox.is_empty() {
+            if self.broken || self.fin {
+                self.end_was_read = true;
+            }
+            return match (self.broken, self.fin) {
+                (true, _) => Err(ErrorKind::ConnectionReset.into()),
+                (false, true) => Ok(0),
+                (false, false) => Err(ErrorKind::WouldBlock.into()),
+            };
+        }
+        let mut length = self.inbox.len().min(bytes.len());
+        if let Some(dice) = &mut self.dice
+            && dice.once_in(2)
+        {
+            length = dice.size(length);
+            // As if the rest had come just after.
+            self.readable = true;
+        }
+        for (place, byte) in bytes.iter_mut().zip(self.inbox.drain(..length)) {
+            *place = byte;
+        }
+        Ok(length)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        assert!(!self.finished, "a write after the FIN");
+        assert!(!bytes.is_empty(), "a write of nothing");
+        self.writes += 1;
+        if self.broken {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        if self.is_moody() {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if self.is_moody() {
+            // There was no room for a moment.
+            self.writable = true;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let mut length = bytes.len().min(self.room_bytes).min(self.write_bytes_max);
+        if length == 0 {
+            self.wants_room = true;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        if let Some(dice) = &mut self.dice {
+            length = dice.size(length);
+        }
+        self.outbox.extend_from_slice(&bytes[..length]);
+        self.room_bytes -= length;
+        Ok(length)
+    }
+}
+
+impl Socket for Sim {
+    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().recv(bytes)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().send(bytes)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let mut state = self.0.borrow_mut();
+        assert!(!state.finished, "a second FIN");
+        state.finished = true;
+        match state.broken {
+            true => Err(ErrorKind::NotConnected.into()),
+            false => Ok(()),
+        }
+    }
+}

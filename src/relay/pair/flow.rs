@@ -1,0 +1,99 @@
+//! One direction of a pair: where it is in its frames.
+
+use crate::clock::Millis;
+use crate::relay::walk::{Header, Kind};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Open,
+    /// This side's own Close frame has gone through; what follows it is dropped.
+    Closed,
+    /// Nothing more goes through: we wrote a Close, the source ended, or nobody takes it.
+    Muted,
+}
+
+/// One direction: the frames that come from one side.
+#[derive(Debug)]
+pub struct Flow {
+    pub phase: Phase,
+    pub in_message: bool,
+    /// The frame under way: part of a data message, and its last.
+    pub data_frame: bool,
+    pub fin: bool,
+    /// A frame's first bytes are held by the driver.
+    pub held: bool,
+    /// A Ping is to go in at the next boundary.
+    pub ping_due: bool,
+    pub payload_left_bytes: u64,
+    pub message_bytes: u64,
+    pub counts: Counts,
+    pub last_byte_at: Millis,
+}
+
+/// What went through one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Whole data messages.
+    pub messages: u64,
+    /// Bytes on the wire, headers and control frames included.
+    pub bytes: u64,
+    /// When the last data frame began.
+    pub last_data_at: Millis,
+}
+
+impl Flow {
+    pub fn new(now: Millis) -> Self {
+        Self {
+            phase: Phase::Open,
+            in_message: false,
+            data_frame: false,
+            fin: false,
+            held: false,
+            ping_due: false,
+            payload_left_bytes: 0,
+            message_bytes: 0,
+            counts: Counts { last_data_at: now, ..Counts::default() },
+            last_byte_at: now,
+        }
+    }
+
+    pub fn enter(&mut self, header: &Header, now: Millis) {
+        self.payload_left_bytes = header.payload_bytes;
+        self.data_frame = matches!(header.kind, Kind::Start | Kind::Continuation);
+        self.fin = header.fin;
+        if header.kind == Kind::Close {
+            self.phase = Phase::Closed;
+        }
+        if self.data_frame {
+            self.message_bytes += header.payload_bytes;
+            self.in_message = !header.fin;
+            self.counts.last_data_at = now;
+        }
+        self.pass_payload(0);
+    }
+
+    /// Lets as much of the payload through as there is; returns how much that was.
+    pub fn pass_payload(&mut self, available: usize) -> usize {
+        let passed =
+            usize::try_from(self.payload_left_bytes).map_or(available, |left| left.min(available));
+        self.payload_left_bytes -= passed as u64;
+        if self.payload_left_bytes == 0 && self.data_frame && self.fin {
+            self.counts.messages += 1;
+            self.message_bytes = 0;
+            self.data_frame = false;
+        }
+        passed
+    }
+
+    pub fn mute(&mut self) {
+        self.phase = Phase::Muted;
+        self.payload_left_bytes = 0;
+        self.data_frame = false;
+        self.held = false;
+        self.ping_due = false;
+    }
+
+    pub fn mid_frame(&self) -> bool {
+        self.payload_left_bytes > 0 || self.held
+    }
+}

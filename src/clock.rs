@@ -3,7 +3,10 @@
 //! Nothing below `journey` reads a clock of its own, so every deadline can be tested by passing a
 //! later [`Millis`].
 
-use std::time::{Duration, Instant};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment, in milliseconds since the [`Clock`] was started. Monotonic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,5 +45,74 @@ impl Clock {
     #[must_use]
     pub fn now(self) -> Millis {
         Millis(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// A moment of the day, in milliseconds since 1970 (UTC).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub u64);
+
+impl UnixMillis {
+    /// This moment plus `span`; saturates at the far end of time.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        Self(Millis(self.0).plus(span).0)
+    }
+
+    /// The moment that lies `span` before this one.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// As RFC 3339 has it, to the second.
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = UNIX_EPOCH + Duration::from_secs(self.0 / 1000);
+        humantime::format_rfc3339_seconds(moment).fmt(f)
+    }
+}
+
+/// The time of day, for what must outlive the process. Copies of a set one move together.
+#[derive(Clone, Debug)]
+pub struct Wall(Option<Arc<AtomicU64>>);
+
+impl Wall {
+    /// The system's.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(None)
+    }
+
+    /// One that stands still until it is moved.
+    #[must_use]
+    pub fn stopped_at(unix_ms: u64) -> Self {
+        Self(Some(Arc::new(AtomicU64::new(unix_ms))))
+    }
+
+    /// Moves a stopped one on. The system's stays as it is.
+    pub fn advance(&self, span: Duration) {
+        if let Some(set) = &self.0 {
+            let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+            set.fetch_add(span_ms, Ordering::SeqCst);
+        }
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn unix_ms(&self) -> u64 {
+        match &self.0 {
+            Some(set) => set.load(Ordering::SeqCst),
+            None => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// The present moment of the day.
+    #[must_use]
+    pub fn now(&self) -> UnixMillis {
+        UnixMillis(self.unix_ms())
     }
 }

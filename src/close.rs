@@ -38,6 +38,8 @@ pub enum Cause {
     KeyRegenerated,
     /// That key's time ran out.
     KeyExpired,
+    /// That key was revoked.
+    KeyRevoked,
     /// The password that the connection rests on was changed.
     PasswordChanged,
     /// The tenant was disabled or removed.
@@ -61,7 +63,7 @@ pub enum Cause {
 }
 
 /// The plain causes in the order of their byte; violations follow from [`FIRST_VIOLATION`].
-const PLAIN: [Cause; 15] = [
+const PLAIN: [Cause; 16] = [
     Cause::Drain,
     Cause::MessageTooBig,
     Cause::FrameStalled,
@@ -77,6 +79,7 @@ const PLAIN: [Cause; 15] = [
     Cause::RuntimeGone,
     Cause::RuntimeStalled,
     Cause::BudgetExhausted,
+    Cause::KeyRevoked,
 ];
 const VIOLATIONS: [Violation; 7] = [
     Violation::Mask,
@@ -104,6 +107,7 @@ impl Cause {
             Self::MessageTooBig => 1009,
             Self::KeyRegenerated
             | Self::KeyExpired
+            | Self::KeyRevoked
             | Self::PasswordChanged
             | Self::TenantDisabled
             | Self::ClosedByOwner
@@ -125,6 +129,7 @@ impl Cause {
             Self::FrameStalled => "frame left unfinished",
             Self::KeyRegenerated => "API key regenerated",
             Self::KeyExpired => "API key expired",
+            Self::KeyRevoked => "API key revoked",
             Self::PasswordChanged => "password changed",
             Self::TenantDisabled => "tenant disabled",
             Self::ClosedByOwner => "closed by the tenant",

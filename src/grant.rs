@@ -2,26 +2,49 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The ground on which a request was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Grant {
     /// A public row: nothing was asked for.
     Anonymous,
-    /// The tenant's password, while its hash is the one with this fingerprint.
+    /// The tenant's password, while it is the one with this fingerprint.
     Password {
-        /// [`crate::tenant::Password::fingerprint`] of the hash that was checked.
+        /// [`crate::tenant::Password::fingerprint`] of the password that was checked.
         fingerprint: u64,
     },
-    /// One of the tenant's API keys.
+    /// One of the tenant's API keys, while its secret is the one with this fingerprint.
     Key {
         /// The key's id within the tenant.
         id: KeyId,
+        /// [`crate::secret::SecretDigest::fingerprint`] of the secret that was presented.
+        secret: u64,
     },
 }
 
 /// Names an API key within its tenant; says nothing about the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeyId(pub u64);
+
+impl KeyId {
+    /// The default key of every tenant.
+    pub const DEFAULT: Self = Self(0);
+
+    /// Reads what `Display` writes.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let is_id = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u64::from_str_radix(text, 16).ok().filter(|_| is_id).map(Self)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
 
 /// For logs: the kind, and no more than a log may know.
 impl fmt::Display for Grant {
@@ -29,7 +52,8 @@ impl fmt::Display for Grant {
         match self {
             Self::Anonymous => f.write_str("anonymous"),
             Self::Password { .. } => f.write_str("password"),
-            Self::Key { id } => write!(f, "key:{:x}", id.0),
+            Self::Key { id: KeyId::DEFAULT, .. } => f.write_str("key:default"),
+            Self::Key { id, .. } => write!(f, "key:{id}"),
         }
     }
 }

@@ -1,9 +1,14 @@
 //! Text that must never be seen: passwords and keys on their way to being checked.
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+const KEY_PREFIX: &str = "fgk_";
+const TICKET_PREFIX: &str = "fgt_";
 
 /// Secret text. Prints as `[redacted]`, is wiped when dropped, and is not compared with `==`.
 #[derive(Clone, Deserialize)]
@@ -15,6 +20,36 @@ impl Secret {
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
+    }
+
+    /// A new API key: 256 random bits in 43 characters, with a prefix by which leaked ones can be
+    /// found. Every character may stand in a header, a query or a subprotocol.
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
+    pub fn generate_key() -> Result<Self, getrandom::Error> {
+        Self::generate(KEY_PREFIX)
+    }
+
+    /// A new one-time ticket, in the same form.
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
+    pub fn generate_ticket() -> Result<Self, getrandom::Error> {
+        Self::generate(TICKET_PREFIX)
+    }
+
+    fn generate(prefix: &str) -> Result<Self, getrandom::Error> {
+        let mut random = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *random)?;
+        Ok(Self::new(format!("{prefix}{}", BASE64_URL_SAFE_NO_PAD.encode(*random))))
+    }
+
+    /// The last four characters of a key, for people to tell keys apart.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let characters = self.0.chars().count();
+        self.0.chars().skip(characters.saturating_sub(4)).collect()
     }
 
     /// The text, for whoever has to check it.
@@ -46,6 +81,18 @@ impl SecretDigest {
     #[must_use]
     pub fn of(secret: &Secret) -> Self {
         Self(Sha256::digest(secret.expose().as_bytes()).into())
+    }
+
+    /// 64 hexadecimal digits.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Names this digest in a grant.
+    #[must_use]
+    pub fn fingerprint(self) -> u64 {
+        self.0.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
     }
 
     /// Reads 64 hexadecimal digits.

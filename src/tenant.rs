@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
+use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::grant::{Grant, KeyId};
+use crate::path::is_under;
 use crate::plan::Plan;
 use crate::secret::SecretDigest;
 
@@ -81,6 +81,15 @@ impl fmt::Display for UsernameError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TenantId(pub u128);
 
+impl TenantId {
+    /// Reads what `Display` writes.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let is_id = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u128::from_str_radix(text, 16).ok().filter(|_| is_id).map(Self)
+    }
+}
+
 impl fmt::Display for TenantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
@@ -95,11 +104,10 @@ pub struct Password {
 }
 
 impl Password {
-    /// Takes over a hash that was checked to be bcrypt's.
+    /// Takes over a hash that was checked to be bcrypt's. `fingerprint` is random for each new
+    /// password, so that hashing the same one anew keeps what rests on it.
     #[must_use]
-    pub fn from_hash(hash: &str) -> Self {
-        let digest = Sha256::digest(hash.as_bytes());
-        let fingerprint = digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    pub fn from_hash(hash: &str, fingerprint: u64) -> Self {
         Self { hash: hash.into(), fingerprint }
     }
 
@@ -109,7 +117,7 @@ impl Password {
         &self.hash
     }
 
-    /// Names this hash without telling it.
+    /// Names this password without telling it.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
@@ -125,10 +133,57 @@ impl fmt::Debug for Password {
 /// An API key, as far as it is stored.
 #[derive(Clone, Debug)]
 pub struct ApiKey {
-    /// Its name within the tenant.
+    /// Its name within the tenant, for programs.
     pub id: KeyId,
-    /// What is kept of the key itself.
+    /// Its name for people; the default key has none.
+    pub name: Option<String>,
+    /// What is kept of the secret itself.
     pub digest: SecretDigest,
+    /// The secret's last four characters.
+    pub hint: Option<String>,
+    /// When the secret was made.
+    pub created_at: UnixMillis,
+    /// When it stops working.
+    pub expires_at: Option<UnixMillis>,
+    /// The paths below `node_root` that it opens, each with all below it; empty for all.
+    pub scope: Vec<String>,
+    /// The secret before the last rotation, while both work.
+    pub previous: Option<PreviousSecret>,
+}
+
+/// A secret that was rotated away.
+#[derive(Clone, Copy, Debug)]
+pub struct PreviousSecret {
+    /// What is kept of it.
+    pub digest: SecretDigest,
+    /// When it stops working.
+    pub until: UnixMillis,
+}
+
+impl ApiKey {
+    /// The digests of all secrets that may still work.
+    pub fn digests(&self) -> impl Iterator<Item = SecretDigest> {
+        [self.digest].into_iter().chain(self.previous.map(|previous| previous.digest))
+    }
+
+    /// Whether a secret with this fingerprint works, and if not, why.
+    fn allows(&self, secret: u64, now: UnixMillis) -> Result<(), Cause> {
+        if self.expires_at.is_some_and(|expires_at| now >= expires_at) {
+            return Err(Cause::KeyExpired);
+        }
+        let previous = self.previous.filter(|previous| now < previous.until);
+        let is_previous = previous.is_some_and(|previous| previous.digest.fingerprint() == secret);
+        match self.digest.fingerprint() == secret || is_previous {
+            true => Ok(()),
+            false => Err(Cause::KeyRegenerated),
+        }
+    }
+
+    /// Whether it opens a path below `node_root`.
+    #[must_use]
+    pub fn opens(&self, path: &str) -> bool {
+        self.scope.is_empty() || self.scope.iter().any(|root| is_under(path, root))
+    }
 }
 
 /// How a runtime is reached.
@@ -167,6 +222,8 @@ pub struct Tenant {
     pub password: Option<Password>,
     /// The keys that are valid.
     pub keys: Vec<ApiKey>,
+    /// The plan's name.
+    pub plan_name: Option<String>,
     /// The limits.
     pub plan: Arc<Plan>,
     /// The runtime.
@@ -183,7 +240,7 @@ impl Tenant {
     ///
     /// # Errors
     /// The cause with which connections that rest on the grant are closed.
-    pub fn allows(&self, grant: &Grant) -> Result<(), Cause> {
+    pub fn allows(&self, grant: &Grant, now: UnixMillis) -> Result<(), Cause> {
         if self.disabled {
             return Err(Cause::TenantDisabled);
         }
@@ -193,11 +250,23 @@ impl Tenant {
                 Some(password) if password.fingerprint() == fingerprint => Ok(()),
                 _ => Err(Cause::PasswordChanged),
             },
-            Grant::Key { id } => match self.keys.iter().any(|key| key.id == id) {
-                true => Ok(()),
-                false => Err(Cause::KeyRegenerated),
+            Grant::Key { id, secret } => match self.key(id) {
+                Some(key) => key.allows(secret, now),
+                None => Err(Cause::KeyRevoked),
             },
         }
+    }
+
+    /// The key with this id.
+    #[must_use]
+    pub fn key(&self, id: KeyId) -> Option<&ApiKey> {
+        self.keys.iter().find(|key| key.id == id)
+    }
+
+    /// Whether time alone can end one of the tenant's grants.
+    #[must_use]
+    pub fn has_expiry(&self) -> bool {
+        self.keys.iter().any(|key| key.expires_at.is_some() || key.previous.is_some())
     }
 }
 

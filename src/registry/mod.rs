@@ -1,59 +1,205 @@
 //! The registry: where tenants live, behind one facade.
 //!
-//! For now they come from a profiles file and stay in memory.
+//! A store keeps documents; the near cache spares a known tenant the way to it. Whoever changes a
+//! tenant writes first, then the cache is replaced, then the caller looks through the live table
+//! (see [`crate::revoke`]).
 
-use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 
+use crate::clock::{Clock, Wall};
+use crate::plan::Plan;
 use crate::secret::SecretDigest;
 use crate::tenant::{Tenant, TenantId, Username};
 
+mod cache;
+pub mod import;
 pub mod profiles;
+pub mod record;
+pub mod sessions;
+pub mod store;
+pub mod tickets;
+pub mod usage;
 
-/// Finds tenants.
-#[derive(Debug, Default)]
+use cache::{Cache, Knowledge, Lookup};
+use record::{PLAN, TENANT, TenantRecord};
+use store::{Change, Document, Expected, Store, StoreError, Write};
+
+/// How often a change is tried again when somebody else was faster.
+const CHANGE_ATTEMPTS_MAX: usize = 16;
+
+/// Finds and changes tenants.
+#[derive(Debug)]
 pub struct Registry {
-    tenants: HashMap<TenantId, Arc<Tenant>>,
-    by_username: HashMap<Username, TenantId>,
-    by_key: HashMap<SecretDigest, TenantId>,
+    store: Store,
+    cache: Cache,
+    wall: Wall,
+}
+
+/// Why a tenant was not changed.
+#[derive(Debug)]
+pub enum ChangeError<E> {
+    /// What the change itself had against it.
+    Refused(E),
+    /// There is no such tenant.
+    Gone,
+    /// The store did not do it.
+    Store(StoreError),
+}
+
+impl<E> From<StoreError> for ChangeError<E> {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 impl Registry {
-    /// A registry of these tenants, whose usernames and keys are unique.
-    pub fn of(tenants: impl IntoIterator<Item = Tenant>) -> Self {
-        let mut registry = Self::default();
-        for tenant in tenants {
-            registry.by_username.insert(tenant.username.clone(), tenant.id);
-            for key in &tenant.keys {
-                registry.by_key.insert(key.digest, tenant.id);
-            }
-            registry.tenants.insert(tenant.id, Arc::new(tenant));
-        }
-        registry
+    /// A registry on this store, with a cache for `tenants_cached_max` tenants.
+    #[must_use]
+    pub fn new(store: Store, tenants_cached_max: usize, clock: Clock, wall: Wall) -> Self {
+        Self { store, cache: Cache::new(tenants_cached_max, clock), wall }
+    }
+
+    /// The store beneath.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The time of day that expiry goes by.
+    #[must_use]
+    pub fn wall(&self) -> &Wall {
+        &self.wall
     }
 
     /// The tenant with this id, as they are now.
-    pub fn by_id(&self, id: TenantId) -> Option<Arc<Tenant>> {
-        self.tenants.get(&id).cloned()
+    ///
+    /// # Errors
+    /// The tenant is not cached, and the store cannot be asked.
+    pub async fn by_id(&self, id: TenantId) -> Result<Option<Arc<Tenant>>, StoreError> {
+        let fetch = || async move { self.store.get(TENANT, &id.to_string()).await };
+        self.look_up(Lookup::Id(id), fetch).await
     }
 
     /// The tenant with this name.
-    pub fn by_username(&self, username: &Username) -> Option<Arc<Tenant>> {
-        self.by_id(*self.by_username.get(username)?)
+    ///
+    /// # Errors
+    /// As [`Registry::by_id`].
+    pub async fn by_username(
+        &self,
+        username: &Username,
+    ) -> Result<Option<Arc<Tenant>>, StoreError> {
+        let index = record::username_index(username.as_str());
+        let fetch = || {
+            let index = index.clone();
+            async move { self.store.find(TENANT, &index).await }
+        };
+        self.look_up(Lookup::Username(username.clone()), fetch).await
     }
 
-    /// The tenant to whom a key leads. Their own record decides whether it is still theirs.
-    pub fn by_key(&self, digest: &SecretDigest) -> Option<Arc<Tenant>> {
-        self.by_id(*self.by_key.get(digest)?)
+    /// The tenant to whom a key leads. Their own record decides whether it still works.
+    ///
+    /// # Errors
+    /// As [`Registry::by_id`].
+    pub async fn by_key(&self, digest: SecretDigest) -> Result<Option<Arc<Tenant>>, StoreError> {
+        let index = record::key_index(digest);
+        let fetch = || {
+            let index = index.clone();
+            async move { self.store.find(TENANT, &index).await }
+        };
+        self.look_up(Lookup::Key(digest), fetch).await
     }
 
-    /// How many tenants there are.
-    pub fn len(&self) -> usize {
-        self.tenants.len()
+    /// The tenant with this id, if that is known without asking the store.
+    #[must_use]
+    pub fn cached(&self, id: TenantId) -> Option<Arc<Tenant>> {
+        match self.cache.peek(&Lookup::Id(id)) {
+            Knowledge::Tenant(tenant) => Some(tenant),
+            Knowledge::Absent | Knowledge::Unknown => None,
+        }
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.tenants.is_empty()
+    async fn look_up<F>(
+        &self,
+        lookup: Lookup,
+        fetch: impl Fn() -> F,
+    ) -> Result<Option<Arc<Tenant>>, StoreError>
+    where
+        F: Future<Output = Result<Option<Document>, StoreError>>,
+    {
+        let fetch = || {
+            let document = fetch();
+            async move {
+                match document.await? {
+                    Some(document) => self.read(&document).await.map(Some),
+                    None => Ok(None),
+                }
+            }
+        };
+        self.cache.get(lookup, fetch).await
+    }
+
+    async fn read(&self, document: &Document) -> Result<Tenant, StoreError> {
+        let record = TenantRecord::from_body(&document.body)?;
+        let plan = self.plan(record.plan.as_deref()).await?;
+        record.to_tenant(record::tenant_id(document)?, document.revision, plan)
+    }
+
+    async fn plan(&self, name: Option<&str>) -> Result<Arc<Plan>, StoreError> {
+        let Some(name) = name else { return Ok(Arc::default()) };
+        let document = self.store.get(PLAN, name).await?;
+        let document = document
+            .ok_or_else(|| StoreError::Corrupt(format!("the plan {name:?} does not exist")))?;
+        serde_json::from_slice(&document.body)
+            .map_err(|error| StoreError::Corrupt(format!("the plan {name:?}: {error}")))
+    }
+
+    /// Changes a tenant's record, again from the start if somebody else changed it meanwhile.
+    /// Returns the tenant as they are now. The cache has them when this returns; the live table is
+    /// the caller's to look through.
+    ///
+    /// # Errors
+    /// What `change` returns; nothing was written then. Or the store's: nothing was written, but for
+    /// [`StoreError::Unknown`].
+    pub async fn change<T, E>(
+        &self,
+        id: TenantId,
+        mut change: impl FnMut(&mut TenantRecord) -> Result<T, E>,
+    ) -> Result<(Arc<Tenant>, T), ChangeError<E>> {
+        let mut last = StoreError::Conflict { place: 0 };
+        for _ in 0..CHANGE_ATTEMPTS_MAX {
+            let document = self.store.get(TENANT, &id.to_string()).await?;
+            let document = document.ok_or(ChangeError::Gone)?;
+            let mut record = TenantRecord::from_body(&document.body)?;
+            let answer = change(&mut record).map_err(ChangeError::Refused)?;
+            let plan = self.plan(record.plan.as_deref()).await?;
+            match self.store.write(vec![put(id, Expected::Revision(document.revision), &record)?]).await {
+                Ok(revisions) => {
+                    let revision = revisions.first().copied().unwrap_or_default();
+                    let tenant = Arc::new(record.to_tenant(id, revision, plan)?);
+                    self.cache.replace(Arc::clone(&tenant));
+                    return Ok((tenant, answer));
+                }
+                Err(conflict @ StoreError::Conflict { .. }) => last = conflict,
+                Err(error) => {
+                    // It may have been written: what is cached is believed no more.
+                    self.cache.invalidate(id);
+                    return Err(error.into());
+                }
+            }
+        }
+        Err(last.into())
     }
 }
+
+/// The write that puts a tenant's record.
+///
+/// # Errors
+/// None that a record can cause.
+pub fn put(id: TenantId, expected: Expected, record: &TenantRecord) -> Result<Write, StoreError> {
+    let change = Change::Put { indexes: record.indexes(), body: record.to_body()? };
+    Ok(Write { kind: TENANT, id: id.to_string(), expected, change })
+}
+
+#[cfg(test)]
+mod tests;

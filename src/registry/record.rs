@@ -1,0 +1,211 @@
+//! Tenants and plans as they are stored: JSON documents, and the keys under which they are found.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixMillis;
+use crate::grant::KeyId;
+use crate::plan::Plan;
+use crate::registry::store::{Document, Kind, StoreError};
+use crate::secret::SecretDigest;
+use crate::tenant::{ApiKey, Instance, Password, PreviousSecret, Tenant, TenantId, Username};
+
+/// Documents that are tenants, by id.
+pub const TENANT: Kind = Kind("tenant");
+/// Documents that are plans, by name.
+pub const PLAN: Kind = Kind("plan");
+
+/// What is stored of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantRecord {
+    /// See [`Tenant::username`].
+    pub username: String,
+    /// The password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordRecord>,
+    /// The default key, if there is one, and the named ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyRecord>,
+    /// The plan's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// The runtime.
+    pub instance: InstanceRecord,
+    /// See [`Tenant::allowed_origins`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_origins: Vec<String>,
+    /// See [`Tenant::disabled`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+}
+
+/// What is stored of a password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordRecord {
+    /// bcrypt's.
+    pub hash: String,
+    /// See [`Password::from_hash`].
+    pub fingerprint: u64,
+}
+
+/// What is stored of an API key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRecord {
+    /// 16 hexadecimal digits; zero for the default key.
+    pub id: String,
+    /// Absent for the default key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The secret's SHA-256 digest in hexadecimal digits.
+    pub sha256: String,
+    /// The secret's last four characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// When the secret was made, in milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// When it stops working.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_unix_ms: Option<u64>,
+    /// The paths below `node_root` that it opens; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scope: Vec<String>,
+    /// The secret before the last rotation, while both work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousRecord>,
+}
+
+/// A secret that was rotated away and still works for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreviousRecord {
+    /// As in [`KeyRecord::sha256`].
+    pub sha256: String,
+    /// When it stops working.
+    pub until_unix_ms: u64,
+}
+
+/// See [`Instance`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceRecord {
+    /// Host name or IP address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Empty, or a path.
+    pub node_root: String,
+    /// A path, or `null`.
+    pub admin_root: Option<String>,
+}
+
+impl TenantRecord {
+    /// The keys under which the tenant is found: the name, and every secret's digest.
+    #[must_use]
+    pub fn indexes(&self) -> Vec<String> {
+        let secrets = self.keys.iter().flat_map(|key| {
+            let previous = key.previous.iter().map(|previous| previous.sha256.as_str());
+            previous.chain([key.sha256.as_str()])
+        });
+        let mut indexes: Vec<String> = secrets.map(|sha256| format!("key:{sha256}")).collect();
+        indexes.push(username_index(&self.username));
+        indexes
+    }
+
+    /// The stored form.
+    ///
+    /// # Errors
+    /// None that a record can cause.
+    pub fn to_body(&self) -> Result<Vec<u8>, StoreError> {
+        serde_json::to_vec(self).map_err(|error| StoreError::Corrupt(error.to_string()))
+    }
+
+    /// Reads the stored form.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn from_body(body: &[u8]) -> Result<Self, StoreError> {
+        serde_json::from_slice(body).map_err(|error| StoreError::Corrupt(error.to_string()))
+    }
+
+    /// The tenant that a document holds. `plan` is the one that the record names.
+    ///
+    /// # Errors
+    /// A field that cannot be what was once written.
+    pub fn to_tenant(
+        &self,
+        id: TenantId,
+        revision: u64,
+        plan: Arc<Plan>,
+    ) -> Result<Tenant, StoreError> {
+        let corrupt = |field: &str| StoreError::Corrupt(format!("tenant {id}: bad {field}"));
+        let username = Username::parse(&self.username).map_err(|_| corrupt("username"))?;
+        let keys = self.keys.iter().map(|key| key.to_key().ok_or_else(|| corrupt("key")));
+        Ok(Tenant {
+            id,
+            revision,
+            username,
+            password: self
+                .password
+                .as_ref()
+                .map(|password| Password::from_hash(&password.hash, password.fingerprint)),
+            keys: keys.collect::<Result<_, _>>()?,
+            plan_name: self.plan.clone(),
+            plan,
+            instance: Instance {
+                host: self.instance.host.clone(),
+                port: self.instance.port,
+                node_root: self.instance.node_root.clone(),
+                admin_root: self.instance.admin_root.clone(),
+            },
+            allowed_origins: self.allowed_origins.clone(),
+            disabled: self.disabled,
+        })
+    }
+}
+
+impl KeyRecord {
+    fn to_key(&self) -> Option<ApiKey> {
+        let previous = match &self.previous {
+            Some(previous) => Some(PreviousSecret {
+                digest: SecretDigest::from_hex(&previous.sha256)?,
+                until: UnixMillis(previous.until_unix_ms),
+            }),
+            None => None,
+        };
+        Some(ApiKey {
+            id: KeyId::from_hex(&self.id)?,
+            name: self.name.clone(),
+            digest: SecretDigest::from_hex(&self.sha256)?,
+            hint: self.hint.clone(),
+            created_at: UnixMillis(self.created_unix_ms),
+            expires_at: self.expires_unix_ms.map(UnixMillis),
+            scope: self.scope.clone(),
+            previous,
+        })
+    }
+}
+
+/// The tenant's id that a document has.
+///
+/// # Errors
+/// It is none.
+pub fn tenant_id(document: &Document) -> Result<TenantId, StoreError> {
+    TenantId::from_hex(&document.id)
+        .ok_or_else(|| StoreError::Corrupt(format!("{:?} is no tenant's id", document.id)))
+}
+
+/// The index key of a username.
+#[must_use]
+pub fn username_index(username: &str) -> String {
+    format!("username:{username}")
+}
+
+/// The index key of an API key.
+#[must_use]
+pub fn key_index(digest: &SecretDigest) -> String {
+    format!("key:{}", digest.to_hex())
+}

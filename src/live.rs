@@ -305,3 +305,6 @@ impl Drop for Registered {
         self.table.leave(&self.entry);
     }
 }
+
+#[cfg(test)]
+mod tests;

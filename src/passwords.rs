@@ -79,12 +79,18 @@ impl Passwords {
         Ok(Self { queue, memory, decoy: Password::from_hash(&decoy) })
     }
 
+    #[cfg(test)]
+    pub(crate) fn remembers(&self, stored: &Password, password: &Secret) -> bool {
+        self.memory.knows(&self.memory.digest(stored.hash(), password))
+    }
+
     /// Checks a password against a tenant's hash; `None` does the same work for nothing.
     /// Cancel safe: a check that nobody waits for any more is skipped.
     pub async fn verify(&self, stored: Option<&Password>, password: &Secret) -> Verdict {
-        let is_too_long = password.expose().len() > PASSWORD_BYTES_MAX;
+        // bcrypt would not see what is behind the 72nd byte, and "a\0a" would be as right as "a".
+        let is_possible = check(password).is_ok();
         let hash = match stored {
-            Some(stored) if !is_too_long => stored.hash(),
+            Some(stored) if is_possible => stored.hash(),
             _ => self.decoy.hash(),
         };
         let digest = self.memory.digest(hash, password);
@@ -92,17 +98,19 @@ impl Passwords {
             return Verdict::Right;
         }
         let (done, answer) = oneshot::channel();
-        let password = match is_too_long {
-            // bcrypt refuses it at once; the decoy's work is to be done all the same.
-            true => Secret::new(String::new()),
-            false => password.clone(),
+        let password = match is_possible {
+            true => password.clone(),
+            // The decoy's work is to be done all the same.
+            false => Secret::new(String::new()),
         };
         if self.queue.try_send(Job { hash: Arc::clone(hash), password, digest, done }).is_err() {
             return Verdict::Busy;
         }
         match answer.await {
             Ok(true) => Verdict::Right,
-            _ => Verdict::Wrong,
+            Ok(false) => Verdict::Wrong,
+            // A thread died over it; that says nothing about the password.
+            Err(_) => Verdict::Busy,
         }
     }
 }
@@ -122,8 +130,20 @@ fn check_all(jobs: &Mutex<Receiver<Job>>, memory: &Memory) {
             || bcrypt::verify(job.password.expose(), &job.hash).unwrap_or(false);
         if right {
             memory.remember(job.digest);
+        } else {
+            even_out(&job.hash);
         }
         let _ = job.done.send(right);
+    }
+}
+
+/// Lets a wrong password take as long as an unknown tenant's, whose decoy costs [`COST`]: an imported
+/// hash may cost less. Each cost is twice the one below, so a check and all costs from its own up to
+/// 11 make one of 12.
+fn even_out(hash: &str) {
+    let parts: Result<bcrypt::HashParts, _> = hash.parse();
+    for cost in parts.map_or(COST, |parts| parts.get_cost())..COST {
+        let _ = bcrypt::hash("", cost);
     }
 }
 

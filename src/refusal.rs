@@ -103,7 +103,7 @@ impl Refusal {
         match self {
             Self::PlanConnections { .. } => Some(10),
             Self::Overloaded(_) => Some(2),
-            Self::GrantEnded(Cause::Drain) => Some(1),
+            Self::GrantEnded(cause) if !takes_the_credential(*cause) => Some(1),
             _ => None,
         }
     }
@@ -130,7 +130,13 @@ impl Refusal {
             Self::GrantEnded(Cause::Drain) => {
                 face(S::SERVICE_UNAVAILABLE, "draining", "The server is shutting down.")
             }
-            Self::GrantEnded(_) => Face { label: "grant_ended", ..WRONG },
+            Self::GrantEnded(cause) if takes_the_credential(*cause) => {
+                Face { label: "grant_ended", ..WRONG }
+            }
+            // Never 401: devices give up for good on it, and their credential is as good as before.
+            Self::GrantEnded(_) => {
+                face(S::SERVICE_UNAVAILABLE, "closed", "The connection was closed; try again.")
+            }
             Self::NoSession => {
                 face(S::UNAUTHORIZED, "no_session", "The editor opens with a browser session only.")
             }
@@ -167,6 +173,14 @@ impl Refusal {
             }
         }
     }
+}
+
+/// Whether a handshake that ended so would be answered 401 if it came again.
+fn takes_the_credential(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::KeyRegenerated | Cause::KeyExpired | Cause::PasswordChanged | Cause::TenantDisabled
+    )
 }
 
 /// For the log: what the public text leaves out.

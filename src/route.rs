@@ -45,12 +45,16 @@ impl RuntimeTarget {
     /// The path at the runtime.
     ///
     /// # Errors
-    /// Not found, if it would be under the editor's and admin API's root.
+    /// Not found, if it would be under the editor's and admin API's root. Malformed, if it would
+    /// begin with two slashes: URL parsers take what follows them for a host.
     pub fn runtime_path(&self, instance: &Instance) -> Result<String, Refusal> {
         let path = format!("{}{}", instance.node_root, self.below_node_root);
         match &instance.admin_root {
             Some(admin_root) if is_under(&path, admin_root) => {
                 Err(Refusal::NotFound("the path is under the runtime's admin_root"))
+            }
+            _ if path.starts_with("//") => {
+                Err(Refusal::Malformed("The path begins with an empty segment."))
             }
             _ => Ok(path),
         }

@@ -1,13 +1,13 @@
 //! Text that must never be seen: passwords and keys on their way to being checked.
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// Secret text. Prints as `[redacted]`, is wiped when dropped, and is not compared with `==`.
-#[derive(Clone, Deserialize)]
-#[serde(from = "String")]
+#[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
@@ -24,9 +24,11 @@ impl Secret {
     }
 }
 
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self::new(text)
+impl<'de> Deserialize<'de> for Secret {
+    /// Whatever stands where a secret should is not repeated in the error.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer);
+        text.map(Self::new).map_err(|_| D::Error::custom("a secret must be a string"))
     }
 }
 

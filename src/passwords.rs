@@ -1,8 +1,10 @@
 //! Passwords: bcrypt on threads of its own, and a memory of what was right, so that a device which
 //! reconnects costs no bcrypt.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::oneshot;
 
+use crate::client::network;
 use crate::clock::{Clock, Millis};
 use crate::secret::Secret;
 use crate::tenant::Password;
@@ -21,6 +24,8 @@ pub const COST: u32 = 12;
 pub const PASSWORD_BYTES_MAX: usize = 72;
 /// Passwords that may wait to be checked.
 const QUEUE_MAX: usize = 128;
+/// Of those, from one address: who sends many must not make the others wait.
+const WAITING_PER_ADDRESS_MAX: u32 = 8;
 /// For how long a right password is remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(5 * 60);
 /// How many are remembered.
@@ -44,6 +49,7 @@ pub enum Verdict {
 pub struct Passwords {
     queue: SyncSender<Job>,
     memory: Arc<Memory>,
+    waiting: Waiting,
     /// What an unknown tenant's password is checked against; nobody knows what it is the hash of.
     decoy: Password,
 }
@@ -76,7 +82,7 @@ impl Passwords {
                 .name(format!("passwords-{number}"))
                 .spawn(move || check_all(&jobs, &memory))?;
         }
-        Ok(Self { queue, memory, decoy: Password::from_hash(&decoy) })
+        Ok(Self { queue, memory, waiting: Waiting::default(), decoy: Password::from_hash(&decoy) })
     }
 
     #[cfg(test)]
@@ -86,7 +92,12 @@ impl Passwords {
 
     /// Checks a password against a tenant's hash; `None` does the same work for nothing.
     /// Cancel safe: a check that nobody waits for any more is skipped.
-    pub async fn verify(&self, stored: Option<&Password>, password: &Secret) -> Verdict {
+    pub async fn verify(
+        &self,
+        stored: Option<&Password>,
+        password: &Secret,
+        client: IpAddr,
+    ) -> Verdict {
         // bcrypt would not see what is behind the 72nd byte, and "a\0a" would be as right as "a".
         let is_possible = check(password).is_ok();
         let hash = match stored {
@@ -97,6 +108,7 @@ impl Passwords {
         if self.memory.knows(&digest) {
             return Verdict::Right;
         }
+        let Some(_place) = self.waiting.enter(client) else { return Verdict::Busy };
         let (done, answer) = oneshot::channel();
         let password = match is_possible {
             true => password.clone(),
@@ -111,6 +123,38 @@ impl Passwords {
             Ok(false) => Verdict::Wrong,
             // A thread died over it; that says nothing about the password.
             Err(_) => Verdict::Busy,
+        }
+    }
+}
+
+/// How many checks wait, by the network they came from.
+#[derive(Debug, Default)]
+struct Waiting(Mutex<HashMap<IpAddr, u32>>);
+
+/// A place among those; given back when dropped.
+struct Place<'a>(&'a Waiting, IpAddr);
+
+impl Waiting {
+    fn enter(&self, client: IpAddr) -> Option<Place<'_>> {
+        let network = network(client);
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(network).or_default();
+        if *count >= WAITING_PER_ADDRESS_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Place(self, network))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = counts.entry(self.1) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 }

@@ -7,6 +7,9 @@ use crate::refusal::Refusal;
 use crate::row::Row;
 use crate::tenant::{Instance, Username};
 
+/// The longest path; it is kept with every connection and stands in every log line.
+pub const PATH_BYTES_MAX: usize = 2048;
+
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -140,6 +143,9 @@ fn host_name(host: &str) -> Result<&str, Refusal> {
 
 /// Refuses what could mean another path to the runtime than to us. Nothing is repaired.
 fn check_path(path: &str) -> Result<(), Refusal> {
+    if path.len() > PATH_BYTES_MAX {
+        return Err(Refusal::PathTooLong);
+    }
     if !path.starts_with('/') {
         return Err(Refusal::Malformed("The path must begin with a slash."));
     }

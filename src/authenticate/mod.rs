@@ -1,5 +1,6 @@
 //! Credentials to an [`Identity`]: who it is, and on what ground.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -38,6 +39,7 @@ pub async fn authenticate(
     registry: &Registry,
     passwords: &Passwords,
     request: &Parts,
+    client: IpAddr,
 ) -> Result<Identity, Refusal> {
     let presented = Presented::read(&request.headers, request.uri.query())?;
     if presented.is_empty() {
@@ -58,7 +60,7 @@ pub async fn authenticate(
         accept(&mut identity, check_key(registry, key)?)?;
     }
     if let Some(named) = &presented.basic {
-        accept(&mut identity, check_password(registry, passwords, named).await?)?;
+        accept(&mut identity, check_password(registry, passwords, named, client).await?)?;
     }
     let mut identity = identity.ok_or_else(|| wrong("tokens and tickets are not issued", None))?;
     identity.authorization_consumed = presented.basic.is_some();
@@ -114,13 +116,14 @@ async fn check_password(
     registry: &Registry,
     passwords: &Passwords,
     named: &Named,
+    client: IpAddr,
 ) -> Result<Proof, Refusal> {
     let tenant = find(registry, &named.username);
     let opens = tenant.as_deref().ok_or("unknown tenant").and_then(password_that_opens);
     // Without one the same work is done for nothing. A disabled tenant's is not even tried: it would
     // be remembered, and its second refusal come sooner than a wrong one's.
-    let verdict =
-        passwords.verify(opens.as_ref().ok().map(|(stored, _)| stored), &named.secret).await;
+    let stored = opens.as_ref().ok().map(|(stored, _)| stored);
+    let verdict = passwords.verify(stored, &named.secret, client).await;
     match (verdict, opens, tenant) {
         (Verdict::Busy, ..) => Err(Refusal::Overloaded("too many passwords wait to be checked")),
         (Verdict::Right, Ok((_, grant)), Some(tenant)) => Ok((tenant, grant)),

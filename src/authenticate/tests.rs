@@ -1,3 +1,4 @@
+use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 
 use base64::Engine;
@@ -57,7 +58,7 @@ async fn ask(target: &str, lines: &[&str]) -> Result<Identity, Refusal> {
         request = request.header(name, value);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    authenticate(&REGISTRY, &PASSWORDS, &parts).await
+    authenticate(&REGISTRY, &PASSWORDS, &parts, Ipv4Addr::LOCALHOST.into()).await
 }
 
 /// Who it is, on what ground, and whether Authorization was used up; or the refusal.

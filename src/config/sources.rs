@@ -28,6 +28,10 @@ pub fn environment(
     let mut file = None;
     for (variable, value) in variables {
         let Some(name) = variable.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+        // As Kubernetes and Compose write what is not set.
+        if value.is_empty() {
+            continue;
+        }
         if name == "CONFIG" {
             file = Some(PathBuf::from(value));
             continue;

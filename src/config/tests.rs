@@ -165,7 +165,8 @@ fn lists_come_as_flags_with_commas_or_as_arrays() {
     assert_eq!(from_file("listen = \"127.0.0.1:1\"").unwrap().listen, two[..1]);
     assert_eq!(from_file("listen = []").unwrap_err(), "FILE: listen: at least one value is needed");
     assert!(from_environment(&[("FLOWGATE_LISTEN", "127.0.0.1:1,")]).is_err());
-    assert!(from_environment(&[("FLOWGATE_LISTEN", "")]).is_err());
+    let unset = from_environment(&[("FLOWGATE_LISTEN", ""), ("FLOWGATE_IMPORT", "")]).unwrap();
+    assert_eq!((unset.listen.len(), unset.import), (1, None));
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName,
-    HeaderValue, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, EXPECT, HOST,
+    HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE,
 };
 
 use crate::carriers::{
@@ -16,6 +17,17 @@ use crate::carriers::{
 use crate::client::RequestId;
 use crate::row::Row;
 use crate::tenant::Username;
+
+/// What one runtime would say to a browser about a host that many runtimes share.
+const ABOUT_THE_WHOLE_HOST: [&str; 7] = [
+    "alt-svc",
+    "clear-site-data",
+    "nel",
+    "report-to",
+    "reporting-endpoints",
+    "service-worker-allowed",
+    "strict-transport-security",
+];
 
 /// Meaningful for one connection only (RFC 9110 section 7.6.1), beside what `Connection` names.
 const HOP_BY_HOP: [&str; 9] = [
@@ -98,9 +110,12 @@ pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
             .cloned()
             .collect();
         replace(headers, &WWW_AUTHENTICATE, challenges);
-        for name in ["service-worker-allowed", "clear-site-data", "nel", "report-to"] {
+        for name in ABOUT_THE_WHOLE_HOST {
             headers.remove(name);
         }
+        // Its page gets an origin of its own, which can use nobody's credentials.
+        let sandbox = HeaderValue::from_static("sandbox allow-scripts allow-forms");
+        headers.append(CONTENT_SECURITY_POLICY, sandbox);
     }
     let cookies: Vec<HeaderValue> =
         headers.get_all(SET_COOKIE).iter().filter(|cookie| is_harmless(cookie)).cloned().collect();

@@ -1,9 +1,12 @@
+use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn secret(text: &str) -> Secret {
     Secret::new(text.to_owned())
@@ -20,7 +23,10 @@ static POOL: LazyLock<Passwords> = LazyLock::new(|| Passwords::start(Clock::star
 fn stuck() -> (Passwords, Receiver<Job>) {
     let (queue, jobs) = sync_channel(QUEUE_MAX);
     let memory = Arc::new(memory());
-    (Passwords { queue, memory, decoy: stored("nobody knows it") }, jobs)
+    (
+        Passwords { queue, memory, waiting: Waiting::default(), decoy: stored("nobody knows it") },
+        jobs,
+    )
 }
 
 fn memory() -> Memory {
@@ -35,9 +41,9 @@ fn sizes(memory: &Memory) -> (usize, usize) {
 #[tokio::test]
 async fn only_the_right_password_is_right() {
     let mike = stored("correct horse");
-    assert_eq!(POOL.verify(Some(&mike), &secret("correct horse")).await, Verdict::Right);
+    assert_eq!(POOL.verify(Some(&mike), &secret("correct horse"), HERE).await, Verdict::Right);
     for wrong in ["", "correct", "correct horse ", "Correct horse", "correct horse\0", "\0"] {
-        let verdict = POOL.verify(Some(&mike), &secret(wrong)).await;
+        let verdict = POOL.verify(Some(&mike), &secret(wrong), HERE).await;
         assert_eq!(verdict, Verdict::Wrong, "{wrong:?}");
     }
 }
@@ -45,7 +51,7 @@ async fn only_the_right_password_is_right() {
 #[tokio::test]
 async fn without_a_stored_hash_everything_is_wrong() {
     for guess in ["", "correct horse", "nobody knows it"] {
-        assert_eq!(POOL.verify(None, &secret(guess)).await, Verdict::Wrong, "{guess:?}");
+        assert_eq!(POOL.verify(None, &secret(guess), HERE).await, Verdict::Wrong, "{guess:?}");
     }
 }
 
@@ -53,21 +59,21 @@ async fn without_a_stored_hash_everything_is_wrong() {
 async fn what_bcrypt_cannot_tell_apart_is_wrong() {
     let longest = "x".repeat(PASSWORD_BYTES_MAX);
     let mike = stored(&longest);
-    assert_eq!(POOL.verify(Some(&mike), &secret(&longest)).await, Verdict::Right);
+    assert_eq!(POOL.verify(Some(&mike), &secret(&longest), HERE).await, Verdict::Right);
     let longer = format!("{longest}x");
     assert!(bcrypt::verify(&longer, mike.hash()).unwrap(), "bcrypt cuts it off");
-    assert_eq!(POOL.verify(Some(&mike), &secret(&longer)).await, Verdict::Wrong);
+    assert_eq!(POOL.verify(Some(&mike), &secret(&longer), HERE).await, Verdict::Wrong);
 
     let short = stored("a");
     assert!(bcrypt::verify("a\0a", short.hash()).unwrap(), "bcrypt repeats what it is given");
-    assert_eq!(POOL.verify(Some(&short), &secret("a\0a")).await, Verdict::Wrong);
-    assert_eq!(POOL.verify(Some(&stored("")), &secret("")).await, Verdict::Wrong);
+    assert_eq!(POOL.verify(Some(&short), &secret("a\0a"), HERE).await, Verdict::Wrong);
+    assert_eq!(POOL.verify(Some(&stored("")), &secret(""), HERE).await, Verdict::Wrong);
 }
 
 #[tokio::test]
 async fn a_hash_that_is_none_is_wrong() {
     for hash in ["", "$2b$04$short", "plain", "$2b$99$"] {
-        let verdict = POOL.verify(Some(&Password::from_hash(hash)), &secret("plain")).await;
+        let verdict = POOL.verify(Some(&Password::from_hash(hash)), &secret("plain"), HERE).await;
         assert_eq!(verdict, Verdict::Wrong, "{hash:?}");
     }
 }
@@ -78,11 +84,12 @@ async fn a_right_password_needs_no_second_check_until_the_hash_changes() {
     let (old, new) = (stored("same"), stored("same"));
     let digest = passwords.memory.digest(old.hash(), &secret("same"));
     passwords.memory.remember(digest);
-    assert_eq!(passwords.verify(Some(&old), &secret("same")).await, Verdict::Right);
+    assert_eq!(passwords.verify(Some(&old), &secret("same"), HERE).await, Verdict::Right);
     assert!(jobs.try_recv().is_err(), "nothing was asked of the pool");
 
     let same = secret("same");
-    let asked = tokio::time::timeout(Duration::ZERO, passwords.verify(Some(&new), &same)).await;
+    let asked =
+        tokio::time::timeout(Duration::ZERO, passwords.verify(Some(&new), &same, HERE)).await;
     assert!(asked.is_err(), "it waits for the pool");
     assert_eq!(jobs.try_recv().unwrap().hash, *new.hash());
 }
@@ -95,10 +102,10 @@ async fn a_wrong_password_is_not_remembered() {
         let memory = Arc::clone(&passwords.memory);
         move || check_all(&Mutex::new(jobs), &memory)
     });
-    assert_eq!(passwords.verify(Some(&mike), &secret("wrong")).await, Verdict::Wrong);
-    assert_eq!(passwords.verify(None, &secret("right")).await, Verdict::Wrong);
+    assert_eq!(passwords.verify(Some(&mike), &secret("wrong"), HERE).await, Verdict::Wrong);
+    assert_eq!(passwords.verify(None, &secret("right"), HERE).await, Verdict::Wrong);
     assert_eq!(sizes(&passwords.memory), (0, 0));
-    assert_eq!(passwords.verify(Some(&mike), &secret("right")).await, Verdict::Right);
+    assert_eq!(passwords.verify(Some(&mike), &secret("right"), HERE).await, Verdict::Right);
     assert_eq!(sizes(&passwords.memory), (1, 1));
     drop(passwords);
     pool.join().unwrap();
@@ -111,14 +118,19 @@ async fn a_full_queue_is_busy_and_a_dead_pool_is_not_wrong() {
     let (wrong, right) = (secret("wrong"), secret("right"));
     passwords.memory.remember(passwords.memory.digest(mike.hash(), &right));
     let mut waiting = Vec::new();
-    for _ in 0..QUEUE_MAX {
-        let mut check = Box::pin(passwords.verify(Some(&mike), &wrong));
+    for number in 0..QUEUE_MAX as u32 {
+        let elsewhere = Ipv4Addr::from_bits(number).into();
+        let mut check = Box::pin(passwords.verify(Some(&mike), &wrong, elsewhere));
         assert!(tokio::time::timeout(Duration::ZERO, &mut check).await.is_err());
         waiting.push(check);
     }
-    assert_eq!(passwords.verify(Some(&mike), &wrong).await, Verdict::Busy);
-    assert_eq!(passwords.verify(None, &wrong).await, Verdict::Busy);
-    assert_eq!(passwords.verify(Some(&mike), &right).await, Verdict::Right, "it is remembered");
+    assert_eq!(passwords.verify(Some(&mike), &wrong, HERE).await, Verdict::Busy);
+    assert_eq!(passwords.verify(None, &wrong, HERE).await, Verdict::Busy);
+    assert_eq!(
+        passwords.verify(Some(&mike), &right, HERE).await,
+        Verdict::Right,
+        "it is remembered"
+    );
 
     drop(jobs);
     for check in waiting {
@@ -127,11 +139,30 @@ async fn a_full_queue_is_busy_and_a_dead_pool_is_not_wrong() {
 }
 
 #[tokio::test]
+async fn who_sends_many_waits_alone() {
+    let (passwords, _jobs) = stuck();
+    let (mike, wrong) = (stored("right"), secret("wrong"));
+    let pending = async |from: IpAddr| {
+        let mut check = Box::pin(passwords.verify(Some(&mike), &wrong, from));
+        tokio::time::timeout(Duration::ZERO, &mut check).await.is_err().then_some(check)
+    };
+    let mut waiting = Vec::new();
+    for _ in 0..WAITING_PER_ADDRESS_MAX {
+        waiting.push(pending(HERE).await.expect("it may wait"));
+    }
+    assert!(pending(HERE).await.is_none());
+    assert!(pending(Ipv4Addr::new(192, 0, 2, 1).into()).await.is_some());
+    waiting.pop();
+    assert!(pending(HERE).await.is_some(), "a place was given back");
+}
+
+#[tokio::test]
 async fn a_check_that_nobody_waits_for_is_skipped() {
     let (passwords, jobs) = stuck();
     let mike = stored("right");
     let right = secret("right");
-    let gone = tokio::time::timeout(Duration::ZERO, passwords.verify(Some(&mike), &right)).await;
+    let gone =
+        tokio::time::timeout(Duration::ZERO, passwords.verify(Some(&mike), &right, HERE)).await;
     assert!(gone.is_err());
     let memory = Arc::clone(&passwords.memory);
     drop(passwords);

@@ -294,6 +294,7 @@ fn an_answer_on_the_bare_host() {
     let mut answer = headers(ANSWER);
     rewrite_answer(&mut answer, Row::Public);
     expect![[r#"
+        content-security-policy: sandbox allow-scripts allow-forms
         sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=
         set-cookie: a=1; Path=/
         www-authenticate: Bearer

@@ -14,24 +14,8 @@ fn wrong(why: &'static str, claimed: Option<&str>) -> Refusal {
 }
 
 fn all() -> Vec<Refusal> {
-    let mut all = vec![
-        Refusal::Malformed("The path contains a backslash."),
-        Refusal::BadHandshake("A handshake has no body."),
-        Refusal::WebSocketVersion,
-        Refusal::TwoIdentities,
-        Refusal::NoCredential,
-        wrong("wrong password", Some("mike")),
-        Refusal::NoSession,
-        Refusal::WrongTenant,
-        Refusal::ForeignOrigin,
-        Refusal::NotFound("no such tenant"),
-        Refusal::WebSocketOnly,
-        Refusal::PlanConnections { connections_max: 100 },
-        Refusal::Overloaded("the relay threads are behind"),
-        Refusal::RuntimeUnreachable("10.0.0.1:1880: Connection refused".into()),
-        Refusal::RuntimeBroke("invalid HTTP version parsed".into()),
-        Refusal::RuntimeTimedOut("no answer to the handshake"),
-    ];
+    let is_sample = |refusal: &Refusal| !matches!(refusal, Refusal::GrantEnded(_));
+    let mut all: Vec<Refusal> = Refusal::samples().into_iter().filter(is_sample).collect();
     all.extend(Cause::all().map(Refusal::GrantEnded));
     all
 }
@@ -78,7 +62,9 @@ fn the_whole_table() {
         all().iter().filter(|it| !matches!(it, Refusal::GrantEnded(_))).map(line).collect();
     expect![[r#"
         400 malformed
-            The path contains a backslash.
+            The path is malformed.
+        414 path_too_long
+            The path is too long.
         400 bad_handshake
             A handshake has no body.
         426 websocket_version; upgrade: websocket; connection: upgrade, close; sec-websocket-version: 13

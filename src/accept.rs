@@ -13,6 +13,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -29,6 +30,8 @@ pub struct AcceptSettings {
     /// How long a client may take to send a request's headers, and how long a kept-alive connection
     /// may wait for its next request.
     pub header_timeout: Duration,
+    /// How long a client may take no bytes of what is sent to it.
+    pub write_stall_max: Duration,
     /// The most bytes of request line and headers.
     pub header_bytes_max: usize,
 }
@@ -111,6 +114,16 @@ async fn accept(
     Ok((socket, address, permit))
 }
 
+/// hyper waits for ever for a client that never reads; the kernel does not (RFC 5482). The relay has
+/// the same patience and tells the runtime why, so it must be the first to lose it.
+fn prepare(socket: &TcpStream, write_stall_max: Duration) -> io::Result<()> {
+    const RELAY_FIRST: Duration = Duration::from_secs(5);
+    socket.set_nodelay(true)?;
+    let patience_ms = (write_stall_max + RELAY_FIRST).as_millis();
+    set_tcp_user_timeout(socket, u32::try_from(patience_ms).unwrap_or(u32::MAX))?;
+    Ok(())
+}
+
 /// Serves the requests of one connection.
 async fn converse<H, F, B>(
     socket: TcpStream,
@@ -124,7 +137,7 @@ async fn converse<H, F, B>(
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let client = peer.address;
-    if let Err(error) = socket.set_nodelay(true) {
+    if let Err(error) = prepare(&socket, settings.write_stall_max) {
         tracing::debug!(%client, %error, "the client was gone at once");
         return;
     }

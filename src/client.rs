@@ -1,7 +1,7 @@
 //! Whoever connects.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Who sent a request, and what it is called in logs and refusals.
@@ -11,6 +11,17 @@ pub struct Client {
     pub address: SocketAddr,
     /// The id of this request.
     pub request_id: RequestId,
+}
+
+/// The network that an address counts as where addresses are counted: itself, or an IPv6 address's
+/// /64, which is what one subscriber has.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    const SUBSCRIBER: u128 = !0 << 64;
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & SUBSCRIBER).into(),
+        v4 => v4,
+    }
 }
 
 /// Names one request across log lines, refusals and the runtime's `X-Request-Id`.
@@ -42,5 +53,19 @@ impl RequestIds {
     /// The next id.
     pub fn next(&self) -> RequestId {
         RequestId(self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::network;
+
+    #[test]
+    fn an_ipv6_subscriber_is_one_network() {
+        let of = |text: &str| network(text.parse().expect(text)).to_string();
+        assert_eq!(of("192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_ne!(of("2001:db8:1:3::1"), of("2001:db8:1:2::1"));
     }
 }

@@ -103,6 +103,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         accept: AcceptSettings {
             connections_max: reader.number("connections_max", 1, 10_000_000)?,
             header_timeout: reader.span("header_timeout")?,
+            write_stall_max: patience.write_stall_max,
             header_bytes_max,
         },
         connect: ConnectSettings {

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
+use http::header::{HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -27,6 +27,8 @@ use crate::tenant::Instance;
 
 /// How long a name's addresses are believed.
 const NAMES_FRESH_FOR: Duration = Duration::from_secs(10);
+/// How long it is believed that a name has none.
+const NAMES_FAILED_FOR: Duration = Duration::from_secs(1);
 const NAMES_MAX: usize = 4096;
 const ADDRESSES_PER_NAME_MAX: usize = 8;
 
@@ -46,8 +48,13 @@ pub struct ConnectSettings {
 pub struct Dialer {
     settings: ConnectSettings,
     clock: Clock,
-    names: Mutex<HashMap<String, (Millis, Vec<IpAddr>)>>,
+    names: Mutex<HashMap<String, Name>>,
 }
+
+/// What was found of a name last, and until when that is believed.
+type Known = Option<(Millis, Result<Vec<IpAddr>, String>)>;
+/// Locked while it is looked up: many handshakes ask once.
+type Name = Arc<tokio::sync::Mutex<Known>>;
 
 /// What a runtime answered to a handshake.
 #[derive(Debug)]
@@ -114,25 +121,44 @@ impl Dialer {
         if let Ok(ip) = instance.host.parse() {
             return Ok(vec![to_socket(&ip)]);
         }
-        let now = self.clock.now();
-        if let Some(ips) = self.fresh_addresses(&instance.host, now) {
+        let mut known = self.name(&instance.host).lock_owned().await;
+        if let Some((until, found)) = &*known
+            && self.clock.now() < *until
+        {
+            let ips = found.as_ref().map_err(|why| io::Error::other(why.clone()))?;
             return Ok(ips.iter().map(to_socket).collect());
         }
-        let found = tokio::net::lookup_host((instance.host.as_str(), instance.port)).await?;
-        let ips: Vec<IpAddr> = found.map(|found| found.ip()).take(ADDRESSES_PER_NAME_MAX).collect();
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.len() >= NAMES_MAX {
-            names.retain(|_, (until, _)| now < *until);
-        }
-        if names.len() < NAMES_MAX {
-            names.insert(instance.host.clone(), (now.plus(NAMES_FRESH_FOR), ips.clone()));
-        }
+        // In a task of its own: a handshake that gives up leaves the name locked until the answer is
+        // there, so that a name which hangs takes one thread and not all.
+        let (host, clock) = (instance.host.clone(), self.clock);
+        let look_up = tokio::spawn(async move {
+            let found = tokio::net::lookup_host((host, 0)).await;
+            let found = found.map_err(|error| error.to_string()).map(|found| {
+                found.map(|found| found.ip()).take(ADDRESSES_PER_NAME_MAX).collect::<Vec<_>>()
+            });
+            let fresh_for = if found.is_ok() { NAMES_FRESH_FOR } else { NAMES_FAILED_FOR };
+            *known = Some((clock.now().plus(fresh_for), found.clone()));
+            found
+        });
+        let ips = look_up.await?.map_err(io::Error::other)?;
         Ok(ips.iter().map(to_socket).collect())
     }
 
-    fn fresh_addresses(&self, host: &str, now: Millis) -> Option<Vec<IpAddr>> {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.get(host).filter(|(until, _)| now < *until).map(|(_, ips)| ips.clone())
+    fn name(&self, host: &str) -> Name {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = names.get(host) {
+            return Arc::clone(name);
+        }
+        if names.len() >= NAMES_MAX {
+            let now = self.clock.now();
+            let is_fresh = |known: &Known| known.as_ref().is_some_and(|(until, _)| now < *until);
+            names.retain(|_, name| name.try_lock().map_or(true, |known| is_fresh(&known)));
+        }
+        let name = Name::default();
+        if names.len() < NAMES_MAX {
+            names.insert(host.to_owned(), Arc::clone(&name));
+        }
+        name
     }
 
     async fn exchange(
@@ -154,6 +180,11 @@ impl Dialer {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             driver.let_go();
             return Ok(Answer::Declined(response));
+        }
+        // RFC 6455 section 4.1: both have to be right.
+        let upgrade = response.headers().get(UPGRADE);
+        if upgrade.is_none_or(|upgrade| !upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+            return Err(Refusal::RuntimeBroke("it switched to another protocol".into()));
         }
         let given = response.headers().get(SEC_WEBSOCKET_ACCEPT);
         if given.is_none_or(|given| given.as_bytes() != accept.as_bytes()) {
@@ -217,3 +248,6 @@ pub fn detach_now(upgraded: Upgraded) -> io::Result<Detached> {
         .map_err(|_| io::Error::other("not a TCP socket"))?;
     Ok(Detached { socket: io.into_inner().into_std()?, read_ahead: read_buf.to_vec() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -227,7 +227,7 @@ impl LiveTable {
             Arc::new(TenantLive { budget, entries: Mutex::default() })
         });
         let mut entries = shared.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connections_max) = tenant.plan.connections
+        if let Some(connections_max) = tenant.plan.connections_for(&grant)
             && entries.len() >= connections_max as usize
         {
             return Err(TooMany { connections_max });
@@ -305,3 +305,6 @@ impl Drop for Registered {
         self.table.leave(&self.entry);
     }
 }
+
+#[cfg(test)]
+mod tests;

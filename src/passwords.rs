@@ -1,8 +1,10 @@
 //! Passwords: bcrypt on threads of its own, and a memory of what was right, so that a device which
 //! reconnects costs no bcrypt.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::oneshot;
 
+use crate::client::network;
 use crate::clock::{Clock, Millis};
 use crate::secret::Secret;
 use crate::tenant::Password;
@@ -21,6 +24,8 @@ pub const COST: u32 = 12;
 pub const PASSWORD_BYTES_MAX: usize = 72;
 /// Passwords that may wait to be checked.
 const QUEUE_MAX: usize = 128;
+/// Of those, from one address: who sends many must not make the others wait.
+const WAITING_PER_ADDRESS_MAX: u32 = 8;
 /// For how long a right password is remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(5 * 60);
 /// How many are remembered.
@@ -44,6 +49,7 @@ pub enum Verdict {
 pub struct Passwords {
     queue: SyncSender<Job>,
     memory: Arc<Memory>,
+    waiting: Waiting,
     /// What an unknown tenant's password is checked against; nobody knows what it is the hash of.
     decoy: Password,
 }
@@ -76,33 +82,79 @@ impl Passwords {
                 .name(format!("passwords-{number}"))
                 .spawn(move || check_all(&jobs, &memory))?;
         }
-        Ok(Self { queue, memory, decoy: Password::from_hash(&decoy) })
+        Ok(Self { queue, memory, waiting: Waiting::default(), decoy: Password::from_hash(&decoy) })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn remembers(&self, stored: &Password, password: &Secret) -> bool {
+        self.memory.knows(&self.memory.digest(stored.hash(), password))
     }
 
     /// Checks a password against a tenant's hash; `None` does the same work for nothing.
     /// Cancel safe: a check that nobody waits for any more is skipped.
-    pub async fn verify(&self, stored: Option<&Password>, password: &Secret) -> Verdict {
-        let is_too_long = password.expose().len() > PASSWORD_BYTES_MAX;
+    pub async fn verify(
+        &self,
+        stored: Option<&Password>,
+        password: &Secret,
+        client: IpAddr,
+    ) -> Verdict {
+        // bcrypt would not see what is behind the 72nd byte, and "a\0a" would be as right as "a".
+        let is_possible = check(password).is_ok();
         let hash = match stored {
-            Some(stored) if !is_too_long => stored.hash(),
+            Some(stored) if is_possible => stored.hash(),
             _ => self.decoy.hash(),
         };
         let digest = self.memory.digest(hash, password);
         if self.memory.knows(&digest) {
             return Verdict::Right;
         }
+        let Some(_place) = self.waiting.enter(client) else { return Verdict::Busy };
         let (done, answer) = oneshot::channel();
-        let password = match is_too_long {
-            // bcrypt refuses it at once; the decoy's work is to be done all the same.
-            true => Secret::new(String::new()),
-            false => password.clone(),
+        let password = match is_possible {
+            true => password.clone(),
+            // The decoy's work is to be done all the same.
+            false => Secret::new(String::new()),
         };
         if self.queue.try_send(Job { hash: Arc::clone(hash), password, digest, done }).is_err() {
             return Verdict::Busy;
         }
         match answer.await {
             Ok(true) => Verdict::Right,
-            _ => Verdict::Wrong,
+            Ok(false) => Verdict::Wrong,
+            // A thread died over it; that says nothing about the password.
+            Err(_) => Verdict::Busy,
+        }
+    }
+}
+
+/// How many checks wait, by the network they came from.
+#[derive(Debug, Default)]
+struct Waiting(Mutex<HashMap<IpAddr, u32>>);
+
+/// A place among those; given back when dropped.
+struct Place<'a>(&'a Waiting, IpAddr);
+
+impl Waiting {
+    fn enter(&self, client: IpAddr) -> Option<Place<'_>> {
+        let network = network(client);
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(network).or_default();
+        if *count >= WAITING_PER_ADDRESS_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Place(self, network))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = counts.entry(self.1) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 }
@@ -122,8 +174,20 @@ fn check_all(jobs: &Mutex<Receiver<Job>>, memory: &Memory) {
             || bcrypt::verify(job.password.expose(), &job.hash).unwrap_or(false);
         if right {
             memory.remember(job.digest);
+        } else {
+            even_out(&job.hash);
         }
         let _ = job.done.send(right);
+    }
+}
+
+/// Lets a wrong password take as long as an unknown tenant's, whose decoy costs [`COST`]: an imported
+/// hash may cost less. Each cost is twice the one below, so a check and all costs from its own up to
+/// 11 make one of 12.
+fn even_out(hash: &str) {
+    let parts: Result<bcrypt::HashParts, _> = hash.parse();
+    for cost in parts.map_or(COST, |parts| parts.get_cost())..COST {
+        let _ = bcrypt::hash("", cost);
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Deserialize;
 
 use crate::clock::Millis;
+use crate::grant::Grant;
 
 /// Named limits that tenants share. Absent members mean "no limit".
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -65,6 +66,16 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 const NS_PER_MS: u64 = 1_000_000;
 /// The relay looks at pauses every 10 ms; whoever keeps the rate must not lose by that.
 const SLACK_NS_MIN: u64 = 10 * NS_PER_MS;
+
+impl Plan {
+    /// How many connections there may be for one more with this grant to come in. A quarter is kept
+    /// from strangers, so that they cannot shut the tenant out of their own runtime.
+    #[must_use]
+    pub fn connections_for(&self, grant: &Grant) -> Option<u32> {
+        let all = self.connections?;
+        Some(if *grant == Grant::Anonymous { all - all / 4 } else { all })
+    }
+}
 
 /// A tenant's message budget: GCRA (ITU-T I.371) in one atomic, shared by all relay threads.
 #[derive(Debug)]
@@ -137,6 +148,17 @@ mod tests {
         assert_eq!(budget.take(Millis(5_100)), Err(Spent::Until(Millis(5_200))));
         let passed = (0..10_000).filter(|ms| budget.take(Millis(6_000 + ms)).is_ok()).count();
         assert_eq!(passed, 3 + 99);
+    }
+
+    #[test]
+    fn strangers_leave_a_quarter_of_the_connections() {
+        let plan = |connections| Plan { connections, message_bytes: None, messages: None };
+        let (stranger, owner) = (Grant::Anonymous, Grant::Password { fingerprint: 1 });
+        for (all, public) in [(1, 1), (3, 3), (4, 3), (100, 75)] {
+            assert_eq!(plan(Some(all)).connections_for(&stranger), Some(public));
+            assert_eq!(plan(Some(all)).connections_for(&owner), Some(all));
+        }
+        assert_eq!(plan(None).connections_for(&stranger), None);
     }
 
     #[test]

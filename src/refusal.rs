@@ -17,6 +17,8 @@ pub use response::wants_page;
 pub enum Refusal {
     /// The path, the Host or another header is malformed; the text is ours, not the client's.
     Malformed(&'static str),
+    /// The path is longer than any that is relayed.
+    PathTooLong,
     /// It asks for an upgrade to WebSocket, but not as RFC 6455 section 4.1 says.
     BadHandshake(&'static str),
     /// Another version of the protocol than 13 (RFC 6455 section 4.4).
@@ -57,6 +59,35 @@ pub enum Refusal {
     RuntimeBroke(String),
     /// The runtime did not answer in time.
     RuntimeTimedOut(&'static str),
+}
+
+impl Refusal {
+    /// One of each face, for tables and tests.
+    #[must_use]
+    pub fn samples() -> Vec<Self> {
+        vec![
+            Self::Malformed("The path is malformed."),
+            Self::PathTooLong,
+            Self::BadHandshake("A handshake has no body."),
+            Self::WebSocketVersion,
+            Self::TwoIdentities,
+            Self::NoCredential,
+            Self::WrongCredential { why: "wrong password", claimed: None },
+            Self::NoSession,
+            Self::WrongTenant,
+            Self::ForeignOrigin,
+            Self::NotFound("no such tenant"),
+            Self::WebSocketOnly,
+            Self::PlanConnections { connections_max: 100 },
+            Self::Overloaded("the relay threads are behind"),
+            Self::GrantEnded(Cause::Drain),
+            Self::GrantEnded(Cause::KeyRegenerated),
+            Self::GrantEnded(Cause::ClosedByOwner),
+            Self::RuntimeUnreachable("10.0.0.1:1880: Connection refused".into()),
+            Self::RuntimeBroke("invalid HTTP version parsed".into()),
+            Self::RuntimeTimedOut("no answer to the handshake"),
+        ]
+    }
 }
 
 /// The fixed face of a refusal.
@@ -103,7 +134,7 @@ impl Refusal {
         match self {
             Self::PlanConnections { .. } => Some(10),
             Self::Overloaded(_) => Some(2),
-            Self::GrantEnded(Cause::Drain) => Some(1),
+            Self::GrantEnded(cause) if !takes_the_credential(*cause) => Some(1),
             _ => None,
         }
     }
@@ -114,6 +145,7 @@ impl Refusal {
             face(S::UNAUTHORIZED, "wrong_credential", "The credential is missing or wrong.");
         match self {
             Self::Malformed(_) => face(S::BAD_REQUEST, "malformed", ""),
+            Self::PathTooLong => face(S::URI_TOO_LONG, "path_too_long", "The path is too long."),
             Self::BadHandshake(_) => face(S::BAD_REQUEST, "bad_handshake", ""),
             Self::WebSocketVersion => face(
                 S::UPGRADE_REQUIRED,
@@ -130,7 +162,13 @@ impl Refusal {
             Self::GrantEnded(Cause::Drain) => {
                 face(S::SERVICE_UNAVAILABLE, "draining", "The server is shutting down.")
             }
-            Self::GrantEnded(_) => Face { label: "grant_ended", ..WRONG },
+            Self::GrantEnded(cause) if takes_the_credential(*cause) => {
+                Face { label: "grant_ended", ..WRONG }
+            }
+            // Never 401: devices give up for good on it, and their credential is as good as before.
+            Self::GrantEnded(_) => {
+                face(S::SERVICE_UNAVAILABLE, "closed", "The connection was closed; try again.")
+            }
             Self::NoSession => {
                 face(S::UNAUTHORIZED, "no_session", "The editor opens with a browser session only.")
             }
@@ -167,6 +205,14 @@ impl Refusal {
             }
         }
     }
+}
+
+/// Whether a handshake that ended so would be answered 401 if it came again.
+fn takes_the_credential(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::KeyRegenerated | Cause::KeyExpired | Cause::PasswordChanged | Cause::TenantDisabled
+    )
 }
 
 /// For the log: what the public text leaves out.

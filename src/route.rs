@@ -7,6 +7,9 @@ use crate::refusal::Refusal;
 use crate::row::Row;
 use crate::tenant::{Instance, Username};
 
+/// The longest path; it is kept with every connection and stands in every log line.
+pub const PATH_BYTES_MAX: usize = 2048;
+
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -45,12 +48,16 @@ impl RuntimeTarget {
     /// The path at the runtime.
     ///
     /// # Errors
-    /// Not found, if it would be under the editor's and admin API's root.
+    /// Not found, if it would be under the editor's and admin API's root. Malformed, if it would
+    /// begin with two slashes: URL parsers take what follows them for a host.
     pub fn runtime_path(&self, instance: &Instance) -> Result<String, Refusal> {
         let path = format!("{}{}", instance.node_root, self.below_node_root);
         match &instance.admin_root {
             Some(admin_root) if is_under(&path, admin_root) => {
                 Err(Refusal::NotFound("the path is under the runtime's admin_root"))
+            }
+            _ if path.starts_with("//") => {
+                Err(Refusal::Malformed("The path begins with an empty segment."))
             }
             _ => Ok(path),
         }
@@ -136,6 +143,9 @@ fn host_name(host: &str) -> Result<&str, Refusal> {
 
 /// Refuses what could mean another path to the runtime than to us. Nothing is repaired.
 fn check_path(path: &str) -> Result<(), Refusal> {
+    if path.len() > PATH_BYTES_MAX {
+        return Err(Refusal::PathTooLong);
+    }
     if !path.starts_with('/') {
         return Err(Refusal::Malformed("The path must begin with a slash."));
     }

@@ -66,8 +66,8 @@ impl Presented {
         presented.token |= headers
             .get_all("sec-websocket-protocol")
             .iter()
-            .filter_map(|value| value.to_str().ok())
-            .any(|value| value.contains(TOKEN_SUBPROTOCOL));
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .any(|name| name.trim_ascii().starts_with(TOKEN_SUBPROTOCOL.as_bytes()));
         Ok(presented)
     }
 

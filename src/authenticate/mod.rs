@@ -1,15 +1,17 @@
 //! Credentials to an [`Identity`]: who it is, and on what ground.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
 
+use crate::close::Cause;
 use crate::grant::Grant;
 use crate::passwords::{Passwords, Verdict};
 use crate::refusal::Refusal;
 use crate::registry::Registry;
 use crate::secret::{Secret, SecretDigest};
-use crate::tenant::{Tenant, Username};
+use crate::tenant::{Password, Tenant, Username};
 
 pub mod credentials;
 pub mod origin;
@@ -37,6 +39,7 @@ pub async fn authenticate(
     registry: &Registry,
     passwords: &Passwords,
     request: &Parts,
+    client: IpAddr,
 ) -> Result<Identity, Refusal> {
     let presented = Presented::read(&request.headers, request.uri.query())?;
     if presented.is_empty() {
@@ -57,7 +60,7 @@ pub async fn authenticate(
         accept(&mut identity, check_key(registry, key)?)?;
     }
     if let Some(named) = &presented.basic {
-        accept(&mut identity, check_password(registry, passwords, named).await?)?;
+        accept(&mut identity, check_password(registry, passwords, named, client).await?)?;
     }
     let mut identity = identity.ok_or_else(|| wrong("tokens and tickets are not issued", None))?;
     identity.authorization_consumed = presented.basic.is_some();
@@ -113,20 +116,28 @@ async fn check_password(
     registry: &Registry,
     passwords: &Passwords,
     named: &Named,
+    client: IpAddr,
 ) -> Result<Proof, Refusal> {
     let tenant = find(registry, &named.username);
-    let password = tenant.as_ref().and_then(|tenant| tenant.password.clone());
-    // Without a tenant the same work is done for nothing.
-    let verdict = passwords.verify(password.as_ref(), &named.secret).await;
-    match (verdict, tenant, password) {
+    let opens = tenant.as_deref().ok_or("unknown tenant").and_then(password_that_opens);
+    // Without one the same work is done for nothing. A disabled tenant's is not even tried: it would
+    // be remembered, and its second refusal come sooner than a wrong one's.
+    let stored = opens.as_ref().ok().map(|(stored, _)| stored);
+    let verdict = passwords.verify(stored, &named.secret, client).await;
+    match (verdict, opens, tenant) {
         (Verdict::Busy, ..) => Err(Refusal::Overloaded("too many passwords wait to be checked")),
-        (Verdict::Right, Some(tenant), Some(password)) => {
-            allow(tenant, Grant::Password { fingerprint: password.fingerprint() })
-        }
-        (_, None, _) => Err(wrong("unknown tenant", None)),
-        (_, tenant, None) => Err(wrong("the tenant has no password", tenant.as_deref())),
-        (_, tenant, _) => Err(wrong("wrong password", tenant.as_deref())),
+        (Verdict::Right, Ok((_, grant)), Some(tenant)) => Ok((tenant, grant)),
+        (_, Err(why), tenant) => Err(wrong(why, tenant.as_deref())),
+        (_, Ok(_), tenant) => Err(wrong("wrong password", tenant.as_deref())),
     }
+}
+
+/// The password that is to be checked and what it grants, or why none would open the account.
+fn password_that_opens(tenant: &Tenant) -> Result<(Password, Grant), &'static str> {
+    let stored = tenant.password.clone().ok_or("the tenant has no password")?;
+    let grant = Grant::Password { fingerprint: stored.fingerprint() };
+    tenant.allows(&grant).map_err(Cause::reason)?;
+    Ok((stored, grant))
 }
 
 fn allow(tenant: Arc<Tenant>, grant: Grant) -> Result<Proof, Refusal> {
@@ -135,3 +146,6 @@ fn allow(tenant: Arc<Tenant>, grant: Grant) -> Result<Proof, Refusal> {
         Err(cause) => Err(wrong(cause.reason(), Some(&tenant))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,9 @@ pub fn check(method: &Method, headers: &HeaderMap, tenant: &Tenant) -> Result<()
     if let Some(origin) = value("origin") {
         let host = value("host").unwrap_or_default();
         let own = ["http://", "https://"].iter().any(|scheme| {
-            origin.strip_prefix(scheme).is_some_and(|rest| rest.eq_ignore_ascii_case(host))
+            origin
+                .strip_prefix(scheme)
+                .is_some_and(|rest| !rest.is_empty() && rest.eq_ignore_ascii_case(host))
         });
         let allowed = tenant.allowed_origins.iter().any(|allowed| allowed == origin);
         return if own || allowed { Ok(()) } else { Err(Refusal::ForeignOrigin) };

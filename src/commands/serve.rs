@@ -58,14 +58,17 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         ready: AtomicBool::new(false),
         switch_timeout: settings.accept.header_timeout,
     });
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings.workers)
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_name("handshakes")
         .enable_all()
         .build()
-        .map_err(|error| cannot("start the worker threads", error))?
-        .block_on(serve(settings, journey))
+        .map_err(|error| cannot("start the worker threads", error))?;
+    let outcome = runtime.block_on(serve(settings, journey));
+    // Dropped instead, it would wait for every name look-up that hangs.
+    runtime.shutdown_timeout(LAST_WORDS);
+    outcome
 }
 
 fn import(settings: &Settings) -> Result<Registry, Failure> {
@@ -122,10 +125,8 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
         second = signals.next() => tracing::warn!(signal = second, "cutting all connections"),
     }
     data_tasks.shutdown().await;
-    let plane_owner = Arc::clone(&journey);
-    if tokio::task::spawn_blocking(move || plane_owner.plane.stop()).await.is_err() {
-        tracing::error!("the relay threads did not stop in order");
-    }
+    // Not a task of its own: it would queue behind name look-ups.
+    tokio::task::block_in_place(|| journey.plane.stop());
     stop_admin.send_replace(true);
     let _ = tokio::time::timeout(LAST_WORDS, admin_task).await;
     tracing::info!("stopped");

@@ -4,11 +4,17 @@ use std::path::PathBuf;
 
 use super::{ConfigError, ENVIRONMENT_PREFIX, Given, KEYS, Key};
 
-/// Kubernetes gives every pod these for a Service named flowgate; they are not meant for us.
-const KUBERNETES: [&str; 2] = ["SERVICE_", "PORT"];
-
 fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
+}
+
+/// Kubernetes gives every pod these for a Service named flowgate, or flowgate-admin; they are not
+/// meant for us.
+fn is_from_kubernetes(variable: &str) -> bool {
+    variable.ends_with("_SERVICE_HOST")
+        || variable.contains("_SERVICE_PORT")
+        || variable.ends_with("_PORT")
+        || variable.contains("_PORT_")
 }
 
 /// The settings among environment variables, and the configuration file they name.
@@ -22,11 +28,15 @@ pub fn environment(
     let mut file = None;
     for (variable, value) in variables {
         let Some(name) = variable.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+        // As Kubernetes and Compose write what is not set.
+        if value.is_empty() {
+            continue;
+        }
         if name == "CONFIG" {
             file = Some(PathBuf::from(value));
             continue;
         }
-        if KUBERNETES.iter().any(|prefix| name.starts_with(prefix)) {
+        if find(&name.to_ascii_lowercase()).is_none() && is_from_kubernetes(&variable) {
             continue;
         }
         let Some(key) = find(&name.to_ascii_lowercase()) else {

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,
-    SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, EXPECT, HOST,
+    HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE,
 };
 
 use crate::carriers::{
@@ -16,6 +17,17 @@ use crate::carriers::{
 use crate::client::RequestId;
 use crate::row::Row;
 use crate::tenant::Username;
+
+/// What one runtime would say to a browser about a host that many runtimes share.
+const ABOUT_THE_WHOLE_HOST: [&str; 7] = [
+    "alt-svc",
+    "clear-site-data",
+    "nel",
+    "report-to",
+    "reporting-endpoints",
+    "service-worker-allowed",
+    "strict-transport-security",
+];
 
 /// Meaningful for one connection only (RFC 9110 section 7.6.1), beside what `Connection` names.
 const HOP_BY_HOP: [&str; 9] = [
@@ -49,7 +61,7 @@ impl Towards<'_> {
     pub fn rewrite(&self, headers: &mut HeaderMap) {
         remove_hop_by_hop(headers);
         let host = headers.get(HOST).cloned();
-        remove_all(headers, is_ours);
+        remove_all(headers, |name| is_ours(name) || name == EXPECT.as_str());
         self.filter_authorization(headers);
         filter_cookies(headers);
         filter_subprotocols(headers);
@@ -94,31 +106,44 @@ pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
         let challenges: Vec<HeaderValue> = headers
             .get_all(WWW_AUTHENTICATE)
             .iter()
-            .filter(|value| {
-                !value.as_bytes().get(..5).is_some_and(|s| s.eq_ignore_ascii_case(b"basic"))
-            })
+            .filter(|value| !offers_basic(value))
             .cloned()
             .collect();
         replace(headers, &WWW_AUTHENTICATE, challenges);
-        for name in ["service-worker-allowed", "clear-site-data", "nel", "report-to"] {
+        for name in ABOUT_THE_WHOLE_HOST {
             headers.remove(name);
         }
+        // Its page gets an origin of its own, which can use nobody's credentials.
+        let sandbox = HeaderValue::from_static("sandbox allow-scripts allow-forms");
+        headers.append(CONTENT_SECURITY_POLICY, sandbox);
     }
     let cookies: Vec<HeaderValue> =
         headers.get_all(SET_COOKIE).iter().filter(|cookie| is_harmless(cookie)).cloned().collect();
     replace(headers, &SET_COOKIE, cookies);
 }
 
+/// One of the challenges in a `WWW-Authenticate` is Basic: a browser would ask for a password.
+fn offers_basic(challenges: &HeaderValue) -> bool {
+    challenges.as_bytes().split(|byte| *byte == b',').any(|part| {
+        part.trim_ascii().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
+    })
+}
+
 /// A runtime's cookie may neither take one of our names nor reach beyond its own host.
 fn is_harmless(cookie: &HeaderValue) -> bool {
     let text = String::from_utf8_lossy(cookie.as_bytes()).to_ascii_lowercase();
     let mut parts = text.split(';');
-    let name = parts.next().unwrap_or_default().trim();
+    // Browsers send a nameless cookie back without its equals sign.
+    let name = parts.next().unwrap_or_default().trim_start_matches(['=', ' ', '\t']);
     !name.starts_with(COOKIE_PREFIX)
         && !parts.any(|part| part.split('=').next().unwrap_or_default().trim() == "domain")
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // It overrides the length, which then says something else (RFC 9112 section 6.3).
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     let named: Vec<String> = headers
         .get_all(CONNECTION)
         .iter()
@@ -148,14 +173,16 @@ fn replace(headers: &mut HeaderMap, name: &HeaderName, values: Vec<HeaderValue>)
 }
 
 fn filter_cookies(headers: &mut HeaderMap) {
-    filter_list(headers, &COOKIE, ';', "; ", |pair| {
-        !pair.to_ascii_lowercase().starts_with(COOKIE_PREFIX)
+    filter_list(headers, &COOKIE, b';', b"; ", |pair| {
+        !pair
+            .get(..COOKIE_PREFIX.len())
+            .is_some_and(|name| name.eq_ignore_ascii_case(COOKIE_PREFIX.as_bytes()))
     });
 }
 
 fn filter_subprotocols(headers: &mut HeaderMap) {
-    filter_list(headers, &SEC_WEBSOCKET_PROTOCOL, ',', ", ", |name| {
-        name != OUR_SUBPROTOCOL && !name.starts_with(TOKEN_SUBPROTOCOL)
+    filter_list(headers, &SEC_WEBSOCKET_PROTOCOL, b',', b", ", |name| {
+        name != OUR_SUBPROTOCOL.as_bytes() && !name.starts_with(TOKEN_SUBPROTOCOL.as_bytes())
     });
 }
 
@@ -163,23 +190,22 @@ fn filter_subprotocols(headers: &mut HeaderMap) {
 fn filter_list(
     headers: &mut HeaderMap,
     name: &HeaderName,
-    separator: char,
-    joint: &str,
-    keep: impl Fn(&str) -> bool,
+    separator: u8,
+    joint: &[u8],
+    keep: impl Fn(&[u8]) -> bool,
 ) {
     let mut values = Vec::new();
     let mut changed = false;
     for value in headers.get_all(name) {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        let parts = || text.split(separator).map(str::trim);
+        let parts = || value.as_bytes().split(|byte| *byte == separator).map(<[u8]>::trim_ascii);
         if parts().all(&keep) {
             values.push(value.clone());
             continue;
         }
         changed = true;
-        let kept: Vec<&str> = parts().filter(|part| keep(part)).collect();
+        let kept: Vec<&[u8]> = parts().filter(|part| keep(part)).collect();
         if !kept.is_empty() {
-            values.extend(HeaderValue::from_str(&kept.join(joint)));
+            values.extend(HeaderValue::from_bytes(&kept.join(joint)));
         }
     }
     if changed {

@@ -1,31 +1,44 @@
 //! What passes between client and runtime on the handshake plane: headers and bodies.
 
+use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
+use crate::close::Cause;
 use crate::live::Registered;
 
 pub mod headers;
 
 /// The body of an answer to a client.
-#[derive(Debug)]
 pub enum Body {
     /// flowgate's own.
     Own(Full<Bytes>),
-    /// The runtime's, streamed; in the live table until it ends or the client goes away.
+    /// The runtime's, streamed; in the live table until it ends, is closed there, or the client
+    /// goes away.
     Runtime {
         /// The stream.
         body: Incoming,
+        /// Its end by somebody's [`crate::live::Entry::close`].
+        closed: Pin<Box<dyn Future<Output = Cause> + Send>>,
         /// Its place in the live table.
         registered: Registered,
     },
 }
 
 impl Body {
+    /// A runtime's.
+    #[must_use]
+    pub fn runtime(body: Incoming, registered: Registered) -> Self {
+        let entry = Arc::clone(registered.entry());
+        let closed = Box::pin(async move { entry.closed().await });
+        Self::Runtime { body, closed, registered }
+    }
+
     /// No body.
     #[must_use]
     pub fn empty() -> Self {
@@ -41,15 +54,18 @@ impl From<Bytes> for Body {
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Runtime { body, .. } => Pin::new(body).poll_frame(cx),
+            Self::Runtime { body, closed, .. } => match closed.as_mut().poll(cx) {
+                Poll::Ready(cause) => Poll::Ready(Some(Err(cause.reason().into()))),
+                Poll::Pending => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            },
         }
     }
 

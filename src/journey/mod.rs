@@ -22,7 +22,7 @@ use crate::path::is_under;
 use crate::refusal::{Refusal, wants_page};
 use crate::registry::Registry;
 use crate::relay::plane::Plane;
-use crate::route::{Own, RuntimeTarget, Target, route};
+use crate::route::{Own, PATH_BYTES_MAX, RuntimeTarget, Target, route};
 use crate::row::Row;
 use crate::tenant::Username;
 
@@ -88,8 +88,8 @@ impl Journey {
             Err(refusal) => {
                 trail.log_refusal(client, is_handshake, &refusal);
                 let mut response = refusal.to_response(wants_page, client.request_id);
-                if is_handshake {
-                    // What the client may have sent behind it is no HTTP.
+                if is_handshake || refusal.status() == StatusCode::BAD_REQUEST {
+                    // What the client may have sent behind it is no HTTP, or not understood.
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().entry(CONNECTION).or_insert(close);
                 }
@@ -107,13 +107,13 @@ impl Journey {
         trail: &mut Trail,
     ) -> Result<Response<Body>, Refusal> {
         let host = single_host(&parts)?;
-        trail.path = parts.uri.path().to_owned();
+        trail.path = parts.uri.path().chars().take(PATH_BYTES_MAX).collect();
         let target = match route(host, parts.uri.path(), &self.base_domain)? {
             Target::Own(own) => return Ok(self.answer_own(own, trail)),
             Target::TenantHost { username } => return Err(self.refuse_editor(&username, trail)),
             Target::Runtime(target) => target,
         };
-        let admitted = self.admit(&parts, target, trail).await?;
+        let admitted = self.admit(&parts, target, client, trail).await?;
         if !handshake::is_upgrade(&parts) {
             return Err(Refusal::WebSocketOnly);
         }
@@ -152,6 +152,7 @@ impl Journey {
         &self,
         parts: &Parts,
         target: RuntimeTarget,
+        client: Client,
         trail: &mut Trail,
     ) -> Result<Admitted, Refusal> {
         trail.row = target.row.label();
@@ -159,7 +160,7 @@ impl Journey {
         let identity = if target.row.is_public() {
             self.public_identity(&target)?
         } else {
-            self.private_identity(parts, &target).await?
+            self.private_identity(parts, &target, client).await?
         };
         trail.tenant = Some(identity.tenant.username.clone());
         trail.grant = Some(identity.grant);
@@ -189,8 +190,10 @@ impl Journey {
         &self,
         parts: &Parts,
         target: &RuntimeTarget,
+        client: Client,
     ) -> Result<Identity, Refusal> {
-        let identity = authenticate(&self.registry, &self.passwords, parts).await?;
+        let client = client.address.ip();
+        let identity = authenticate(&self.registry, &self.passwords, parts, client).await?;
         match &target.username {
             Some(username) if *username != identity.tenant.username => Err(Refusal::WrongTenant),
             _ => Ok(identity),

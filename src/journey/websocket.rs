@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::{Admitted, Journey};
 use crate::accept::Permit;
 use crate::client::Client;
+use crate::close::Cause;
 use crate::connect::{Answer, detach, detach_now};
 use crate::exchange::Body;
 use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
@@ -26,6 +27,7 @@ use crate::relay::pair::Rules;
 use crate::relay::plane::{Adoption, Reservation};
 use crate::relay::walk::Reserved;
 use crate::relay::wire::Wire;
+use crate::row::Row;
 
 /// A connection whose client has yet to be switched.
 struct Switch {
@@ -56,8 +58,9 @@ impl Journey {
             .live
             .enter(tenant, identity.grant, client, path, self.clock.now())
             .map_err(|TooMany { connections_max }| Refusal::PlanConnections { connections_max })?;
-        let current = self.registry.by_id(tenant.id).ok_or(Refusal::NotFound("no such tenant"))?;
-        current.allows(&identity.grant).map_err(Refusal::GrantEnded)?;
+        let ended = |cause| ended(row, cause);
+        let current = self.registry.by_id(tenant.id).ok_or(ended(Cause::TenantDisabled))?;
+        current.allows(&identity.grant).map_err(ended)?;
         let reservation =
             self.plane.reserve().ok_or(Refusal::Overloaded("the relay threads are behind"))?;
 
@@ -75,14 +78,14 @@ impl Journey {
         let request = upstream_request(parts, &towards, path_and_query)?;
         let answer = tokio::select! {
             answer = self.dialer.handshake(&current.instance, request) => answer?,
-            cause = registered.entry().closed() => return Err(Refusal::GrantEnded(cause)),
+            cause = registered.entry().closed() => return Err(ended(cause)),
         };
         let (mut response, upgraded) = match answer {
             Answer::Switched { response, upgraded } => (response, upgraded),
             Answer::Declined(mut response) => {
                 rewrite_answer(response.headers_mut(), row);
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                return Ok(response.map(|body| Body::Runtime { body, registered }));
+                return Ok(response.map(|body| Body::runtime(body, registered)));
             }
         };
         let headers = response.headers_mut();
@@ -119,6 +122,14 @@ impl Journey {
             }
             Err(_) => tracing::info!(%request_id, "the client did not take the answer in time"),
         }
+    }
+}
+
+/// A public row knows no credentials: a tenant who went is one who is not there.
+fn ended(row: Row, cause: Cause) -> Refusal {
+    match cause {
+        Cause::TenantDisabled if row.is_public() => Refusal::NotFound("the tenant is disabled"),
+        cause => Refusal::GrantEnded(cause),
     }
 }
 

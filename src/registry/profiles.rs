@@ -233,10 +233,10 @@ impl InstanceProfile {
             }
         }
         let address = parse_address(&self.address);
-        if address.is_none() {
-            fault("instance.address", "must be like \"http://127.0.0.1:1880\", without a path");
+        if let Err(what) = address {
+            fault("instance.address", what);
         }
-        let (host, port) = address.filter(|_| is_good)?;
+        let (host, port) = address.ok().filter(|_| is_good)?;
         Some(Instance {
             host,
             port,
@@ -249,20 +249,35 @@ impl InstanceProfile {
 const ADMIN_ROOT_ADVICE: &str = "must not be, or contain, node_root: the flows' paths would open the editor; \
      in the runtime's settings.js set e.g. httpAdminRoot: \"/red\" and httpNodeRoot: \"/api\"";
 
-fn parse_address(address: &str) -> Option<(String, u16)> {
+/// Host and port. The text itself is not repeated in the fault: it may hold a password.
+fn parse_address(address: &str) -> Result<(String, u16), &'static str> {
     const HTTP_PORT: u16 = 80;
-    let uri: http::Uri = address.parse().ok()?;
-    let authority = uri.authority()?;
+    const BAD: &str = "must be like \"http://127.0.0.1:1880\", without a path";
+    let uri: http::Uri = address.parse().map_err(|_| BAD)?;
+    let authority = uri.authority().ok_or(BAD)?;
+    if uri.scheme_str() == Some("https") {
+        return Err("must begin with http://: runtimes are not dialled with TLS");
+    }
     let has_path = !matches!(uri.path(), "" | "/") || uri.query().is_some();
     if uri.scheme_str() != Some("http") || has_path || authority.as_str().contains('@') {
-        return None;
+        return Err(BAD);
     }
-    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = match authority.port() {
-        Some(port) => port.as_str().parse().ok().filter(|port| *port != 0)?,
-        None => HTTP_PORT,
+    let port = match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => HTTP_PORT,
+        // `Authority::port` is silent about a number that is none, and so would be the port 80.
+        Some(rest) if rest.bytes().skip(1).all(|byte| byte.is_ascii_digit()) => {
+            rest[1..].parse().unwrap_or(0)
+        }
+        _ => 0,
     };
-    (!host.is_empty()).then_some((host, port))
+    if port == 0 {
+        return Err("must have a port from 1 to 65535");
+    }
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    match host.is_empty() {
+        false => Ok((host, port)),
+        true => Err(BAD),
+    }
 }
 
 fn finish(profile: Checked, plans: &Plans) -> Result<Tenant, String> {

@@ -103,6 +103,26 @@ fn a_thousand_connections_leave_nothing_behind() {
 }
 
 #[test]
+fn a_client_that_never_reads_its_answers_is_let_go() {
+    let runtime = Runtime::echo();
+    let profiles = crate::support::profiles::mike(runtime.address);
+    let flags = ["--connections-max", "1", "--write-stall-max", "1s"];
+    let flowgate = Flowgate::start(&profiles, &flags);
+    let mut greedy = TcpStream::connect(flowgate.data).unwrap();
+    greedy.set_write_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+    let requests = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
+    // Until the answers that nobody reads keep flowgate from reading more.
+    while greedy.write_all(requests.as_bytes()).is_ok() {}
+    let mut next = TcpStream::connect(flowgate.data).unwrap();
+    next.set_read_timeout(Some(PATIENCE)).unwrap();
+    next.write_all(handshake("/public/mike/data", "localhost", "").as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    next.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    drop(greedy);
+}
+
+#[test]
 fn connections_max_holds_clients_back_without_losing_them() {
     let runtime = Runtime::echo();
     let profiles = crate::support::profiles::mike(runtime.address);

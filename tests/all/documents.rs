@@ -2,6 +2,7 @@
 
 use flowgate::close::Cause;
 use flowgate::config::KEYS;
+use flowgate::refusal::Refusal;
 
 use crate::support::node::root;
 
@@ -19,6 +20,16 @@ fn every_close_code_is_documented_with_its_reason() {
                 && line.contains(&cause.code().to_string())
         };
         assert!(wire.lines().any(is_row), "{cause:?} is missing in docs/wire.md");
+    }
+}
+
+#[test]
+fn every_refusal_is_documented_with_its_status() {
+    let wire = document("wire.md");
+    for refusal in Refusal::samples() {
+        let (status, label) = (refusal.status().as_u16(), refusal.label());
+        let is_row = |line: &str| line.starts_with(&format!("| {status} | `{label}` |"));
+        assert!(wire.lines().any(is_row), "{status} {label} is missing in docs/wire.md");
     }
 }
 

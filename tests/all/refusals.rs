@@ -281,6 +281,30 @@ fn a_plans_connections_are_counted() {
 }
 
 #[test]
+fn strangers_cannot_use_up_the_owners_connections() {
+    let runtime = Runtime::echo();
+    let plan = serde_json::json!({ "connections": 4 });
+    let flowgate = Flowgate::start(&mike_on_plan(runtime.address, plan), &[]);
+    let open = || WebSocket::connect(flowgate.data, "/public/mike/data", "");
+    let _strangers = [open(), open(), open()];
+    let stranger = handshake("/public/mike/data", "localhost", "");
+    assert_refused(&flowgate, &stranger, 429, "plan_connections");
+    let key = format!("apikey: {MIKE_KEY}\r\n");
+    let _owner = WebSocket::connect(flowgate.data, "/api/thing", &key);
+    assert_refused(&flowgate, &handshake("/api/thing", "localhost", &key), 429, "plan_connections");
+}
+
+#[test]
+fn a_path_over_the_limit_is_414() {
+    let runtime = Runtime::echo();
+    let flowgate = Flowgate::start(&mike(runtime.address), &[]);
+    let path = |length: usize| format!("/public/mike/{}", "x".repeat(length - 13));
+    let longest = handshake(&path(2048), "localhost", "");
+    assert!(WebSocket::open(flowgate.data, longest).head.starts_with("HTTP/1.1 101"));
+    assert_refused(&flowgate, &handshake(&path(2049), "localhost", ""), 414, "path_too_long");
+}
+
+#[test]
 fn plain_http_is_told_that_this_is_for_websocket() {
     let runtime = Runtime::echo();
     let flowgate = Flowgate::start(&mike(runtime.address), &[]);

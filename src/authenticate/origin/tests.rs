@@ -1,1 +1,120 @@
+use std::sync::Arc;
 
+use super::*;
+use crate::plan::Plan;
+use crate::tenant::{Instance, TenantId, Username};
+
+fn mike() -> Tenant {
+    Tenant {
+        id: TenantId(1),
+        revision: 1,
+        username: Username::parse("mike").unwrap(),
+        password: None,
+        keys: Vec::new(),
+        plan: Arc::new(Plan { connections: None, message_bytes: None, messages: None }),
+        instance: Instance {
+            host: "127.0.0.1".into(),
+            port: 1880,
+            node_root: String::new(),
+            admin_root: None,
+        },
+        allowed_origins: vec!["https://app.example.org".into(), "http://localhost:5173".into()],
+        disabled: false,
+    }
+}
+
+fn allows(method: &Method, lines: &[(&'static str, &str)]) -> bool {
+    let mut headers = HeaderMap::new();
+    headers.insert("host", "mike.flows.localhost:8080".parse().unwrap());
+    for (name, value) in lines {
+        headers.append(*name, value.parse().unwrap());
+    }
+    match check(method, &headers, &mike()) {
+        Ok(()) => true,
+        Err(refusal) => {
+            assert_eq!(refusal, Refusal::ForeignOrigin);
+            false
+        }
+    }
+}
+
+#[test]
+fn only_our_own_and_allowed_origins_may_use_what_a_browser_sends_by_itself() {
+    for (origin, expected) in [
+        ("http://mike.flows.localhost:8080", true),
+        ("https://mike.flows.localhost:8080", true),
+        ("http://MIKE.flows.localhost:8080", true),
+        ("https://app.example.org", true),
+        ("http://localhost:5173", true),
+        ("http://app.example.org", false),
+        ("https://app.example.org:443", false),
+        ("https://app.example.org.evil.org", false),
+        ("https://evil.app.example.org", false),
+        ("http://localhost", false),
+        ("http://mike.flows.localhost", false),
+        ("http://mike.flows.localhost:80800", false),
+        ("http://mike.flows.localhost:8080.evil.org", false),
+        ("http://mike.flows.localhost:8080/", false),
+        ("http://roberto.flows.localhost:8080", false),
+        ("http://flows.localhost:8080", false),
+        ("ws://mike.flows.localhost:8080", false),
+        ("mike.flows.localhost:8080", false),
+        ("http://", false),
+        ("null", false),
+        ("", false),
+        ("http://mike.flows.localhost:8080 http://evil.org", false),
+    ] {
+        for method in [Method::GET, Method::POST] {
+            assert_eq!(allows(&method, &[("origin", origin)]), expected, "{origin:?}");
+        }
+    }
+}
+
+#[test]
+fn an_origin_comes_once_and_is_text() {
+    let ours = ("origin", "http://mike.flows.localhost:8080");
+    assert!(!allows(&Method::GET, &[ours, ours]));
+    assert!(!allows(&Method::GET, &[ours, ("origin", "https://evil.org")]));
+    let mut headers = HeaderMap::new();
+    headers.insert("origin", http::HeaderValue::from_bytes(b"http://\xe9").unwrap());
+    assert!(check(&Method::GET, &headers, &mike()).is_err());
+}
+
+#[test]
+fn without_an_origin_the_fetch_metadata_decides() {
+    let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+    for site in ["cross-site", "same-site"] {
+        let site = ("sec-fetch-site", site);
+        assert!(!allows(&Method::GET, &[site]));
+        assert!(!allows(&Method::GET, &[site, ("sec-fetch-mode", "websocket")]));
+        assert!(!allows(&Method::GET, &[site, ("sec-fetch-mode", "no-cors")]));
+        assert!(!allows(&Method::GET, &[site, navigation[0], ("sec-fetch-dest", "iframe")]));
+        assert!(!allows(&Method::GET, &[site, navigation[0]]));
+        assert!(!allows(&Method::GET, &[site, navigation[1]]));
+        assert!(allows(&Method::GET, &[site, navigation[0], navigation[1]]));
+        assert!(!allows(&Method::POST, &[site, navigation[0], navigation[1]]));
+        assert!(!allows(&Method::HEAD, &[site, navigation[0], navigation[1]]));
+    }
+    for site in ["same-origin", "none"] {
+        assert!(allows(&Method::GET, &[("sec-fetch-site", site)]));
+        assert!(allows(&Method::POST, &[("sec-fetch-site", site)]));
+    }
+    assert!(allows(&Method::GET, &[]), "devices send neither");
+}
+
+#[test]
+fn an_origin_outweighs_the_fetch_metadata() {
+    let cross_site = ("sec-fetch-site", "cross-site");
+    assert!(allows(&Method::GET, &[("origin", "https://app.example.org"), cross_site]));
+    let navigation = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+    let foreign = ("origin", "https://evil.org");
+    assert!(!allows(&Method::GET, &[foreign, cross_site, navigation[0], navigation[1]]));
+    assert!(!allows(&Method::GET, &[foreign, ("sec-fetch-site", "same-origin")]));
+}
+
+#[test]
+fn without_a_host_nothing_is_our_own() {
+    let mut headers = HeaderMap::new();
+    headers.insert("origin", "http://".parse().unwrap());
+    assert!(check(&Method::GET, &headers, &mike()).is_err());
+}

@@ -1,1 +1,265 @@
+use std::fmt::Write;
 
+use expect_test::expect;
+use http::header::HeaderName;
+
+use super::*;
+use crate::client::RequestIds;
+use crate::close::Cause;
+use crate::tenant::Username;
+
+fn wrong(why: &'static str, claimed: Option<&str>) -> Refusal {
+    let claimed = claimed.map(|name| Username::parse(name).unwrap());
+    Refusal::WrongCredential { why, claimed }
+}
+
+fn all() -> Vec<Refusal> {
+    let is_sample = |refusal: &Refusal| !matches!(refusal, Refusal::GrantEnded(_));
+    let mut all: Vec<Refusal> = Refusal::samples().into_iter().filter(is_sample).collect();
+    all.extend(Cause::all().map(Refusal::GrantEnded));
+    all
+}
+
+fn answer(refusal: &Refusal, wants_page: bool) -> Response<String> {
+    let request_id = RequestIds::new().unwrap().next();
+    let response = refusal.to_response(wants_page, request_id);
+    response.map(|body| {
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert_eq!(text.matches(&request_id.to_string()).count(), 1);
+        text.replace(&request_id.to_string(), "[id]")
+    })
+}
+
+fn header(response: &Response<String>, name: &HeaderName) -> String {
+    let values: Vec<_> =
+        response.headers().get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
+    values.join(" | ")
+}
+
+/// Status, label and headers; then what the client is told; then what the log is.
+fn line(refusal: &Refusal) -> String {
+    let response = answer(refusal, false);
+    let problem: serde_json::Value = serde_json::from_str(response.body()).unwrap();
+    assert_eq!(problem["status"], response.status().as_u16());
+    assert_eq!(problem["code"], refusal.label());
+    assert_eq!(header(&response, &CONTENT_TYPE), "application/problem+json");
+    assert_eq!(header(&response, &CACHE_CONTROL), "no-store");
+    let mut line = format!("{} {}", response.status().as_u16(), refusal.label());
+    for name in [WWW_AUTHENTICATE, RETRY_AFTER, UPGRADE, CONNECTION, SEC_WEBSOCKET_VERSION] {
+        if response.headers().contains_key(&name) {
+            write!(line, "; {name}: {}", header(&response, &name)).unwrap();
+        }
+    }
+    let detail = problem["detail"].as_str().unwrap();
+    let log = Some(refusal.to_string()).filter(|log| log != detail);
+    let log = log.map_or(String::new(), |log| format!("    log: {log}\n"));
+    format!("{line}\n    {detail}\n{log}")
+}
+
+#[test]
+fn the_whole_table() {
+    let table: String =
+        all().iter().filter(|it| !matches!(it, Refusal::GrantEnded(_))).map(line).collect();
+    expect![[r#"
+        400 malformed
+            The path is malformed.
+        414 path_too_long
+            The path is too long.
+        400 bad_handshake
+            A handshake has no body.
+        426 websocket_version; upgrade: websocket; connection: upgrade, close; sec-websocket-version: 13
+            Only version 13 of the WebSocket protocol is spoken here.
+        400 two_identities
+            The request carries credentials of two different identities.
+        401 wrong_credential; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+            The credential is missing or wrong.
+            log: no credential
+        401 wrong_credential; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+            The credential is missing or wrong.
+            log: wrong password
+        401 no_session; www-authenticate: Session realm="flowgate"
+            The editor opens with a browser session only.
+        403 wrong_tenant
+            The credential is right, but does not open this tenant's runtime.
+        403 foreign_origin
+            A page of another origin may not use this credential.
+        404 not_found
+            There is nothing at this address.
+            log: no such tenant
+        426 websocket_only; upgrade: websocket; connection: upgrade, close; sec-websocket-version: 13
+            This address speaks WebSocket; plain HTTP is not relayed.
+        429 plan_connections; retry-after: 10
+            The plan allows 100 connections at once.
+        503 overloaded; retry-after: 2
+            The server has too much to do.
+            log: the relay threads are behind
+        502 runtime_unreachable
+            The runtime cannot be reached.
+            log: 10.0.0.1:1880: Connection refused
+        502 runtime_broke
+            The runtime's answer was not understood.
+            log: invalid HTTP version parsed
+        504 runtime_timeout
+            The runtime did not answer in time.
+            log: no answer to the handshake
+    "#]].assert_eq(&table);
+}
+
+#[test]
+fn what_a_handshake_is_told_that_was_closed() {
+    let told = |cause: Cause| {
+        let line = line(&Refusal::GrantEnded(cause));
+        format!("{cause:?}: {}\n", line.lines().next().unwrap())
+    };
+    let table: String = Cause::all().map(told).collect();
+    expect![[r#"
+        Drain: 503 draining; retry-after: 1
+        MessageTooBig: 503 closed; retry-after: 1
+        FrameStalled: 503 closed; retry-after: 1
+        KeyRegenerated: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+        KeyExpired: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+        PasswordChanged: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+        TenantDisabled: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+        ClosedByOwner: 503 closed; retry-after: 1
+        ClosedByOperator: 503 closed; retry-after: 1
+        ClientStalled: 503 closed; retry-after: 1
+        ClientSilent: 503 closed; retry-after: 1
+        RuntimeMoved: 503 closed; retry-after: 1
+        RuntimeGone: 503 closed; retry-after: 1
+        RuntimeStalled: 503 closed; retry-after: 1
+        BudgetExhausted: 503 closed; retry-after: 1
+        Protocol(Mask): 503 closed; retry-after: 1
+        Protocol(ReservedBit): 503 closed; retry-after: 1
+        Protocol(Opcode): 503 closed; retry-after: 1
+        Protocol(ControlLength): 503 closed; retry-after: 1
+        Protocol(ControlFragment): 503 closed; retry-after: 1
+        Protocol(Continuation): 503 closed; retry-after: 1
+        Protocol(Length): 503 closed; retry-after: 1
+    "#]]
+    .assert_eq(&table);
+    expect![[r#"
+        401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+            The credential is missing or wrong.
+            log: grant ended: password changed
+    "#]]
+    .assert_eq(&line(&Refusal::GrantEnded(Cause::PasswordChanged)));
+}
+
+#[test]
+fn a_problem_and_a_page() {
+    let refusal = Refusal::RuntimeUnreachable("10.0.0.1:1880: Connection refused".into());
+    expect![[r#"
+        {"code":"runtime_unreachable","detail":"The runtime cannot be reached.","request_id":"[id]","status":502,"title":"Bad Gateway","type":"about:blank"}
+    "#]].assert_eq(answer(&refusal, false).body());
+    let page = answer(&refusal, true);
+    assert_eq!(header(&page, &CONTENT_TYPE), "text/html; charset=utf-8");
+    assert!(header(&page, &CONTENT_SECURITY_POLICY).contains("sandbox"));
+    expect![[r#"
+        <!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>502 Bad Gateway</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em;color:#222}small{color:#666}</style><h1>Bad Gateway</h1><p>The runtime cannot be reached.</p><p>The runtime may be starting or stopped. Try again in a moment; if it stays so, tell its owner.</p><p><small>502 runtime_unreachable &middot; request [id]</small></p></html>
+    "#]].assert_eq(page.body());
+}
+
+/// Everything that a client can see of it.
+fn seen(refusal: &Refusal) -> [String; 2] {
+    [true, false].map(|wants_page| {
+        let response = answer(refusal, wants_page);
+        let mut lines: Vec<String> = response
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        lines.sort();
+        format!("{} {} {}", response.status(), lines.join("\n"), response.body())
+    })
+}
+
+#[test]
+fn unknown_wrong_disabled_and_missing_look_the_same() {
+    let wrong_password = seen(&wrong("wrong password", Some("mike")));
+    for other in [
+        wrong("unknown tenant", None),
+        wrong("tenant disabled", Some("off")),
+        wrong("unknown API key", None),
+        wrong("tokens and tickets are not issued", None),
+        Refusal::NoCredential,
+    ] {
+        assert_eq!(seen(&other), wrong_password, "{other:?}");
+    }
+    let no_such_tenant = seen(&Refusal::NotFound("no such tenant"));
+    assert_eq!(seen(&Refusal::NotFound("the tenant is disabled")), no_such_tenant);
+    assert_eq!(seen(&Refusal::NotFound("no row for this path")), no_such_tenant);
+}
+
+#[test]
+fn what_is_for_the_log_alone_is_not_sent() {
+    for refusal in [
+        wrong("HUSH", Some("hush-hush")),
+        Refusal::NotFound("HUSH"),
+        Refusal::Overloaded("HUSH"),
+        Refusal::RuntimeUnreachable("HUSH".into()),
+        Refusal::RuntimeBroke("HUSH".into()),
+        Refusal::RuntimeTimedOut("HUSH"),
+    ] {
+        let seen = seen(&refusal).concat();
+        assert!(!seen.to_lowercase().contains("hush"), "{seen}");
+    }
+}
+
+#[test]
+fn every_refusal_has_its_protocols_headers() {
+    for refusal in all() {
+        let response = answer(&refusal, false);
+        let has = |name: HeaderName| response.headers().contains_key(name);
+        let status = response.status();
+        assert!(status.is_client_error() || status.is_server_error());
+        assert_eq!(has(WWW_AUTHENTICATE), status == StatusCode::UNAUTHORIZED, "{refusal:?}");
+        assert_eq!(has(UPGRADE), status == StatusCode::UPGRADE_REQUIRED, "{refusal:?}");
+        let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+        assert_eq!(has(RETRY_AFTER), later.contains(&status), "{refusal:?}");
+        assert!(!refusal.public().is_empty() && !refusal.to_string().is_empty());
+    }
+}
+
+#[test]
+fn labels_stand_for_one_status_each() {
+    let mut statuses = std::collections::HashMap::new();
+    for refusal in all() {
+        let label = refusal.label();
+        assert!(label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{label}");
+        let status = *statuses.entry(label).or_insert(refusal.status());
+        assert_eq!(status, refusal.status(), "{label}");
+    }
+}
+
+#[test]
+fn only_a_grants_end_is_401() {
+    for cause in Cause::all() {
+        let is_401 = Refusal::GrantEnded(cause).status() == StatusCode::UNAUTHORIZED;
+        let ended = matches!(
+            cause,
+            Cause::KeyRegenerated
+                | Cause::KeyExpired
+                | Cause::PasswordChanged
+                | Cause::TenantDisabled
+        );
+        assert_eq!(is_401, ended, "{cause:?}: devices give up for good on 401");
+    }
+}
+
+#[test]
+fn a_page_is_for_whoever_accepts_html() {
+    for (accept, expected) in [
+        (&["text/html,application/xhtml+xml,*/*;q=0.8"][..], true),
+        (&["application/json", "text/html"], true),
+        (&["*/*"], false),
+        (&["application/json"], false),
+        (&[""], false),
+        (&[], false),
+    ] {
+        let mut headers = HeaderMap::new();
+        for value in accept {
+            headers.append(ACCEPT, HeaderValue::from_static(value));
+        }
+        assert_eq!(wants_page(&headers), expected, "{accept:?}");
+    }
+}

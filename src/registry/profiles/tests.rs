@@ -1,1 +1,397 @@
+use expect_test::expect;
+use proptest::prelude::*;
+use serde_json::{Value, json};
 
+use super::*;
+
+/// A file with one good tenant, changed.
+fn file_with(change: impl FnOnce(&mut Value)) -> String {
+    let mut file = json!({
+        "plans": { "standard": { "connections": 2 } },
+        "tenants": [{
+            "username": "mike",
+            "password": "a password",
+            "api_key": "mike-key-0123456789",
+            "plan": "standard",
+            "instance": {
+                "address": "http://127.0.0.1:1881",
+                "node_root": "/api",
+                "admin_root": "/red",
+            },
+        }],
+    });
+    change(&mut file);
+    file.to_string()
+}
+
+fn faults(json: &str) -> String {
+    check_only(json).map_or_else(|error| error.to_string(), |tenants| format!("{tenants} good"))
+}
+
+/// The outcome with one field of the tenant set, or removed with `null` where that is not a value.
+fn with(field: &str, value: Value) -> String {
+    faults(&file_with(|file| {
+        let tenant = &mut file["tenants"][0];
+        match field.strip_prefix("instance.") {
+            Some(field) => tenant["instance"][field] = value,
+            None => tenant[field] = value,
+        }
+    }))
+}
+
+fn instance_with(field: &str, value: &str) -> Result<Instance, String> {
+    let json = file_with(|file| file["tenants"][0]["instance"][field] = json!(value));
+    match check(&json) {
+        Ok((_, mut checked)) => Ok(checked.remove(0).instance),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn the_example_is_good() {
+    let example = include_str!("../../../profiles.example.json");
+    assert_eq!(check_only(example), Ok(2));
+    let (plans, checked) = check(example).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(plans["standard"].connections, Some(100));
+    let mike = &checked[0];
+    assert_eq!((mike.username.as_str(), mike.plan.as_deref()), ("mike", Some("standard")));
+    assert_eq!(mike.instance.to_string(), "127.0.0.1:1881");
+    assert_eq!(mike.instance.node_root, "/api");
+    assert_eq!(mike.instance.admin_root.as_deref(), Some("/red"));
+}
+
+#[test]
+fn a_profile_becomes_a_tenant() {
+    let tenants = read(&file_with(|file| {
+        file["tenants"][0]["allowed_origins"] = json!(["https://app.example.org"]);
+        file["tenants"][0]["disabled"] = json!(true);
+    }))
+    .unwrap();
+    let [mike] = &tenants[..] else { panic!("{tenants:?}") };
+    assert!(bcrypt::verify("a password", mike.password.as_ref().unwrap().hash()).unwrap());
+    let key = Secret::new("mike-key-0123456789".into());
+    assert_eq!(
+        mike.keys.iter().map(|key| key.digest).collect::<Vec<_>>(),
+        [SecretDigest::of(&key)]
+    );
+    assert_eq!(mike.plan.connections, Some(2));
+    assert_eq!(mike.allowed_origins, ["https://app.example.org"]);
+    assert!(mike.disabled);
+}
+
+#[test]
+fn hashes_and_digests_are_taken_as_they_are() {
+    let hash = bcrypt::hash("a password", 4).unwrap();
+    let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let tenants = read(&file_with(|file| {
+        let tenant = &mut file["tenants"][0];
+        *tenant = json!({ "username": "mike", "password_hash": hash, "api_key_sha256": hex,
+            "instance": { "address": "http://h", "admin_root": null } });
+    }))
+    .unwrap();
+    let mike = &tenants[0];
+    assert_eq!(**mike.password.as_ref().unwrap().hash(), *hash);
+    assert_eq!(mike.keys[0].digest, SecretDigest::of(&Secret::new("abc".into())));
+    assert_eq!(*mike.plan, Plan { connections: None, message_bytes: None, messages: None });
+    assert_eq!(mike.instance.to_string(), "h:80");
+    assert_eq!((mike.instance.node_root.as_str(), &mike.instance.admin_root), ("", &None));
+}
+
+#[test]
+fn ids_differ_between_tenants_and_starts() {
+    let json = file_with(|file| {
+        let one = json!({ "username": "one", "api_key": "one-key-0123456789",
+            "instance": { "address": "http://h", "admin_root": null } });
+        let mut two = one.clone();
+        two["username"] = json!("two");
+        two["api_key"] = json!("two-key-0123456789");
+        file["tenants"] = json!([one, two]);
+    });
+    let tenants = [read(&json).unwrap(), read(&json).unwrap()].concat();
+    let ids: HashSet<_> = tenants.iter().map(|tenant| tenant.id).collect();
+    let keys: HashSet<_> = tenants.iter().map(|tenant| tenant.keys[0].id).collect();
+    assert_eq!((ids.len(), keys.len()), (4, 4));
+}
+
+#[test]
+fn every_fault_of_a_file_is_told_at_once() {
+    let json = json!({
+        "plans": {
+            "none": { "messages": { "per_second": 0, "burst": 1 } },
+            "much": { "messages": { "per_second": 1, "burst": 1_000_001 } },
+        },
+        "tenants": [
+            {
+                "username": "Mike",
+                "password": "",
+                "api_key": "short",
+                "plan": "gold",
+                "allowed_origins": ["example.org", "https://a/b", "https://*.a", "https://"],
+                "instance": { "address": "127.0.0.1:1881", "node_root": "api/", "admin_root": "/" },
+            },
+            {
+                "username": "www",
+                "password": "x",
+                "password_hash": "x",
+                "api_key": "x",
+                "api_key_sha256": "x",
+                "instance": { "address": "https://h", "admin_root": "/red/" },
+            },
+            {
+                "username": "twin",
+                "password_hash": "x",
+                "api_key_sha256": "x",
+                "instance": { "address": "http://h:70000", "node_root": "/red/api", "admin_root": "/RED" },
+            },
+            {
+                "username": "good",
+                "api_key": "shared-key-0123456789",
+                "instance": { "address": "http://h", "admin_root": null },
+            },
+            {
+                "username": "good",
+                "api_key": "shared-key-0123456789",
+                "instance": { "address": "http://h", "admin_root": null },
+            },
+        ],
+    });
+    expect![[r#"
+        plan "much": messages.burst must be 1 to 1000000
+        plan "none": messages.per_second must be 1 to 1000000
+        tenant 1 ("Mike"): plan "gold" is not among the file's plans
+        tenant 1 ("Mike"): username must be 1 to 63 of a-z, 0-9 and '-', not beginning or ending with '-' (nor beginning with "xn--")
+        tenant 1 ("Mike"): password must not be empty
+        tenant 1 ("Mike"): api_key must be 16 to 256 visible ASCII characters
+        tenant 1 ("Mike"): allowed_origins must be origins like "https://example.org"
+        tenant 1 ("Mike"): allowed_origins must be origins like "https://example.org"
+        tenant 1 ("Mike"): allowed_origins must be origins like "https://example.org"
+        tenant 1 ("Mike"): allowed_origins must be origins like "https://example.org"
+        tenant 1 ("Mike"): instance.node_root must be a plain path like "/red", without a slash at its end
+        tenant 1 ("Mike"): instance.admin_root must not be, or contain, node_root: the flows' paths would open the editor; in the runtime's settings.js set e.g. httpAdminRoot: "/red" and httpNodeRoot: "/api"
+        tenant 1 ("Mike"): instance.address must be like "http://127.0.0.1:1880", without a path
+        tenant 2 ("www"): username is reserved
+        tenant 2 ("www"): password and password_hash exclude each other
+        tenant 2 ("www"): api_key and api_key_sha256 exclude each other
+        tenant 2 ("www"): instance.admin_root must be a plain path like "/red", without a slash at its end
+        tenant 2 ("www"): instance.address must begin with http://: runtimes are not dialled with TLS
+        tenant 3 ("twin"): password_hash is not a bcrypt hash
+        tenant 3 ("twin"): api_key_sha256 must be 64 hexadecimal digits
+        tenant 3 ("twin"): instance.admin_root must not be, or contain, node_root: the flows' paths would open the editor; in the runtime's settings.js set e.g. httpAdminRoot: "/red" and httpNodeRoot: "/api"
+        tenant 3 ("twin"): instance.address must have a port from 1 to 65535
+        tenant 5 ("good"): username is there twice
+        tenant 5 ("good"): api_key belongs to another tenant of the file already"#]].assert_eq(&faults(&json.to_string()));
+}
+
+#[test]
+fn a_file_of_the_wrong_shape_is_told_with_its_line() {
+    let instance = "\"instance\": { \"address\": \"http://h\", \"admin_root\": null }";
+    let all = [
+        String::new(),
+        "{".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+        "{ \"tenants\": [] } x".to_owned(),
+        "{ \"tenants\": [],\n \"tenant\": [] }".to_owned(),
+        "{ \"tenants\": [],\n \"tenants\": [] }".to_owned(),
+        "{ \"tenants\": [\n { \"username\": \"m\" } ] }".to_owned(),
+        format!("{{ \"tenants\": [\n {{ \"username\": \"m\",\n \"pasword\": \"x\", {instance} }} ] }}"),
+        format!("{{ \"tenants\": [ {{ \"username\": \"m\", {instance}, {instance} }} ] }}"),
+        "{ \"tenants\": [ { \"username\": \"m\",\n \"instance\": { \"address\": \"http://h\" } } ] }".to_owned(),
+        "{ \"plans\": { \"p\": { \"conections\": 1 } }, \"tenants\": [] }".to_owned(),
+        "{ \"plans\": { \"p\": { \"connections\": -1 } }, \"tenants\": [] }".to_owned(),
+        "{ \"plans\": { \"p\": { \"messages\": { \"per_second\": 1 } } }, \"tenants\": [] }".to_owned(),
+        "{ \"plans\": { \"p\": { \"messages\": { \"per_second\": 1, \"burst\": 1, \"over\": \"drop\" } } }, \"tenants\": [] }".to_owned(),
+    ];
+    let told: Vec<String> = all.iter().map(|json| faults(json)).collect();
+    expect![[r#"
+        EOF while parsing a value at line 1 column 0
+        EOF while parsing an object at line 1 column 1
+        invalid length 1, expected struct File with 2 elements at line 1 column 2
+        missing field `tenants` at line 1 column 2
+        trailing characters at line 1 column 19
+        unknown field `tenant`, expected `plans` or `tenants` at line 2 column 9
+        duplicate field `tenants` at line 2 column 10
+        missing field `instance` at line 2 column 20
+        unknown field `pasword`, expected one of `username`, `password`, `password_hash`, `api_key`, `api_key_sha256`, `plan`, `instance`, `allowed_origins`, `disabled` at line 3 column 10
+        duplicate field `instance` at line 1 column 103
+        missing field `admin_root` at line 2 column 38
+        unknown field `conections`, expected one of `connections`, `message_bytes`, `messages` at line 1 column 32
+        invalid value: integer `-1`, expected u32 at line 1 column 37
+        missing field `burst` at line 1 column 51
+        unknown variant `drop`, expected `pause` or `close` at line 1 column 77"#]].assert_eq(&told.join("\n"));
+    assert_eq!(faults("{ \"tenants\": [] }"), "0 good");
+}
+
+#[test]
+fn the_editor_lies_beside_the_flows() {
+    let advice = format!("tenant 1 (\"mike\"): instance.admin_root {ADMIN_ROOT_ADVICE}");
+    for admin_root in ["/", "", "/api", "/API", "//", "//api"] {
+        assert_eq!(with("instance.admin_root", json!(admin_root)), advice, "{admin_root}");
+    }
+    let plain = "tenant 1 (\"mike\"): instance.admin_root must be a plain path like \"/red\", \
+                 without a slash at its end";
+    for admin_root in [
+        "red",
+        "/red/",
+        "/re//d",
+        "/./red",
+        "/red/..",
+        "/re%64",
+        "/red?x",
+        "/red#x",
+        "/r\\ed",
+        "/red;x",
+        "/r ed",
+        "/r\u{e9}d",
+    ] {
+        assert_eq!(with("instance.admin_root", json!(admin_root)), plain, "{admin_root}");
+    }
+    for admin_root in
+        [json!("/red"), json!("/api/red"), json!("/a/b/c"), json!("/apis"), Value::Null]
+    {
+        assert_eq!(with("instance.admin_root", admin_root.clone()), "1 good", "{admin_root}");
+    }
+    for node_root in ["/", "api", "/api/", "/a//b", "/..", "/%61"] {
+        assert!(instance_with("node_root", node_root).is_err(), "{node_root}");
+    }
+    for node_root in ["", "/api", "/flows/v1"] {
+        assert_eq!(instance_with("node_root", node_root).unwrap().node_root, node_root);
+    }
+    // An editor's root contains the root of flows that have none of their own only if it is "/".
+    assert!(instance_with("node_root", "/red/flows").unwrap_err().contains(ADMIN_ROOT_ADVICE));
+}
+
+#[test]
+fn addresses_name_a_host_and_perhaps_a_port() {
+    for (address, expected) in [
+        ("http://127.0.0.1:1880", "127.0.0.1:1880"),
+        ("http://127.0.0.1:1880/", "127.0.0.1:1880"),
+        ("http://runtime-mike", "runtime-mike:80"),
+        ("http://runtime-mike.tenants.svc:1", "runtime-mike.tenants.svc:1"),
+        ("HTTP://Host:65535", "Host:65535"),
+        ("http://[::1]:1880", "[::1]:1880"),
+        ("http://[2001:db8::1]", "[2001:db8::1]:80"),
+    ] {
+        assert_eq!(instance_with("address", address).unwrap().to_string(), expected, "{address}");
+    }
+    for bad in [
+        "",
+        "127.0.0.1",
+        "127.0.0.1:1880",
+        "localhost:1880",
+        "/",
+        "//h",
+        "http://",
+        "http://:80",
+        "ws://h",
+        "ftp://h",
+        "http://h/path",
+        "http://h/?x",
+        "http://h?x",
+        "http://u@h",
+        "http://1@1",
+        "http://u:p@h",
+        "http://h:0",
+        "http://h:65536",
+        "http://h:99999",
+        "http://h:x",
+        "http://h:",
+        "http://h:+80",
+        "http://::1:80",
+        "http://[::1",
+        "http:// h",
+        "https://h:1880",
+    ] {
+        let error = instance_with("address", bad).unwrap_err();
+        assert!(error.contains("instance.address must "), "{bad}: {error}");
+    }
+    let https = instance_with("address", "https://h:1880").unwrap_err();
+    assert!(https.contains("TLS"), "{https}");
+}
+
+#[test]
+fn keys_are_long_and_visible_and_nobody_elses() {
+    let good = "1 good";
+    assert_eq!(with("api_key", json!("x".repeat(16))), good);
+    assert_eq!(with("api_key", json!("x".repeat(256))), good);
+    assert_eq!(with("api_key", Value::Null), good);
+    for bad in [
+        "",
+        &"x".repeat(15),
+        &"x".repeat(257),
+        "with a space in it",
+        "tab\tin-0123456789",
+        "\u{e9}0123456789abcdef",
+    ] {
+        assert_ne!(with("api_key", json!(bad)), good, "{bad:?}");
+    }
+    let key = Secret::new("mike-key-0123456789".into());
+    let hex: String = {
+        use sha2::{Digest, Sha256};
+        Sha256::digest(key.expose().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let twice = file_with(|file| {
+        let digest = json!({ "username": "other", "api_key_sha256": hex.to_uppercase(),
+            "instance": { "address": "http://h", "admin_root": null } });
+        file["tenants"].as_array_mut().unwrap().push(digest);
+    });
+    assert!(faults(&twice).contains("(\"other\"): api_key belongs to another tenant"));
+}
+
+#[test]
+fn origins_have_a_scheme_and_a_host_and_no_more() {
+    for (origin, good) in [
+        ("https://app.example.org", true),
+        ("http://localhost:5173", true),
+        ("https://app.example.org/", false),
+        ("https://*.example.org", false),
+        ("null", false),
+        ("*", false),
+        ("https://", false),
+        ("wss://app.example.org", false),
+    ] {
+        assert_eq!(with("allowed_origins", json!([origin])) == "1 good", good, "{origin}");
+    }
+}
+
+const HUSH: &str = "hush-hush-0123456789";
+
+#[test]
+fn no_fault_repeats_a_secret() {
+    for (field, value) in [
+        ("password", json!(8_675_309)),
+        ("password", json!([HUSH])),
+        ("password", json!({ HUSH: 1 })),
+        ("password", json!(format!("{HUSH}\0"))),
+        ("password", json!(HUSH.repeat(5))),
+        ("password_hash", json!(HUSH)),
+        ("api_key", json!(8_675_309)),
+        ("api_key", json!(format!("{HUSH} "))),
+        ("api_key_sha256", json!(HUSH)),
+        ("instance.address", json!(format!("http://mike:{HUSH}@h"))),
+        ("instance.address", json!(format!("https://mike:{HUSH}@h"))),
+        ("instance.address", json!(format!("{HUSH}@h"))),
+    ] {
+        let told = with(field, value.clone());
+        assert_ne!(told, "1 good", "{value}");
+        assert!(!told.contains("hush") && !told.contains("8675309"), "{field} {value}: {told}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_fault_repeats_any_password_or_key(secret in "[!-~]{8,300}", field in 0..4_usize) {
+        let field = ["password", "password_hash", "api_key", "api_key_sha256"][field];
+        let told = faults(&file_with(|file| {
+            file["tenants"][0][field] = json!(&secret);
+            file["tenants"][0]["plan"] = json!("missing");
+        }));
+        prop_assert!(!told.contains(&secret), "{told}");
+        prop_assert!(told.contains("missing"));
+    }
+
+    #[test]
+    fn any_text_is_answered(text in ".*") {
+        let _ = check_only(&text);
+    }
+}

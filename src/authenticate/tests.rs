@@ -1,0 +1,228 @@
+use std::net::Ipv4Addr;
+use std::sync::LazyLock;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::Request;
+
+use super::*;
+use crate::clock::Clock;
+use crate::grant::KeyId;
+use crate::plan::Plan;
+use crate::tenant::{ApiKey, Instance, Password, TenantId};
+
+const MIKE_KEY: &str = "mike-key-0123456789";
+const ROBERTO_KEY: &str = "roberto-key-0123456789";
+const OFF_KEY: &str = "off-key-0123456789";
+
+fn tenant(id: u128, username: &str, password: Option<&str>, key: Option<&str>) -> Tenant {
+    let hash = |password| bcrypt::hash(password, 4).unwrap();
+    let digest = |key: &str| SecretDigest::of(&Secret::new(key.to_owned()));
+    Tenant {
+        id: TenantId(id),
+        revision: 1,
+        username: Username::parse(username).unwrap(),
+        password: password.map(|password| Password::from_hash(&hash(password))),
+        keys: key.map(|key| ApiKey { id: KeyId(7), digest: digest(key) }).into_iter().collect(),
+        plan: Arc::new(Plan { connections: None, message_bytes: None, messages: None }),
+        instance: Instance {
+            host: "127.0.0.1".into(),
+            port: 1880,
+            node_root: String::new(),
+            admin_root: None,
+        },
+        allowed_origins: Vec::new(),
+        disabled: false,
+    }
+}
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
+    Registry::of([
+        tenant(1, "mike", Some("mike-password"), Some(MIKE_KEY)),
+        tenant(2, "roberto", Some("roberto-password"), Some(ROBERTO_KEY)),
+        tenant(3, "keyless", Some("keyless-password"), None),
+        tenant(4, "wordless", None, Some("wordless-key-012345")),
+        Tenant { disabled: true, ..tenant(5, "off", Some("off-password"), Some(OFF_KEY)) },
+    ])
+});
+static PASSWORDS: LazyLock<Passwords> = LazyLock::new(|| Passwords::start(Clock::start()).unwrap());
+
+fn basic(text: &str) -> String {
+    format!("authorization: Basic {}", BASE64_STANDARD.encode(text))
+}
+
+async fn ask(target: &str, lines: &[&str]) -> Result<Identity, Refusal> {
+    let mut request = Request::get(target).header("host", "flows.localhost");
+    for line in lines {
+        let (name, value) = line.split_once(": ").unwrap();
+        request = request.header(name, value);
+    }
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    authenticate(&REGISTRY, &PASSWORDS, &parts, Ipv4Addr::LOCALHOST.into()).await
+}
+
+/// Who it is, on what ground, and whether Authorization was used up; or the refusal.
+async fn told(target: &str, lines: &[&str]) -> String {
+    match ask(target, lines).await {
+        Ok(identity) => {
+            let used = if identity.authorization_consumed { " consumed" } else { "" };
+            format!("{} {}{used}", identity.tenant.username, identity.grant)
+        }
+        Err(refusal) => format!("{} {refusal}", refusal.status().as_u16()),
+    }
+}
+
+const TWO: &str = "400 The request carries credentials of two different identities.";
+
+#[tokio::test]
+async fn every_kind_opens_the_account_it_belongs_to() {
+    let x_auth = ["x-auth-user: mike", "x-auth-key: mike-key-0123456789"];
+    assert_eq!(told("/", &[&basic("mike:mike-password")]).await, "mike password consumed");
+    assert_eq!(told("/", &x_auth).await, "mike key:7");
+    assert_eq!(told("/", &["apikey: roberto-key-0123456789"]).await, "roberto key:7");
+    assert_eq!(told("/?a&apikey=mike%2Dkey-0123456789", &[]).await, "mike key:7");
+    assert_eq!(told("/", &["apikey: wordless-key-012345"]).await, "wordless key:7");
+    assert_eq!(told("/", &[&basic("keyless:keyless-password")]).await, "keyless password consumed");
+    let fingerprint = REGISTRY.by_id(TenantId(1)).unwrap().password.clone().unwrap().fingerprint();
+    let identity = ask("/", &[&basic("mike:mike-password")]).await.unwrap();
+    assert_eq!(identity.grant, Grant::Password { fingerprint });
+}
+
+#[tokio::test]
+async fn nothing_of_use_is_401() {
+    for lines in [
+        &[][..],
+        &["x-auth-user: mike"],
+        &["x-auth-key: mike-key-0123456789"],
+        &["authorization: Digest username=mike"],
+        &["x_auth_user: mike", "x_auth_key: mike-key-0123456789"],
+        &["cookie: __Host-flowgate=mike"],
+    ] {
+        assert_eq!(told("/", lines).await, "401 no credential", "{lines:?}");
+    }
+    let not_issued = "401 tokens and tickets are not issued";
+    assert_eq!(told("/", &["authorization: Bearer mike-key-0123456789"]).await, not_issued);
+    assert_eq!(told("/?access_token=mike-key-0123456789", &[]).await, not_issued);
+    assert_eq!(told("/?ticket=x", &[]).await, not_issued);
+    let protocol = "sec-websocket-protocol: flowgate, flowgate.bearer.T";
+    assert_eq!(told("/", &[protocol]).await, not_issued);
+}
+
+#[tokio::test]
+async fn every_wrong_credential_looks_the_same() {
+    let mut seen = Vec::new();
+    for (line, why, claimed) in [
+        (basic("mike:wrong"), "wrong password", Some("mike")),
+        (basic("mike:"), "wrong password", Some("mike")),
+        (basic("mike:roberto-password"), "wrong password", Some("mike")),
+        (basic("mike:mike-key-0123456789"), "wrong password", Some("mike")),
+        (basic("nobody:mike-password"), "unknown tenant", None),
+        (basic("MIKE:mike-password"), "unknown tenant", None),
+        (basic(" mike:mike-password"), "unknown tenant", None),
+        (basic(":mike-password"), "unknown tenant", None),
+        (basic("mike-password:mike"), "unknown tenant", None),
+        (basic("wordless:"), "the tenant has no password", Some("wordless")),
+        (basic("off:wrong"), "tenant disabled", Some("off")),
+        (basic("off:off-password"), "tenant disabled", Some("off")),
+        (format!("apikey: {OFF_KEY}"), "tenant disabled", Some("off")),
+        ("apikey: no-such-key".into(), "unknown API key", None),
+        ("apikey: ".into(), "unknown API key", None),
+        ("apikey: mike-password".into(), "unknown API key", None),
+    ] {
+        let refusal = ask("/", &[&line]).await.unwrap_err();
+        let claimed = claimed.map(|name| Username::parse(name).unwrap());
+        assert_eq!(refusal, Refusal::WrongCredential { why, claimed }, "{line}");
+        seen.push((
+            refusal.status(),
+            refusal.label(),
+            refusal.public(),
+            refusal.retry_after_seconds(),
+        ));
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+}
+
+/// Otherwise the second of two equal guesses would come back at once.
+#[tokio::test]
+async fn a_disabled_tenants_password_is_never_known_to_be_right() {
+    for _ in 0..2 {
+        let refusal = ask("/", &[&basic("off:off-password")]).await.unwrap_err();
+        assert_eq!(refusal.to_string(), "tenant disabled");
+    }
+    let off = REGISTRY.by_id(TenantId(5)).unwrap();
+    let password = Secret::new("off-password".into());
+    assert!(!PASSWORDS.remembers(off.password.as_ref().unwrap(), &password));
+}
+
+#[tokio::test]
+async fn a_named_key_must_be_that_tenants() {
+    for (user, key, expected) in [
+        ("mike", ROBERTO_KEY, "401 wrong API key"),
+        ("mike", "mike-password", "401 wrong API key"),
+        ("nobody", MIKE_KEY, "401 X-Auth-User names no tenant"),
+        ("keyless", "anything", "401 wrong API key"),
+        ("off", OFF_KEY, "401 tenant disabled"),
+        ("off", "wrong", "401 wrong API key"),
+        ("", "", "401 X-Auth-User names no tenant"),
+    ] {
+        let lines = [format!("x-auth-user: {user}"), format!("x-auth-key: {key}")];
+        assert_eq!(told("/", &[&lines[0], &lines[1]]).await, expected, "{user} {key}");
+    }
+}
+
+#[tokio::test]
+async fn several_proofs_of_one_tenant_are_one_identity() {
+    let mike = basic("mike:mike-password");
+    let x_auth = ["x-auth-user: mike", "x-auth-key: mike-key-0123456789"];
+    let key = "apikey: mike-key-0123456789";
+    assert_eq!(told("/", &[&mike, key]).await, "mike key:7 consumed");
+    assert_eq!(told("/", &[&mike, x_auth[0], x_auth[1], key]).await, "mike key:7 consumed");
+    assert_eq!(told("/?apikey=mike-key-0123456789", &x_auth).await, "mike key:7");
+}
+
+#[tokio::test]
+async fn two_identities_are_400() {
+    let mike = basic("mike:mike-password");
+    let roberto = ["x-auth-user: roberto", "x-auth-key: roberto-key-0123456789"];
+    assert_eq!(told("/", &[&mike, roberto[0], roberto[1]]).await, TWO);
+    assert_eq!(told("/", &[&mike, "apikey: roberto-key-0123456789"]).await, TWO);
+    assert_eq!(told("/?apikey=mike-key-0123456789", &roberto).await, TWO);
+    // Two names differ before anything is known to be right.
+    let strangers = ["x-auth-user: nobody", "x-auth-key: wrong"];
+    assert_eq!(told("/", &[&basic("noone:wrong"), strangers[0], strangers[1]]).await, TWO);
+}
+
+#[tokio::test]
+async fn one_wrong_proof_spoils_the_others() {
+    let mike = basic("mike:mike-password");
+    assert_eq!(told("/", &[&mike, "apikey: wrong"]).await, "401 unknown API key");
+    let wrong = basic("mike:wrong");
+    let key = "apikey: mike-key-0123456789";
+    assert_eq!(told("/", &[&wrong, key]).await, "401 wrong password");
+    assert_eq!(told("/", &[&wrong, "apikey: roberto-key-0123456789"]).await, "401 wrong password");
+}
+
+#[tokio::test]
+async fn malformed_credentials_are_400_whatever_else_is_right() {
+    let key = "apikey: mike-key-0123456789";
+    for bad in ["authorization: Basic !", "apikey: mike-key-0123456789", "authorization: Basic"] {
+        let answer = told("/", &[key, bad]).await;
+        assert!(answer.starts_with("400 "), "{bad}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_page_may_not_use_a_password_but_may_use_a_key() {
+    let mike = basic("mike:mike-password");
+    let foreign = "origin: http://evil.flows.localhost";
+    let refused = "403 A page of another origin may not use this credential.";
+    assert_eq!(told("/", &[&mike, foreign]).await, refused);
+    assert_eq!(told("/", &[&mike, "apikey: mike-key-0123456789", foreign]).await, refused);
+    assert_eq!(told("/", &[&mike, "sec-fetch-site: same-site"]).await, refused);
+    assert_eq!(told("/", &["apikey: mike-key-0123456789", foreign]).await, "mike key:7");
+    let own = "origin: http://flows.localhost";
+    assert_eq!(told("/", &[&mike, own]).await, "mike password consumed");
+    // A foreign page learns nothing about a guess.
+    assert_eq!(told("/", &[&basic("mike:wrong"), foreign]).await, "401 wrong password");
+}

@@ -1,0 +1,219 @@
+use std::time::Duration;
+
+use super::*;
+use crate::client::RequestIds;
+use crate::grant::KeyId;
+use crate::plan::{Over, Plan, Rate};
+use crate::tenant::Instance;
+
+fn tenant(id: u128, connections: Option<u32>) -> Tenant {
+    Tenant {
+        id: TenantId(id),
+        revision: 1,
+        username: Username::parse("mike").unwrap(),
+        password: None,
+        keys: Vec::new(),
+        plan: Arc::new(Plan { connections, message_bytes: None, messages: None }),
+        instance: Instance {
+            host: "127.0.0.1".into(),
+            port: 1880,
+            node_root: String::new(),
+            admin_root: None,
+        },
+        allowed_origins: Vec::new(),
+        disabled: false,
+    }
+}
+
+fn client() -> Client {
+    let request_id = RequestIds::new().unwrap().next();
+    Client { address: ([127, 0, 0, 1], 1).into(), request_id }
+}
+
+fn enter(table: &Arc<LiveTable>, tenant: &Tenant) -> Result<Registered, TooMany> {
+    table.enter(tenant, Grant::Key { id: KeyId(3) }, client(), "/public/data", Millis(5))
+}
+
+fn mailbox() -> (Arc<Mailbox>, mio::Poll) {
+    let poll = mio::Poll::new().unwrap();
+    let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+    (Arc::new(Mailbox::new(waker)), poll)
+}
+
+fn wakes(poll: &mut mio::Poll) -> bool {
+    let mut events = mio::Events::with_capacity(4);
+    poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+    !events.is_empty()
+}
+
+#[test]
+fn what_enters_is_found_until_it_leaves() {
+    let table = Arc::new(LiveTable::default());
+    assert!(table.is_empty() && table.entries().is_empty());
+    let mike = tenant(1, None);
+    let one = enter(&table, &mike).unwrap();
+    let two = enter(&table, &mike).unwrap();
+    let other = enter(&table, &tenant(2, None)).unwrap();
+    assert_eq!((table.len(), table.entries().len(), table.tenants.len()), (3, 3, 2));
+    let entry = one.entry();
+    assert_eq!((entry.tenant, &*entry.path, entry.since), (TenantId(1), "/public/data", Millis(5)));
+    assert_eq!(entry.grant, Grant::Key { id: KeyId(3) });
+    let ids: std::collections::HashSet<_> = table.entries().iter().map(|entry| entry.id).collect();
+    assert_eq!(ids.len(), 3);
+
+    let kept = Arc::clone(two.entry());
+    drop((one, two));
+    assert_eq!((table.len(), table.entries().len(), table.tenants.len()), (1, 1, 1));
+    kept.close(Cause::Drain);
+    drop(other);
+    assert!(table.is_empty() && table.entries().is_empty() && table.tenants.is_empty());
+}
+
+#[test]
+fn a_plans_connections_are_exactly_that_many() {
+    let table = Arc::new(LiveTable::default());
+    let mike = tenant(1, Some(2));
+    let one = enter(&table, &mike).unwrap();
+    let _two = enter(&table, &mike).unwrap();
+    for _ in 0..3 {
+        assert_eq!(enter(&table, &mike).unwrap_err(), TooMany { connections_max: 2 });
+    }
+    assert!(enter(&table, &tenant(2, Some(2))).is_ok(), "each tenant has a plan of their own");
+    assert_eq!(table.len(), 2);
+    drop(one);
+    let _three = enter(&table, &mike).unwrap();
+    assert!(enter(&table, &mike).is_err());
+}
+
+#[test]
+fn a_plans_connections_hold_when_many_come_at_once() {
+    const MAX: u32 = 8;
+    let table = Arc::new(LiveTable::default());
+    let mike = tenant(1, Some(MAX));
+    let most = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..2_000 {
+                    let held: Vec<_> = (0..4).filter_map(|_| enter(&table, &mike).ok()).collect();
+                    let shared = held.first().map(|registered| &registered.entry().shared);
+                    let now = shared.map_or(0, |shared| shared.entries.lock().unwrap().len());
+                    most.fetch_max(now as u64, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert!((4..=u64::from(MAX)).contains(&most.into_inner()));
+    assert!(table.is_empty() && table.tenants.is_empty());
+}
+
+#[test]
+fn a_budget_outlives_its_connections() {
+    let table = Arc::new(LiveTable::default());
+    let rate = Rate { per_second: 1, burst: 1, over: Over::Close };
+    let plan = Plan { connections: None, message_bytes: None, messages: Some(rate) };
+    let mike = Tenant { plan: Arc::new(plan), ..tenant(1, None) };
+    let first = enter(&table, &mike).unwrap();
+    assert_eq!(first.entry().budget().unwrap().take(Millis(0)), Ok(()));
+    drop(first);
+    let again = enter(&table, &mike).unwrap();
+    assert!(again.entry().budget().unwrap().take(Millis(0)).is_err());
+    assert!(enter(&table, &tenant(2, None)).unwrap().entry().budget().is_none());
+}
+
+#[test]
+fn the_first_cause_stays() {
+    let table = Arc::new(LiveTable::default());
+    let registered = enter(&table, &tenant(1, None)).unwrap();
+    let entry = registered.entry();
+    assert_eq!(entry.closing(), None);
+    assert!(entry.close(Cause::KeyRegenerated));
+    assert!(!entry.close(Cause::Drain) && !entry.close(Cause::KeyRegenerated));
+    assert_eq!(entry.closing(), Some(Cause::KeyRegenerated));
+}
+
+#[tokio::test]
+async fn closing_wakes_who_waits_for_it() {
+    let table = Arc::new(LiveTable::default());
+    let registered = enter(&table, &tenant(1, None)).unwrap();
+    let entry = Arc::clone(registered.entry());
+    let waiting = tokio::spawn(async move { entry.closed().await });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    registered.entry().close(Cause::TenantDisabled);
+    assert_eq!(waiting.await.unwrap(), Cause::TenantDisabled);
+    assert_eq!(registered.entry().closed().await, Cause::TenantDisabled, "it is a level");
+}
+
+#[tokio::test]
+async fn a_cancelled_wait_loses_no_closing() {
+    let table = Arc::new(LiveTable::default());
+    let registered = enter(&table, &tenant(1, None)).unwrap();
+    let entry = registered.entry();
+    assert!(tokio::time::timeout(Duration::ZERO, entry.closed()).await.is_err());
+    entry.close(Cause::Drain);
+    assert_eq!(entry.closed().await, Cause::Drain);
+}
+
+#[test]
+fn closing_reaches_the_seat_or_is_seen_when_sitting_down() {
+    let table = Arc::new(LiveTable::default());
+    let (mailbox, mut poll) = mailbox();
+    let before = enter(&table, &tenant(1, None)).unwrap();
+    before.entry().close(Cause::Drain);
+    assert_eq!(before.entry().sit(Arc::clone(&mailbox), 4), Some(Cause::Drain));
+
+    let after = enter(&table, &tenant(1, None)).unwrap();
+    assert_eq!(after.entry().sit(Arc::clone(&mailbox), 5), None);
+    assert!(!wakes(&mut poll));
+    after.entry().close(Cause::Drain);
+    assert!(wakes(&mut poll));
+    assert_eq!(mailbox.take(), Mail::Slots(vec![5]));
+}
+
+#[test]
+fn no_closing_is_lost_between_closing_and_sitting_down() {
+    let table = Arc::new(LiveTable::default());
+    let (mailbox, _poll) = mailbox();
+    for slot in 0..2_000 {
+        let registered = enter(&table, &tenant(1, None)).unwrap();
+        let entry = registered.entry();
+        let start = std::sync::Barrier::new(2);
+        let seen = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                entry.close(Cause::Drain)
+            });
+            start.wait();
+            entry.sit(Arc::clone(&mailbox), slot)
+        });
+        let mail = mailbox.take();
+        assert!(seen.is_some() || mail == Mail::Slots(vec![slot]), "{mail:?}");
+    }
+}
+
+#[test]
+fn a_full_mailbox_becomes_a_look_at_all() {
+    let (mailbox, mut poll) = mailbox();
+    assert_eq!(mailbox.take(), Mail::Slots(Vec::new()));
+    for slot in 0..MAILBOX_MAX {
+        mailbox.look_at(slot);
+    }
+    assert!(wakes(&mut poll));
+    assert_eq!(mailbox.take(), Mail::Slots((0..MAILBOX_MAX).collect()));
+    for slot in 0..=MAILBOX_MAX {
+        mailbox.look_at(slot);
+    }
+    assert_eq!(mailbox.slots.lock().unwrap().len(), MAILBOX_MAX);
+    assert_eq!(mailbox.take(), Mail::All);
+    assert_eq!(mailbox.take(), Mail::Slots(Vec::new()));
+}
+
+#[test]
+fn counts_are_what_was_published_last() {
+    let counter = Counter::default();
+    counter.publish(1, 10, Millis(100));
+    counter.publish(2, 30, Millis(200));
+    assert_eq!((counter.messages(), counter.bytes()), (2, 30));
+    assert_eq!(counter.last_data_at(), Millis(200));
+}

@@ -31,7 +31,6 @@ impl Admin {
                 let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 let said = serde_json::json!({
                     "ready": ready,
-                    "tenants": self.journey.registry.len(),
                     "live": self.journey.live.len(),
                 });
                 (status, said)

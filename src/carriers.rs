@@ -16,8 +16,10 @@ const OURS: [&str; 5] = ["apikey", "forwarded", "x-client-ip", "x-real-ip", "x-r
 const OUR_PREFIXES: [&str; 3] = ["x-auth-", "x-forwarded-", "x-flowgate-"];
 /// The query parameter that carries an API key.
 pub const API_KEY_PARAMETER: &str = "apikey";
-/// The query parameters that carry tokens.
-pub const TOKEN_PARAMETERS: [&str; 2] = ["access_token", "ticket"];
+/// The query parameter that carries an API key, too, by the name that OAuth gave it.
+pub const ACCESS_TOKEN_PARAMETER: &str = "access_token";
+/// The query parameter that carries a one-time ticket.
+pub const TICKET_PARAMETER: &str = "ticket";
 /// Our own subprotocol.
 pub const OUR_SUBPROTOCOL: &str = "flowgate";
 /// The beginning of the subprotocol that carries a token.
@@ -46,8 +48,9 @@ pub fn is_parameter(pair: &str, name: &str) -> bool {
 /// Whether a `name=value` pair of a query carries a credential.
 #[must_use]
 pub fn is_credential_parameter(pair: &str) -> bool {
-    is_parameter(pair, API_KEY_PARAMETER)
-        || TOKEN_PARAMETERS.iter().any(|name| is_parameter(pair, name))
+    [API_KEY_PARAMETER, ACCESS_TOKEN_PARAMETER, TICKET_PARAMETER]
+        .iter()
+        .any(|name| is_parameter(pair, name))
 }
 
 /// Username and password of a Basic credential (RFC 7617); `None` if it is none, or malformed.

@@ -29,6 +29,10 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// The operators' listener.
     pub admin_listen: SocketAddr,
+    /// Where tenants live.
+    pub registry: String,
+    /// How many of them are kept in memory.
+    pub tenants_cached_max: usize,
     /// A profiles file.
     pub import: Option<PathBuf>,
     /// The registrable domain of the tenant hosts, in lower case.
@@ -96,6 +100,8 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
     Ok(Settings {
         listen: reader.some("listen")?,
         admin_listen: reader.one("admin_listen")?,
+        registry: reader.one("registry")?,
+        tenants_cached_max: reader.number("tenants_cached_max", 1, 100_000_000)?,
         import: reader.all("import")?.pop(),
         base_domain: reader.one::<BaseDomain>("base_domain")?.0,
         workers: reader.threads("workers")?,

@@ -19,7 +19,8 @@
 //!
 //! Imports go down only; on floors 1 and 2 modules may import their neighbours, acyclically.
 //!
-//! - 4, the stories: [`journey`], [`commands`], [`admin`], [`drain`], [`config`]
+//! - 4, the stories: [`journey`], [`profile`], [`revoke`], [`commands`], [`admin`],
+//!   [`drain`], [`config`]
 //! - 3, the stages: [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`], [`relay`]
 //! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
@@ -53,9 +54,11 @@ pub mod live;
 pub mod passwords;
 pub mod path;
 pub mod plan;
+pub mod profile;
 pub mod refusal;
 pub mod registry;
 pub mod relay;
+pub mod revoke;
 pub mod route;
 pub mod row;
 pub mod secret;

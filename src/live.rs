@@ -264,6 +264,22 @@ impl LiveTable {
         });
     }
 
+    /// A tenant's entries at this moment.
+    pub fn entries_of(&self, tenant: TenantId) -> Vec<Arc<Entry>> {
+        match self.tenants.get(&tenant) {
+            Some(shared) => {
+                let entries = shared.entries.lock().unwrap_or_else(PoisonError::into_inner);
+                entries.values().cloned().collect()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The tenants who have entries.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        self.tenants.iter().map(|shared| *shared.key()).collect()
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> u64 {
         self.count.load(Ordering::Relaxed)

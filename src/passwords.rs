@@ -55,11 +55,9 @@ pub struct Passwords {
 }
 
 #[derive(Debug)]
-struct Job {
-    hash: Arc<str>,
-    password: Secret,
-    digest: Digest,
-    done: oneshot::Sender<bool>,
+enum Job {
+    Check { hash: Arc<str>, password: Secret, digest: Digest, done: oneshot::Sender<bool> },
+    Hash { password: Secret, done: oneshot::Sender<Result<String, &'static str>> },
 }
 
 impl Passwords {
@@ -82,7 +80,12 @@ impl Passwords {
                 .name(format!("passwords-{number}"))
                 .spawn(move || check_all(&jobs, &memory))?;
         }
-        Ok(Self { queue, memory, waiting: Waiting::default(), decoy: Password::from_hash(&decoy) })
+        Ok(Self {
+            queue,
+            memory,
+            waiting: Waiting::default(),
+            decoy: Password::from_hash(&decoy, 0),
+        })
     }
 
     #[cfg(test)]
@@ -115,7 +118,8 @@ impl Passwords {
             // The decoy's work is to be done all the same.
             false => Secret::new(String::new()),
         };
-        if self.queue.try_send(Job { hash: Arc::clone(hash), password, digest, done }).is_err() {
+        let job = Job::Check { hash: Arc::clone(hash), password, digest, done };
+        if self.queue.try_send(job).is_err() {
             return Verdict::Busy;
         }
         match answer.await {
@@ -124,6 +128,19 @@ impl Passwords {
             // A thread died over it; that says nothing about the password.
             Err(_) => Verdict::Busy,
         }
+    }
+}
+
+impl Passwords {
+    /// Hashes a new password, in turn with the checks.
+    ///
+    /// # Errors
+    /// See [`check`]; `Err(None)` if too many are waiting.
+    pub async fn hash(&self, password: &Secret) -> Result<String, Option<&'static str>> {
+        let (done, answer) = oneshot::channel();
+        let job = Job::Hash { password: password.clone(), done };
+        self.queue.try_send(job).map_err(|_| None)?;
+        answer.await.map_err(|_| None)?.map_err(Some)
     }
 }
 
@@ -165,20 +182,41 @@ fn check_all(jobs: &Mutex<Receiver<Job>>, memory: &Memory) {
     let _ = rustix::process::setpriority_process(None, NICE);
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
-        if job.done.is_closed() {
-            continue;
+        match job {
+            Err(_) => return,
+            Ok(Job::Check { done, .. }) if done.is_closed() => {}
+            Ok(Job::Check { hash, password, digest, done }) => {
+                let _ = done.send(check_one(memory, &hash, &password, digest));
+            }
+            Ok(Job::Hash { password, done }) => {
+                let _ = done.send(hash(&password));
+            }
         }
-        // Many devices of one tenant may have queued up with the same password.
-        let right = memory.knows(&job.digest)
-            || bcrypt::verify(job.password.expose(), &job.hash).unwrap_or(false);
-        if right {
-            memory.remember(job.digest);
-        } else {
-            even_out(&job.hash);
-        }
-        let _ = job.done.send(right);
     }
+}
+
+fn check_one(memory: &Memory, hash: &str, password: &Secret, digest: Digest) -> bool {
+    // Many devices of one tenant may have queued up with the same password.
+    let right = memory.knows(&digest) || is_right(password, hash);
+    if right {
+        memory.remember(digest);
+    } else {
+        even_out(hash);
+    }
+    right
+}
+
+/// Whether a password is the one of a hash. Takes as long as the hash's cost says.
+#[must_use]
+pub fn is_right(password: &Secret, hash: &str) -> bool {
+    bcrypt::verify(password.expose(), hash).unwrap_or(false)
+}
+
+/// Whether a hash was made with another cost than new ones are.
+#[must_use]
+pub fn is_outdated(hash: &str) -> bool {
+    let parts: Result<bcrypt::HashParts, _> = hash.parse();
+    parts.is_ok_and(|parts| parts.get_cost() != COST)
 }
 
 /// Lets a wrong password take as long as an unknown tenant's, whose decoy costs [`COST`]: an imported

@@ -51,6 +51,22 @@ pub enum Refusal {
     },
     /// flowgate has too much to do; what exactly is for the log.
     Overloaded(&'static str),
+    /// The registry cannot be asked, and what it would have to say is not known here.
+    RegistryAway(String),
+    /// The registry broke off in a write; it may have been done.
+    UnknownOutcome(String),
+    /// The key does not open this path.
+    OutOfScope,
+    /// An API key where only the password may.
+    PasswordOnly,
+    /// The old password that was given along with a new one is wrong.
+    WrongOldPassword,
+    /// A request to flowgate itself that makes no sense; the text says why.
+    BadInput(String),
+    /// The same name twice, or the like; the text says what.
+    Conflicting(&'static str),
+    /// This address knows other methods.
+    MethodNotAllowed,
     /// The grant ended before the request was served.
     GrantEnded(Cause),
     /// The runtime could not be reached or broke the connection.
@@ -86,6 +102,14 @@ impl Refusal {
             Self::RuntimeUnreachable("10.0.0.1:1880: Connection refused".into()),
             Self::RuntimeBroke("invalid HTTP version parsed".into()),
             Self::RuntimeTimedOut("no answer to the handshake"),
+            Self::RegistryAway("disk is full".into()),
+            Self::UnknownOutcome("disk is full".into()),
+            Self::OutOfScope,
+            Self::PasswordOnly,
+            Self::WrongOldPassword,
+            Self::BadInput("The name must not be empty.".into()),
+            Self::Conflicting("There is a key of that name."),
+            Self::MethodNotAllowed,
         ]
     }
 }
@@ -120,7 +144,10 @@ impl Refusal {
     #[must_use]
     pub fn public(&self) -> Cow<'static, str> {
         match self {
-            Self::Malformed(what) | Self::BadHandshake(what) => (*what).into(),
+            Self::Malformed(what) | Self::BadHandshake(what) | Self::Conflicting(what) => {
+                (*what).into()
+            }
+            Self::BadInput(what) => what.clone().into(),
             Self::PlanConnections { connections_max } => {
                 format!("The plan allows {connections_max} connections at once.").into()
             }
@@ -133,7 +160,7 @@ impl Refusal {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::PlanConnections { .. } => Some(10),
-            Self::Overloaded(_) => Some(2),
+            Self::Overloaded(_) | Self::RegistryAway(_) => Some(2),
             Self::GrantEnded(cause) if !takes_the_credential(*cause) => Some(1),
             _ => None,
         }
@@ -194,6 +221,14 @@ impl Refusal {
             Self::Overloaded(_) => {
                 face(S::SERVICE_UNAVAILABLE, "overloaded", "The server has too much to do.")
             }
+            Self::RegistryAway(_)
+            | Self::UnknownOutcome(_)
+            | Self::OutOfScope
+            | Self::PasswordOnly
+            | Self::WrongOldPassword
+            | Self::BadInput(_)
+            | Self::Conflicting(_)
+            | Self::MethodNotAllowed => self.face_of_own_pages(),
             Self::RuntimeUnreachable(_) => {
                 face(S::BAD_GATEWAY, "runtime_unreachable", "The runtime cannot be reached.")
             }
@@ -205,13 +240,46 @@ impl Refusal {
             }
         }
     }
+
+    /// What has to do with the registry, and with flowgate's own pages.
+    fn face_of_own_pages(&self) -> Face {
+        use StatusCode as S;
+        match self {
+            Self::RegistryAway(_) => {
+                face(S::SERVICE_UNAVAILABLE, "registry_away", "The registry cannot be asked.")
+            }
+            Self::UnknownOutcome(_) => face(
+                S::SERVICE_UNAVAILABLE,
+                "unknown_outcome",
+                "It is not known whether the change was made. Look, and try again.",
+            ),
+            Self::OutOfScope => {
+                face(S::FORBIDDEN, "out_of_scope", "The API key does not open this path.")
+            }
+            Self::PasswordOnly => {
+                face(S::FORBIDDEN, "password_only", "An API key does not open the profile.")
+            }
+            Self::WrongOldPassword => {
+                face(S::FORBIDDEN, "wrong_old_password", "The old password is wrong.")
+            }
+            Self::Conflicting(_) => face(S::CONFLICT, "conflict", ""),
+            Self::MethodNotAllowed => {
+                face(S::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is needed here.")
+            }
+            _ => face(S::BAD_REQUEST, "bad_input", ""),
+        }
+    }
 }
 
 /// Whether a handshake that ended so would be answered 401 if it came again.
 fn takes_the_credential(cause: Cause) -> bool {
     matches!(
         cause,
-        Cause::KeyRegenerated | Cause::KeyExpired | Cause::PasswordChanged | Cause::TenantDisabled
+        Cause::KeyRegenerated
+            | Cause::KeyExpired
+            | Cause::KeyRevoked
+            | Cause::PasswordChanged
+            | Cause::TenantDisabled
     )
 }
 
@@ -225,7 +293,10 @@ impl fmt::Display for Refusal {
             | Self::Overloaded(why)
             | Self::RuntimeTimedOut(why) => f.write_str(why),
             Self::GrantEnded(cause) => write!(f, "grant ended: {}", cause.reason()),
-            Self::RuntimeUnreachable(why) | Self::RuntimeBroke(why) => f.write_str(why),
+            Self::RuntimeUnreachable(why)
+            | Self::RuntimeBroke(why)
+            | Self::RegistryAway(why)
+            | Self::UnknownOutcome(why) => f.write_str(why),
             other => f.write_str(&other.public()),
         }
     }

@@ -31,6 +31,8 @@ pub enum Own {
     Health,
     /// `/readyz`: it takes requests.
     Ready,
+    /// `/profile` and below, on the bare host: a tenant's view of their own account.
+    Profile,
 }
 
 /// A request for a runtime.
@@ -91,6 +93,9 @@ pub fn route(host: &str, path: &str, base_domain: &str) -> Result<Target, Refusa
     }
     if path.starts_with("/api/") {
         return runtime(Row::Api, None, "/api");
+    }
+    if path == "/profile" || path.starts_with("/profile/") {
+        return Ok(Target::Own(Own::Profile));
     }
     if let Some(rest) = path.strip_prefix("/public/")
         && let Some((name, below)) = rest.split_once('/')

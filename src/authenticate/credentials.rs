@@ -1,16 +1,19 @@
 //! What a request presents, read from its headers and query. Pure; nothing is checked yet.
 
 use http::HeaderMap;
-use http::header::HeaderValue;
+use http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use percent_encoding::percent_decode_str;
 
 use crate::carriers::{
-    API_KEY_PARAMETER, TOKEN_PARAMETERS, TOKEN_SUBPROTOCOL, is_parameter, read_basic,
+    ACCESS_TOKEN_PARAMETER, API_KEY_PARAMETER, TICKET_PARAMETER, TOKEN_SUBPROTOCOL, is_parameter,
+    read_basic,
 };
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 
 const BAD_AUTHORIZATION: Refusal = Refusal::Malformed("The Authorization header is malformed.");
+
+const TWICE: Refusal = Refusal::Malformed("A credential appears more than once.");
 
 /// Everything of ours that a request presents.
 #[derive(Debug, Default)]
@@ -19,10 +22,13 @@ pub struct Presented {
     pub basic: Option<Named>,
     /// `X-Auth-User` with `X-Auth-Key`.
     pub x_auth: Option<Named>,
-    /// `apikey`, as header or query parameter.
-    pub api_key: Option<Secret>,
-    /// A bearer token, as header, query parameter or subprotocol; or a ticket. Nobody issues them.
-    pub token: bool,
+    /// API keys without a name beside them: `apikey` as header or query parameter, `access_token`, and
+    /// the subprotocol that carries a token; at most one of each.
+    pub keys: Vec<Secret>,
+    /// `Authorization: Bearer`, which may be an API key, or something for the runtime.
+    pub bearer: Option<Secret>,
+    /// A one-time ticket.
+    pub ticket: Option<Secret>,
 }
 
 /// A secret and whose it is said to be.
@@ -48,8 +54,9 @@ impl Presented {
             if scheme.eq_ignore_ascii_case(b"basic") {
                 let (username, secret) = read_basic(value).ok_or(BAD_AUTHORIZATION)?;
                 presented.basic = Some(Named { username, secret });
-            } else {
-                presented.token |= scheme.eq_ignore_ascii_case(b"bearer");
+            } else if scheme.eq_ignore_ascii_case(b"bearer") {
+                let token = text(value)?.split_off(scheme.len());
+                presented.bearer = Some(Secret::new(token.trim().to_owned()));
             }
         }
         let user = single(headers, "x-auth-user")?.map(text).transpose()?;
@@ -57,39 +64,45 @@ impl Presented {
         if let (Some(username), Some(key)) = (user, key) {
             presented.x_auth = Some(Named { username, secret: Secret::new(key) });
         }
-        if let Some(value) = single(headers, "apikey")? {
-            presented.api_key = Some(Secret::new(text(value)?));
+        let header = single(headers, "apikey")?.map(text).transpose()?.map(Secret::new);
+        let parameter = parameter(query, API_KEY_PARAMETER)?;
+        if header.is_some() && parameter.is_some() {
+            return Err(TWICE);
         }
-        for pair in query.into_iter().flat_map(|query| query.split('&')) {
-            presented.read_parameter(pair)?;
-        }
-        presented.token |= headers
-            .get_all("sec-websocket-protocol")
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .any(|name| name.trim_ascii().starts_with(TOKEN_SUBPROTOCOL.as_bytes()));
+        presented.keys.extend(header.or(parameter));
+        presented.keys.extend(self::parameter(query, ACCESS_TOKEN_PARAMETER)?);
+        presented.keys.extend(subprotocol_token(headers)?);
+        presented.ticket = self::parameter(query, TICKET_PARAMETER)?;
         Ok(presented)
     }
+}
 
-    fn read_parameter(&mut self, pair: &str) -> Result<(), Refusal> {
-        if is_parameter(pair, API_KEY_PARAMETER) {
-            let raw = pair.split_once('=').map_or("", |(_, raw)| raw);
-            let key = percent_decode_str(raw)
-                .decode_utf8()
-                .map_err(|_| Refusal::Malformed("The query parameter apikey is malformed."))?;
-            if self.api_key.is_some() {
-                return Err(Refusal::Malformed("There is more than one apikey."));
-            }
-            self.api_key = Some(Secret::new(key.into_owned()));
-        }
-        self.token |= TOKEN_PARAMETERS.iter().any(|name| is_parameter(pair, name));
-        Ok(())
+/// A query parameter's value, however its name is encoded.
+fn parameter(query: Option<&str>, name: &str) -> Result<Option<Secret>, Refusal> {
+    let pairs = query.into_iter().flat_map(|query| query.split('&'));
+    let mut pairs = pairs.filter(|pair| is_parameter(pair, name));
+    let Some(pair) = pairs.next() else { return Ok(None) };
+    if pairs.next().is_some() {
+        return Err(TWICE);
     }
+    let raw = pair.split_once('=').map_or("", |(_, raw)| raw);
+    match percent_decode_str(raw).decode_utf8() {
+        Ok(value) => Ok(Some(Secret::new(value.into_owned()))),
+        Err(_) => Err(Refusal::Malformed("A query parameter with a credential is malformed.")),
+    }
+}
 
-    /// Whether there is nothing that could open a private row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.basic.is_none() && self.x_auth.is_none() && self.api_key.is_none() && !self.token
+/// Browsers can send a subprotocol with a handshake, and nothing else.
+fn subprotocol_token(headers: &HeaderMap) -> Result<Option<Secret>, Refusal> {
+    let names = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let names = names.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let mut tokens =
+        names.filter_map(|name| name.trim_ascii().strip_prefix(TOKEN_SUBPROTOCOL.as_bytes()));
+    let Some(token) = tokens.next() else { return Ok(None) };
+    match (std::str::from_utf8(token), tokens.next()) {
+        (Ok(token), None) => Ok(Some(Secret::new(token.to_owned()))),
+        (_, Some(_)) => Err(TWICE),
+        (Err(_), _) => Err(Refusal::Malformed("A subprotocol is malformed.")),
     }
 }
 
@@ -97,7 +110,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderVal
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
-        _ => Err(Refusal::Malformed("A credential header appears more than once.")),
+        _ => Err(TWICE),
     }
 }
 

@@ -3,13 +3,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::header::ORIGIN;
 use http::request::Parts;
 
+use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::grant::Grant;
 use crate::passwords::{Passwords, Verdict};
 use crate::refusal::Refusal;
 use crate::registry::Registry;
+use crate::registry::store::StoreError;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::{Password, Tenant, Username};
 
@@ -28,120 +31,174 @@ pub struct Identity {
     pub grant: Grant,
     /// The Authorization header was used up.
     pub authorization_consumed: bool,
+    /// Where the request came from.
+    pub client: IpAddr,
 }
 
-/// Checks a private row's credentials. `Ok` is the tenant whom all of them prove.
-///
-/// # Errors
-/// 400 for two identities or malformed headers; 401 for missing and wrong ones; 403 for a foreign
-/// page with an ambient credential; 503 if passwords cannot be checked now.
-pub async fn authenticate(
-    registry: &Registry,
-    passwords: &Passwords,
-    request: &Parts,
-    client: IpAddr,
-) -> Result<Identity, Refusal> {
-    let presented = Presented::read(&request.headers, request.uri.query())?;
-    if presented.is_empty() {
-        return Err(Refusal::NoCredential);
+/// What credentials are checked against.
+#[derive(Clone, Copy, Debug)]
+pub struct Authority<'a> {
+    /// Where tenants are found.
+    pub registry: &'a Registry,
+    /// Where passwords are checked.
+    pub passwords: &'a Passwords,
+}
+
+type Proof = (Arc<Tenant>, Grant);
+
+impl Authority<'_> {
+    /// Checks a private row's credentials. `Ok` is the tenant whom all of them prove.
+    ///
+    /// # Errors
+    /// 400 for two identities or malformed headers; 401 for missing and wrong ones; 403 for a
+    /// foreign page with an ambient credential; 503 if passwords or the registry cannot be asked.
+    pub async fn authenticate(self, request: &Parts, client: IpAddr) -> Result<Identity, Refusal> {
+        let presented = Presented::read(&request.headers, request.uri.query())?;
+        if let (Some(basic), Some(x_auth)) = (&presented.basic, &presented.x_auth)
+            && basic.username != x_auth.username
+        {
+            return Err(Refusal::TwoIdentities);
+        }
+        let mut identity = None;
+        // The cheap ones first: a wrong key spares the password's work.
+        if let Some(named) = &presented.x_auth {
+            accept(&mut identity, self.check_named_key(named).await?)?;
+        }
+        for key in &presented.keys {
+            accept(&mut identity, self.check_key(key).await?)?;
+        }
+        if let Some(named) = &presented.basic {
+            accept(&mut identity, self.check_password(named, client).await?)?;
+        }
+        let mut authorization_consumed = presented.basic.is_some();
+        if let Some(bearer) = &presented.bearer {
+            match self.check_key(bearer).await {
+                Ok(proof) => {
+                    accept(&mut identity, proof)?;
+                    authorization_consumed = true;
+                }
+                // Beside a credential of ours it may be one for the runtime itself.
+                Err(Refusal::WrongCredential { .. }) if identity.is_some() => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        // The last one, since looking at it uses it up.
+        if let Some(ticket) = &presented.ticket {
+            accept(&mut identity, self.check_ticket(ticket, request).await?)?;
+        }
+        let (tenant, grant) = identity.ok_or(Refusal::NoCredential)?;
+        if presented.basic.is_some() {
+            origin::check(&request.method, &request.headers, &tenant)?;
+        }
+        Ok(Identity { tenant, grant, authorization_consumed, client })
     }
-    let names = [&presented.basic, &presented.x_auth];
-    if let [Some(basic), Some(x_auth)] = names
-        && basic.username != x_auth.username
-    {
-        return Err(Refusal::TwoIdentities);
+
+    fn now(self) -> UnixMillis {
+        self.registry.wall().now()
     }
-    let mut identity = None;
-    // The cheap ones first: a wrong key spares the password's work.
-    if let Some(named) = &presented.x_auth {
-        accept(&mut identity, check_named_key(registry, named)?)?;
+
+    async fn find(self, username: &str) -> Result<Option<Arc<Tenant>>, Refusal> {
+        match Username::parse(username) {
+            Ok(username) => self.registry.by_username(&username).await.map_err(away),
+            Err(_) => Ok(None),
+        }
     }
-    if let Some(key) = &presented.api_key {
-        accept(&mut identity, check_key(registry, key)?)?;
+
+    async fn check_named_key(self, named: &Named) -> Result<Proof, Refusal> {
+        let digest = SecretDigest::of(&named.secret);
+        let tenant = self.find(&named.username).await?;
+        let tenant = tenant.ok_or_else(|| wrong("X-Auth-User names no tenant", None))?;
+        grant_of_key(tenant, digest, self.now())
     }
-    if let Some(named) = &presented.basic {
-        accept(&mut identity, check_password(registry, passwords, named, client).await?)?;
+
+    async fn check_key(self, key: &Secret) -> Result<Proof, Refusal> {
+        let digest = SecretDigest::of(key);
+        let tenant = self.registry.by_key(digest).await.map_err(away)?;
+        let tenant = tenant.ok_or_else(|| wrong("unknown API key", None))?;
+        grant_of_key(tenant, digest, self.now())
     }
-    let mut identity = identity.ok_or_else(|| wrong("tokens and tickets are not issued", None))?;
-    identity.authorization_consumed = presented.basic.is_some();
-    if identity.authorization_consumed {
-        origin::check(&request.method, &request.headers, &identity.tenant)?;
+
+    async fn check_password(self, named: &Named, client: IpAddr) -> Result<Proof, Refusal> {
+        let tenant = self.find(&named.username).await?;
+        let opens = tenant.as_deref().ok_or("unknown tenant");
+        let opens = opens.and_then(|tenant| password_that_opens(tenant, self.now()));
+        // Without one the same work is done for nothing. A disabled tenant's is not even tried: it
+        // would be remembered, and its second refusal come sooner than a wrong one's.
+        let stored = opens.as_ref().ok().map(|(stored, _)| stored);
+        let verdict = self.passwords.verify(stored, &named.secret, client).await;
+        match (verdict, opens, tenant) {
+            (Verdict::Busy, ..) => {
+                Err(Refusal::Overloaded("too many passwords wait to be checked"))
+            }
+            (Verdict::Right, Ok((_, grant)), Some(tenant)) => Ok((tenant, grant)),
+            (_, Err(why), tenant) => Err(wrong(why, tenant.as_deref())),
+            (_, Ok(_), tenant) => Err(wrong("wrong password", tenant.as_deref())),
+        }
     }
-    Ok(identity)
+
+    async fn check_ticket(self, secret: &Secret, request: &Parts) -> Result<Proof, Refusal> {
+        let ticket = self.registry.take_ticket(secret).await.map_err(away)?;
+        let ticket = ticket.ok_or_else(|| wrong("unknown, used or expired ticket", None))?;
+        let tenant = match ticket.tenant() {
+            Some(id) => self.registry.by_id(id).await.map_err(away)?,
+            None => None,
+        };
+        let tenant = tenant.ok_or_else(|| wrong("the ticket's tenant is gone", None))?;
+        let origin = request.headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("?"));
+        if ticket.path != request.uri.path() {
+            return Err(wrong("the ticket is for another path", Some(&tenant)));
+        }
+        if ticket.origin.as_deref() != origin {
+            return Err(wrong("the ticket is for another origin", Some(&tenant)));
+        }
+        allow(tenant, ticket.grant, self.now())
+    }
 }
 
 /// Takes one more proof; all must be of the same tenant.
-fn accept(identity: &mut Option<Identity>, proof: Proof) -> Result<(), Refusal> {
-    let (tenant, grant) = proof;
+fn accept(identity: &mut Option<Proof>, proof: Proof) -> Result<(), Refusal> {
     match identity {
-        Some(known) if known.tenant.id != tenant.id => Err(Refusal::TwoIdentities),
+        Some((known, _)) if known.id != proof.0.id => Err(Refusal::TwoIdentities),
         Some(_) => Ok(()),
         None => {
-            *identity = Some(Identity { tenant, grant, authorization_consumed: false });
+            *identity = Some(proof);
             Ok(())
         }
     }
 }
 
-type Proof = (Arc<Tenant>, Grant);
-
 fn wrong(why: &'static str, tenant: Option<&Tenant>) -> Refusal {
     Refusal::WrongCredential { why, claimed: tenant.map(|tenant| tenant.username.clone()) }
 }
 
-fn find(registry: &Registry, username: &str) -> Option<Arc<Tenant>> {
-    registry.by_username(&Username::parse(username).ok()?)
-}
-
-fn check_named_key(registry: &Registry, named: &Named) -> Result<Proof, Refusal> {
-    let digest = SecretDigest::of(&named.secret);
-    let tenant = find(registry, &named.username);
-    grant_of_key(tenant.ok_or_else(|| wrong("X-Auth-User names no tenant", None))?, digest)
-}
-
-fn check_key(registry: &Registry, key: &Secret) -> Result<Proof, Refusal> {
-    let digest = SecretDigest::of(key);
-    grant_of_key(registry.by_key(&digest).ok_or_else(|| wrong("unknown API key", None))?, digest)
+fn away(error: StoreError) -> Refusal {
+    Refusal::RegistryAway(error.to_string())
 }
 
 /// The index may be behind; the tenant's own record decides.
-fn grant_of_key(tenant: Arc<Tenant>, digest: SecretDigest) -> Result<Proof, Refusal> {
-    match tenant.keys.iter().find(|key| key.digest == digest) {
-        Some(key) => allow(Arc::clone(&tenant), Grant::Key { id: key.id }),
-        None => Err(wrong("wrong API key", Some(&tenant))),
-    }
-}
-
-async fn check_password(
-    registry: &Registry,
-    passwords: &Passwords,
-    named: &Named,
-    client: IpAddr,
+fn grant_of_key(
+    tenant: Arc<Tenant>,
+    digest: SecretDigest,
+    now: UnixMillis,
 ) -> Result<Proof, Refusal> {
-    let tenant = find(registry, &named.username);
-    let opens = tenant.as_deref().ok_or("unknown tenant").and_then(password_that_opens);
-    // Without one the same work is done for nothing. A disabled tenant's is not even tried: it would
-    // be remembered, and its second refusal come sooner than a wrong one's.
-    let stored = opens.as_ref().ok().map(|(stored, _)| stored);
-    let verdict = passwords.verify(stored, &named.secret, client).await;
-    match (verdict, opens, tenant) {
-        (Verdict::Busy, ..) => Err(Refusal::Overloaded("too many passwords wait to be checked")),
-        (Verdict::Right, Ok((_, grant)), Some(tenant)) => Ok((tenant, grant)),
-        (_, Err(why), tenant) => Err(wrong(why, tenant.as_deref())),
-        (_, Ok(_), tenant) => Err(wrong("wrong password", tenant.as_deref())),
-    }
+    let key = tenant.keys.iter().find(|key| key.digests().any(|known| known == digest));
+    let id = key.ok_or_else(|| wrong("wrong API key", Some(&tenant)))?.id;
+    allow(tenant, Grant::Key { id, secret: digest.fingerprint() }, now)
 }
 
 /// The password that is to be checked and what it grants, or why none would open the account.
-fn password_that_opens(tenant: &Tenant) -> Result<(Password, Grant), &'static str> {
+fn password_that_opens(
+    tenant: &Tenant,
+    now: UnixMillis,
+) -> Result<(Password, Grant), &'static str> {
     let stored = tenant.password.clone().ok_or("the tenant has no password")?;
     let grant = Grant::Password { fingerprint: stored.fingerprint() };
-    tenant.allows(&grant).map_err(Cause::reason)?;
+    tenant.allows(&grant, now).map_err(Cause::reason)?;
     Ok((stored, grant))
 }
 
-fn allow(tenant: Arc<Tenant>, grant: Grant) -> Result<Proof, Refusal> {
-    match tenant.allows(&grant) {
+fn allow(tenant: Arc<Tenant>, grant: Grant, now: UnixMillis) -> Result<Proof, Refusal> {
+    match tenant.allows(&grant, now) {
         Ok(()) => Ok((tenant, grant)),
         Err(cause) => Err(wrong(cause.reason(), Some(&tenant))),
     }

@@ -1,5 +1,6 @@
 //! `flowgate check`: everything that `serve` would refuse, without starting.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
@@ -11,17 +12,14 @@ use crate::registry::profiles;
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let tenants = match &settings.import {
         Some(path) => {
-            profiles::check_only(&read(path)?).map_err(|faults| fault(path, &faults.0))?
+            let file = File::open(path).map_err(|error| fault(path, &[error.to_string()]))?;
+            let contents = profiles::check(file, |_| false, |_| Ok(()));
+            contents.map_err(|faults| fault(path, &faults.0))?.tenants
         }
         None => 0,
     };
     let _ = writeln!(std::io::stdout(), "configuration is good; {tenants} tenants to import");
     Ok(())
-}
-
-/// Reads a profiles file's text.
-pub(super) fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| fault(path, &[error.to_string()]))
 }
 
 /// What is wrong with a profiles file, one line a fault.

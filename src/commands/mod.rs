@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::config::{self, ConfigError, KEYS, Settings};
 
 mod check;
+mod import;
 mod serve;
 
 /// Wrong usage, as in sysexits.h.
@@ -61,6 +62,13 @@ pub fn run() -> ExitCode {
     let outcome = match matches.subcommand() {
         Some(("serve", matches)) => settings(matches).and_then(serve::run),
         Some(("check", matches)) => settings(matches).and_then(|settings| check::run(&settings)),
+        Some(("import", matches)) => {
+            let replace = matches.get_flag("replace");
+            settings(matches).and_then(|it| import::run_import(&it, &file(matches), replace))
+        }
+        Some(("export", matches)) => {
+            settings(matches).and_then(|it| import::run_export(&it, &file(matches)))
+        }
         _ => Ok(()),
     };
     match outcome {
@@ -90,14 +98,44 @@ fn program() -> Command {
         .args_override_self(true)
         .subcommand(with_settings(serve))
         .subcommand(with_settings(check))
+        .subcommands(import_and_export())
+}
+
+fn import_and_export() -> [Command; 2] {
+    let file = |help: &'static str| Arg::new("FILE").required(true).help(help);
+    let replace = Arg::new("replace")
+        .long("replace")
+        .action(ArgAction::SetTrue)
+        .help("Overwrite the tenants and plans that are there already");
+    let import = Command::new("import")
+        .about("Create the plans and tenants of a profiles file in the registry")
+        .after_help(
+            "The whole file is checked before anything is written. What is there already stays as it \
+             is, so that importing twice does no harm.",
+        )
+        .arg(file("Profiles file; see profiles.example.json"))
+        .arg(replace);
+    let export = Command::new("export")
+        .about("Write the registry's plans and tenants as a profiles file")
+        .after_help(
+            "Passwords and keys are in it as hashes. A file that exists is not overwritten.",
+        )
+        .arg(file("The file to write; - for standard output"));
+    [import, export].map(|command| with_keys(command, &["registry"]))
 }
 
 fn with_settings(command: Command) -> Command {
+    let all: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+    with_keys(command, &all)
+}
+
+fn with_keys(command: Command, names: &[&str]) -> Command {
     let config = Arg::new("config")
         .long("config")
         .value_name("FILE")
         .help("Configuration file in TOML [environment: FLOWGATE_CONFIG]");
-    KEYS.iter().fold(command.arg(config), |command, key| {
+    let keys = KEYS.iter().filter(|key| names.contains(&key.name));
+    keys.fold(command.arg(config), |command, key| {
         let default = match key.default {
             "" => String::new(),
             default => format!(" [default: {default}]"),
@@ -112,10 +150,14 @@ fn with_settings(command: Command) -> Command {
     })
 }
 
+fn file(matches: &ArgMatches) -> PathBuf {
+    matches.get_one::<String>("FILE").map(PathBuf::from).unwrap_or_default()
+}
+
 fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
     let mut flags = BTreeMap::new();
     for key in KEYS {
-        if let Some(values) = matches.get_many::<String>(key.name) {
+        if let Ok(Some(values)) = matches.try_get_many::<String>(key.name) {
             flags.insert(key.name, values.cloned().collect());
         }
     }

@@ -13,19 +13,22 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::Failure;
-use super::check::{fault, read};
+use super::import::{self, open};
 use crate::accept::{self, AcceptSettings};
 use crate::admin::Admin;
 use crate::client::RequestIds;
-use crate::clock::Clock;
+use crate::clock::{Clock, Wall};
 use crate::config::Settings;
 use crate::connect::Dialer;
 use crate::drain::drain_connections;
 use crate::journey::Journey;
 use crate::live::LiveTable;
 use crate::passwords::Passwords;
-use crate::registry::{Registry, profiles};
+use crate::profile::{self, Desk};
+use crate::registry::Registry;
+use crate::registry::usage::{FLUSH_EVERY, Usage};
 use crate::relay::plane::Plane;
+use crate::revoke::watch_expiry;
 use crate::telemetry;
 
 /// Descriptors for everything but clients' connections and their runtimes'.
@@ -39,25 +42,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let _flushed_at_the_end = telemetry::start(&settings.log);
     let clock = Clock::start();
-    let registry = import(&settings)?;
     let cannot = |what: &str, error: io::Error| Failure::runtime(format!("cannot {what}: {error}"));
-    let plane = Plane::start(settings.relay_threads, settings.patience, clock)
-        .map_err(|error| cannot("start the relay threads", error))?;
-    let passwords =
-        Passwords::start(clock).map_err(|error| cannot("start the password threads", error))?;
-    let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
-    let journey = Arc::new(Journey {
-        base_domain: settings.base_domain.clone(),
-        clock,
-        registry,
-        passwords,
-        live: Arc::new(LiveTable::default()),
-        dialer: Dialer::new(settings.connect, clock),
-        plane,
-        request_ids,
-        ready: AtomicBool::new(false),
-        switch_timeout: settings.accept.header_timeout,
-    });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings.workers)
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -65,20 +50,59 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| cannot("start the worker threads", error))?;
+    let store = open(&settings.registry, runtime.handle())?;
+    if let Some(path) = &settings.import {
+        import::fill(&store, runtime.handle(), path, false)?;
+    }
+    let wall = Wall::system();
+    let registry = Arc::new(Registry::new(store, settings.tenants_cached_max, clock, wall));
+    let plane = Plane::start(settings.relay_threads, settings.patience, clock)
+        .map_err(|error| cannot("start the relay threads", error))?;
+    let passwords = Passwords::start(clock);
+    let passwords =
+        Arc::new(passwords.map_err(|error| cannot("start the password threads", error))?);
+    let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
+    let (live, usage) = (Arc::new(LiveTable::default()), Arc::new(Usage::default()));
+    let desk = Desk {
+        registry: Arc::clone(&registry),
+        passwords: Arc::clone(&passwords),
+        live: Arc::clone(&live),
+        usage: Arc::clone(&usage),
+        clock,
+    };
+    let journey = Arc::new(Journey {
+        base_domain: settings.base_domain.clone(),
+        clock,
+        registry,
+        usage,
+        passwords,
+        profile: profile::router(Arc::new(desk)),
+        live,
+        dialer: Dialer::new(settings.connect, clock),
+        plane,
+        request_ids,
+        ready: AtomicBool::new(false),
+        switch_timeout: settings.accept.header_timeout,
+    });
     let outcome = runtime.block_on(serve(settings, journey));
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
 }
 
-fn import(settings: &Settings) -> Result<Registry, Failure> {
-    let Some(path) = &settings.import else {
-        tracing::warn!("no tenants: start with --import PROFILES.json");
-        return Ok(Registry::default());
+/// What goes on beside requests: ends by time, and the use of keys written down.
+async fn attend(journey: Arc<Journey>) {
+    let flush = async {
+        let mut tick = tokio::time::interval(FLUSH_EVERY);
+        loop {
+            tick.tick().await;
+            if let Err(error) = journey.usage.flush(&journey.registry).await {
+                tracing::warn!(%error, "the use of keys could not be written down");
+            }
+        }
     };
-    let tenants = profiles::read(&read(path)?).map_err(|faults| fault(path, &faults.0))?;
-    tracing::info!(tenants = tenants.len(), file = %path.display(), "profiles imported");
-    Ok(Registry::of(tenants))
+    let expiry = watch_expiry(Arc::clone(&journey.live), Arc::clone(&journey.registry));
+    tokio::join!(flush, expiry);
 }
 
 async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure> {
@@ -115,8 +139,9 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
             move |request, peer| Arc::clone(&journey).answer(request, peer),
         ));
     }
+    let attendant = tokio::spawn(attend(Arc::clone(&journey)));
     journey.ready.store(true, Ordering::Relaxed);
-    tracing::info!(tenants = journey.registry.len(), "ready");
+    tracing::info!(registry = settings.registry, "ready");
 
     let first = signals.next().await;
     tracing::info!(signal = first, "stopping; a second signal cuts");
@@ -127,6 +152,10 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
     data_tasks.shutdown().await;
     // Not a task of its own: it would queue behind name look-ups.
     tokio::task::block_in_place(|| journey.plane.stop());
+    attendant.abort();
+    if let Err(error) = journey.usage.flush(&journey.registry).await {
+        tracing::warn!(%error, "the use of keys could not be written down");
+    }
     stop_admin.send_replace(true);
     let _ = tokio::time::timeout(LAST_WORDS, admin_task).await;
     tracing::info!("stopped");

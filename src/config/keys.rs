@@ -37,13 +37,25 @@ const fn list(
 pub const KEYS: &[Key] = &[
     list("listen", "ADDRESS", "127.0.0.1:8080", "Address for clients"),
     key("admin_listen", "ADDRESS", "127.0.0.1:9180", "Address for operators: /healthz and /readyz"),
-    key("import", "FILE", "", "Profiles file with plans and tenants; see profiles.example.json"),
+    key(
+        "registry",
+        "URL",
+        "file:flowgate.redb",
+        "Where tenants live: file:PATH, which is made if it is not there",
+    ),
+    key(
+        "import",
+        "FILE",
+        "",
+        "Profiles file; what is not in the registry yet is created. See profiles.example.json",
+    ),
     key(
         "base_domain",
         "DOMAIN",
         "flows.localhost",
         "Tenants' hosts are {username}.DOMAIN; in production a registrable domain of its own",
     ),
+    key("tenants_cached_max", "N", "100000", "Tenants of the registry that are kept in memory"),
     key("workers", "N", "0", "Threads of the handshake plane; 0 for one per core"),
     key("relay_threads", "N", "0", "Threads of the relay plane; 0 for one per core"),
     key(

@@ -10,7 +10,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::accept::Peer;
-use crate::authenticate::{Identity, authenticate};
+use crate::authenticate::{Authority, Identity};
 use crate::client::{Client, RequestIds};
 use crate::clock::Clock;
 use crate::connect::Dialer;
@@ -21,12 +21,15 @@ use crate::passwords::Passwords;
 use crate::path::is_under;
 use crate::refusal::{Refusal, wants_page};
 use crate::registry::Registry;
+use crate::registry::store::StoreError;
+use crate::registry::usage::Usage;
 use crate::relay::plane::Plane;
 use crate::route::{Own, PATH_BYTES_MAX, RuntimeTarget, Target, route};
 use crate::row::Row;
 use crate::tenant::Username;
 
 mod handshake;
+mod profile;
 mod websocket;
 
 /// Everything a request meets on its way.
@@ -37,9 +40,13 @@ pub struct Journey {
     /// Time.
     pub clock: Clock,
     /// Where tenants are found.
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
+    /// When keys were used.
+    pub usage: Arc<Usage>,
     /// Where passwords are checked.
-    pub passwords: Passwords,
+    pub passwords: Arc<Passwords>,
+    /// The tenants' own pages.
+    pub profile: axum::Router,
     /// What runs.
     pub live: Arc<LiveTable>,
     /// The way to runtimes.
@@ -109,8 +116,11 @@ impl Journey {
         let host = single_host(&parts)?;
         trail.path = parts.uri.path().chars().take(PATH_BYTES_MAX).collect();
         let target = match route(host, parts.uri.path(), &self.base_domain)? {
+            Target::Own(Own::Profile) => return self.profile(parts, body, client, trail).await,
             Target::Own(own) => return Ok(self.answer_own(own, trail)),
-            Target::TenantHost { username } => return Err(self.refuse_editor(&username, trail)),
+            Target::TenantHost { username } => {
+                return Err(self.refuse_editor(&username, trail).await?);
+            }
             Target::Runtime(target) => target,
         };
         let admitted = self.admit(&parts, target, client, trail).await?;
@@ -121,12 +131,16 @@ impl Journey {
         self.websocket(parts, admitted, client, peer.permit).await
     }
 
+    fn authority(&self) -> Authority<'_> {
+        Authority { registry: &self.registry, passwords: &self.passwords }
+    }
+
     fn answer_own(&self, own: Own, trail: &mut Trail) -> Response<Body> {
         trail.row = "own";
         let (status, text) = match own {
             Own::Health => (StatusCode::OK, "ok\n"),
             Own::Ready if self.ready.load(Ordering::Relaxed) => (StatusCode::OK, "ready\n"),
-            Own::Ready => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            Own::Ready | Own::Profile => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
         };
         let mut response = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
@@ -134,16 +148,21 @@ impl Journey {
     }
 
     /// The editor's row opens with a session, and nobody issues those yet.
-    fn refuse_editor(&self, username: &Username, trail: &mut Trail) -> Refusal {
+    async fn refuse_editor(
+        &self,
+        username: &Username,
+        trail: &mut Trail,
+    ) -> Result<Refusal, Refusal> {
         trail.row = "editor";
-        let tenant = self.registry.by_username(username).filter(|tenant| !tenant.disabled);
+        let tenant = self.registry.by_username(username).await.map_err(away)?;
+        let tenant = tenant.filter(|tenant| !tenant.disabled);
         let admin_root = tenant.as_ref().and_then(|tenant| tenant.instance.admin_root.as_ref());
         match admin_root {
             Some(admin_root) if is_under(&trail.path, admin_root) => {
                 trail.tenant = Some(username.clone());
-                Refusal::NoSession
+                Ok(Refusal::NoSession)
             }
-            _ => Refusal::NotFound("no row for this path"),
+            _ => Ok(Refusal::NotFound("no row for this path")),
         }
     }
 
@@ -158,7 +177,7 @@ impl Journey {
         trail.row = target.row.label();
         trail.tenant.clone_from(&target.username);
         let identity = if target.row.is_public() {
-            self.public_identity(&target)?
+            self.public_identity(&target, client).await?
         } else {
             self.private_identity(parts, &target, client).await?
         };
@@ -175,13 +194,23 @@ impl Journey {
         Ok(Admitted { identity, row: target.row, path_and_query })
     }
 
-    fn public_identity(&self, target: &RuntimeTarget) -> Result<Identity, Refusal> {
-        let tenant = target.username.as_ref().and_then(|name| self.registry.by_username(name));
+    async fn public_identity(
+        &self,
+        target: &RuntimeTarget,
+        client: Client,
+    ) -> Result<Identity, Refusal> {
+        let tenant = match &target.username {
+            Some(username) => self.registry.by_username(username).await.map_err(away)?,
+            None => None,
+        };
         let tenant = tenant.ok_or(Refusal::NotFound("no such tenant"))?;
-        match tenant.allows(&Grant::Anonymous) {
-            Ok(()) => {
-                Ok(Identity { tenant, grant: Grant::Anonymous, authorization_consumed: false })
-            }
+        match tenant.allows(&Grant::Anonymous, self.registry.wall().now()) {
+            Ok(()) => Ok(Identity {
+                tenant,
+                grant: Grant::Anonymous,
+                authorization_consumed: false,
+                client: client.address.ip(),
+            }),
             Err(_) => Err(Refusal::NotFound("the tenant is disabled")),
         }
     }
@@ -192,13 +221,24 @@ impl Journey {
         target: &RuntimeTarget,
         client: Client,
     ) -> Result<Identity, Refusal> {
-        let client = client.address.ip();
-        let identity = authenticate(&self.registry, &self.passwords, parts, client).await?;
+        let identity = self.authority().authenticate(parts, client.address.ip()).await?;
         match &target.username {
-            Some(username) if *username != identity.tenant.username => Err(Refusal::WrongTenant),
+            Some(username) if *username != identity.tenant.username => {
+                return Err(Refusal::WrongTenant);
+            }
+            _ => {}
+        }
+        let Grant::Key { id, .. } = identity.grant else { return Ok(identity) };
+        self.usage.note(identity.tenant.id, &identity.grant, self.registry.wall().now());
+        match identity.tenant.key(id) {
+            Some(key) if !key.opens(&target.below_node_root) => Err(Refusal::OutOfScope),
             _ => Ok(identity),
         }
     }
+}
+
+fn away(error: StoreError) -> Refusal {
+    Refusal::RegistryAway(error.to_string())
 }
 
 /// The one host that a request names.

@@ -14,7 +14,7 @@ use http_body_util::Empty;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::time::timeout;
 
-use super::{Admitted, Journey};
+use super::{Admitted, Journey, away};
 use crate::accept::Permit;
 use crate::client::Client;
 use crate::close::Cause;
@@ -59,8 +59,9 @@ impl Journey {
             .enter(tenant, identity.grant, client, path, self.clock.now())
             .map_err(|TooMany { connections_max }| Refusal::PlanConnections { connections_max })?;
         let ended = |cause| ended(row, cause);
-        let current = self.registry.by_id(tenant.id).ok_or(ended(Cause::TenantDisabled))?;
-        current.allows(&identity.grant).map_err(ended)?;
+        let current = self.registry.by_id(tenant.id).await.map_err(away)?;
+        let current = current.ok_or(ended(Cause::TenantDisabled))?;
+        current.allows(&identity.grant, self.registry.wall().now()).map_err(ended)?;
         let reservation =
             self.plane.reserve().ok_or(Refusal::Overloaded("the relay threads are behind"))?;
 

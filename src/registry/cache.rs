@@ -220,16 +220,6 @@ impl Cache {
         self.forget(id);
     }
 
-    /// Takes everything out.
-    pub fn clear(&self) {
-        let mut generation = self.generation();
-        *generation += 1;
-        self.tenants.clear();
-        self.usernames.clear();
-        self.keys.clear();
-        self.absent.clear();
-    }
-
     fn forget(&self, id: TenantId) {
         let Some((_, known)) = self.tenants.remove(&id) else { return };
         self.usernames.remove_if(&known.tenant.username, |_, owner| *owner == id);
@@ -238,15 +228,11 @@ impl Cache {
         }
     }
 
-    /// How many tenants are known.
-    #[must_use]
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.tenants.len()
     }
-
-    /// Whether none is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.tenants.is_empty()
-    }
 }
+
+#[cfg(test)]
+mod tests;

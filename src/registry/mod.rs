@@ -151,6 +151,7 @@ impl Registry {
         let document = document
             .ok_or_else(|| StoreError::Corrupt(format!("the plan {name:?} does not exist")))?;
         serde_json::from_slice(&document.body)
+            .map(Arc::new)
             .map_err(|error| StoreError::Corrupt(format!("the plan {name:?}: {error}")))
     }
 
@@ -173,7 +174,11 @@ impl Registry {
             let mut record = TenantRecord::from_body(&document.body)?;
             let answer = change(&mut record).map_err(ChangeError::Refused)?;
             let plan = self.plan(record.plan.as_deref()).await?;
-            match self.store.write(vec![put(id, Expected::Revision(document.revision), &record)?]).await {
+            match self
+                .store
+                .write(vec![put(id, Expected::Revision(document.revision), &record)?])
+                .await
+            {
                 Ok(revisions) => {
                     let revision = revisions.first().copied().unwrap_or_default();
                     let tenant = Arc::new(record.to_tenant(id, revision, plan)?);

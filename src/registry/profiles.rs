@@ -1,55 +1,51 @@
-//! Profiles files: plans and tenants as JSON, checked as a whole before anything is used.
+//! Profiles files: plans and tenants as JSON. Read as a stream, so that a file may be large.
 
-use std::collections::{BTreeMap, HashSet};
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
+use std::io::{BufReader, Read};
 
 use serde::Deserialize;
 
-use crate::grant::KeyId;
 use crate::passwords;
-use crate::path::is_under;
 use crate::plan::Plan;
+use crate::registry::record::InstanceRecord;
 use crate::secret::{Secret, SecretDigest};
-use crate::tenant::{ApiKey, Instance, Password, Tenant, TenantId, Username};
+use crate::tenant::Username;
+
+mod instance;
+pub mod keys;
+mod stream;
+
+use instance::InstanceProfile;
+use keys::KeyProfile;
+pub use keys::NamedKey;
+use stream::Item;
 
 /// An API key of one's own choice must not be guessable.
 const API_KEY_BYTES_MIN: usize = 16;
 const API_KEY_BYTES_MAX: usize = 256;
+const PLAN_NAME_BYTES_MAX: usize = 64;
+/// Faults told of one file; who made one mistake a thousand times need not read it as often.
+const FAULTS_MAX: usize = 100;
 
+/// A tenant as the file has it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    plans: BTreeMap<String, Plan>,
-    tenants: Vec<Profile>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Profile {
+pub struct Profile {
     username: String,
     password: Option<Secret>,
     password_hash: Option<String>,
     api_key: Option<Secret>,
     api_key_sha256: Option<String>,
+    #[serde(default)]
+    keys: Vec<KeyProfile>,
     plan: Option<String>,
     instance: InstanceProfile,
     #[serde(default)]
     allowed_origins: Vec<String>,
     #[serde(default)]
     disabled: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct InstanceProfile {
-    address: String,
-    #[serde(default)]
-    node_root: String,
-    /// `null` has to be said: an editor that nobody thought of would be open to all.
-    #[serde(deserialize_with = "Option::deserialize")]
-    admin_root: Option<String>,
 }
 
 /// Everything that is wrong with a profiles file, one line each.
@@ -62,92 +58,181 @@ impl fmt::Display for ProfilesError {
     }
 }
 
-/// Reads a profiles file. Plaintext passwords are hashed, which takes a quarter of a second each.
-///
-/// # Errors
-/// Every fault found, with tenant and field.
-pub fn read(json: &str) -> Result<Vec<Tenant>, ProfilesError> {
-    let (plans, profiles) = check(json)?;
-    let tenants = profiles.into_iter().map(|profile| finish(profile, &plans));
-    tenants.collect::<Result<_, _>>().map_err(|fault| ProfilesError(vec![fault]))
-}
-
-/// Checks a profiles file without hashing anything; returns the number of tenants.
-///
-/// # Errors
-/// Every fault found, with tenant and field.
-pub fn check_only(json: &str) -> Result<usize, ProfilesError> {
-    check(json).map(|(_, profiles)| profiles.len())
-}
-
-type Plans = BTreeMap<String, Arc<Plan>>;
-
 /// A profile whose every field was found good.
-struct Checked {
-    username: Username,
-    password: Option<Secret>,
-    password_hash: Option<String>,
-    key: Option<SecretDigest>,
-    plan: Option<String>,
-    instance: Instance,
-    allowed_origins: Vec<String>,
-    disabled: bool,
+#[derive(Debug)]
+pub struct Checked {
+    /// The name.
+    pub username: Username,
+    /// A password that is still to be hashed.
+    pub password: Option<Secret>,
+    /// A hash that was checked.
+    pub password_hash: Option<String>,
+    /// The default API key.
+    pub key: Option<SecretDigest>,
+    /// The last characters of that key, if the file has the key itself.
+    pub key_hint: Option<String>,
+    /// The named keys, without ids.
+    pub named_keys: Vec<NamedKey>,
+    /// The plan's name.
+    pub plan: Option<String>,
+    /// The runtime.
+    pub instance: InstanceRecord,
+    /// See [`crate::tenant::Tenant::allowed_origins`].
+    pub allowed_origins: Vec<String>,
+    /// See [`crate::tenant::Tenant::disabled`].
+    pub disabled: bool,
 }
 
-fn check(json: &str) -> Result<(Plans, Vec<Checked>), ProfilesError> {
-    let file: File =
-        serde_json::from_str(json).map_err(|error| ProfilesError(vec![error.to_string()]))?;
-    let mut faults = Vec::new();
-    for (name, plan) in &file.plans {
-        if let Err(fault) = plan.check() {
-            faults.push(format!("plan {name:?}: {fault}"));
-        }
-    }
+/// What a good file holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Plans.
+    pub plans: usize,
+    /// Tenants.
+    pub tenants: usize,
+}
+
+/// Reads a whole file and finds all that is wrong with it. `knows_plan` tells of plans that exist
+/// elsewhere; `look` may have something against a tenant that is good in itself.
+///
+/// # Errors
+/// The faults, each with line, tenant and field; at most 100.
+pub fn check(
+    file: impl Read,
+    knows_plan: impl Fn(&str) -> bool,
+    mut look: impl FnMut(&Checked) -> Result<(), String>,
+) -> Result<Contents, ProfilesError> {
+    let mut faults = Faults::default();
     let mut seen = Seen::default();
-    let mut checked = Vec::with_capacity(file.tenants.len());
-    for (place, profile) in file.tenants.into_iter().enumerate() {
-        let who = format!("tenant {} ({:?})", place + 1, profile.username);
-        let mut fault = |field: &str, what: &str| faults.push(format!("{who}: {field} {what}"));
-        if let Some(plan) = &profile.plan
-            && !file.plans.contains_key(plan)
-        {
-            fault("plan", &format!("{plan:?} is not among the file's plans"));
+    let mut contents = Contents::default();
+    let read = stream::each(BufReader::new(file), |line, item| match item {
+        Item::Plan(name, plan) => {
+            contents.plans += 1;
+            faults.add(line, &format!("plan {name:?}"), check_plan(&name, &plan));
+            seen.plans.insert(name);
         }
-        checked.extend(profile.check(&mut seen, &mut fault));
+        Item::Tenant(profile) => {
+            contents.tenants += 1;
+            let who = format!("tenant {} ({:?})", contents.tenants, profile.username);
+            if let Some(plan) = &profile.plan
+                && !seen.wanted_plans.contains_key(plan)
+            {
+                seen.wanted_plans.insert(plan.clone(), (line, who.clone()));
+            }
+            let mut fault = |field: &str, what: &str| {
+                faults.add(line, &who, Err(format!("{field} {what}")));
+            };
+            if let Some(checked) = profile.check(Some(&mut seen), &mut fault) {
+                faults.add(line, &who, look(&checked));
+            }
+        }
+    });
+    if let Err(error) = read {
+        faults.lines.push(error);
     }
-    if !faults.is_empty() {
-        return Err(ProfilesError(faults));
+    for (plan, (line, who)) in seen.wanted_plans {
+        if !seen.plans.contains(&plan) && !knows_plan(&plan) {
+            faults.add(line, &who, Err(format!("plan {plan:?} is not among the plans")));
+        }
     }
-    let plans = file.plans.into_iter().map(|(name, plan)| (name, Arc::new(plan))).collect();
-    Ok((plans, checked))
+    match faults.lines.is_empty() {
+        true => Ok(contents),
+        false => Err(ProfilesError(faults.lines)),
+    }
+}
+
+/// Goes through a file that [`check`] found good.
+///
+/// # Errors
+/// It has changed since and is not good any more, or `take` failed.
+pub fn each(
+    file: impl Read,
+    mut take: impl FnMut(Good) -> Result<(), String>,
+) -> Result<(), ProfilesError> {
+    let mut failure = None;
+    let read = stream::each(BufReader::new(file), |_, item| {
+        if failure.is_some() {
+            return;
+        }
+        let good = match item {
+            Item::Plan(name, plan) => Some(Good::Plan(name, plan)),
+            Item::Tenant(profile) => {
+                profile.check(None, &mut |_, _| {}).map(|checked| Good::Tenant(Box::new(checked)))
+            }
+        };
+        let taken =
+            good.ok_or_else(|| "the file was changed meanwhile".to_owned()).and_then(&mut take);
+        failure = taken.err();
+    });
+    match read.err().or(failure) {
+        Some(error) => Err(ProfilesError(vec![error])),
+        None => Ok(()),
+    }
+}
+
+/// What [`each`] finds.
+#[derive(Debug)]
+pub enum Good {
+    /// A plan and its name.
+    Plan(String, Plan),
+    /// A tenant.
+    Tenant(Box<Checked>),
+}
+
+#[derive(Default)]
+struct Faults {
+    lines: Vec<String>,
+}
+
+impl Faults {
+    fn add(&mut self, line: usize, who: &str, what: Result<(), String>) {
+        let Err(what) = what else { return };
+        match self.lines.len() {
+            ..FAULTS_MAX => self.lines.push(format!("line {line}: {who}: {what}")),
+            FAULTS_MAX => self.lines.push("there is more".to_owned()),
+            _ => {}
+        }
+    }
 }
 
 #[derive(Default)]
 struct Seen {
     usernames: HashSet<Username>,
     keys: HashSet<SecretDigest>,
+    plans: HashSet<String>,
+    /// Where each plan is asked for first.
+    wanted_plans: HashMap<String, (usize, String)>,
+}
+
+fn check_plan(name: &str, plan: &Plan) -> Result<(), String> {
+    let is_visible = name.bytes().all(|byte| byte.is_ascii_graphic());
+    if name.is_empty() || name.len() > PLAN_NAME_BYTES_MAX || !is_visible {
+        return Err("its name must be 1 to 64 visible ASCII characters".to_owned());
+    }
+    plan.check().map_err(str::to_owned)
 }
 
 impl Profile {
-    fn check(self, seen: &mut Seen, fault: &mut dyn FnMut(&str, &str)) -> Option<Checked> {
-        let username = match Username::parse(&self.username) {
-            Ok(username) => Some(username),
-            Err(why) => {
-                fault("username", &why.to_string());
-                None
-            }
+    fn check(self, seen: Option<&mut Seen>, fault: &mut dyn FnMut(&str, &str)) -> Option<Checked> {
+        let faults = Cell::new(0);
+        let mut fault = |field: &str, what: &str| {
+            faults.set(faults.get() + 1);
+            fault(field, what);
         };
-        if let Some(username) = &username
-            && !seen.usernames.insert(username.clone())
-        {
-            fault("username", "is there twice");
-        }
-        check_password(&self, fault);
-        let key = check_key(&self, fault);
-        if let Some(key) = key
-            && !seen.keys.insert(key)
-        {
-            fault("api_key", "belongs to another tenant of the file already");
+        let username =
+            Username::parse(&self.username).map_err(|why| fault("username", &why.to_string())).ok();
+        check_password(&self, &mut fault);
+        let key = check_key(&self, &mut fault);
+        let named_keys: Vec<NamedKey> =
+            self.keys.iter().filter_map(|key| key.check(&mut fault)).collect();
+        if let Some(seen) = seen {
+            if username.clone().is_some_and(|username| !seen.usernames.insert(username)) {
+                fault("username", "is there twice");
+            }
+            let named = named_keys.iter().map(|named| named.digest);
+            if named.chain(key).any(|key| !seen.keys.insert(key)) {
+                fault("api_key", "is in the file already");
+            }
         }
         for origin in &self.allowed_origins {
             let host =
@@ -156,14 +241,19 @@ impl Profile {
                 fault("allowed_origins", "must be origins like \"https://example.org\"");
             }
         }
-        let instance = self.instance.check(fault)?;
+        let instance = self.instance.check(&mut fault);
+        if faults.get() > 0 {
+            return None;
+        }
         Some(Checked {
             username: username?,
             password: self.password,
             password_hash: self.password_hash,
             key,
+            key_hint: self.api_key.as_ref().map(Secret::hint),
+            named_keys,
             plan: self.plan,
-            instance,
+            instance: instance?,
             allowed_origins: self.allowed_origins,
             disabled: self.disabled,
         })
@@ -209,105 +299,3 @@ fn check_key(profile: &Profile, fault: &mut dyn FnMut(&str, &str)) -> Option<Sec
     }
     None
 }
-
-impl InstanceProfile {
-    fn check(&self, fault: &mut dyn FnMut(&str, &str)) -> Option<Instance> {
-        let mut is_root = |field: &str, root: &str| {
-            let is_good = root.starts_with('/')
-                && !root.ends_with('/')
-                && root.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#%\\;".contains(&byte))
-                && !root.split('/').skip(1).any(|segment| matches!(segment, "" | "." | ".."));
-            if !is_good {
-                fault(field, "must be a plain path like \"/red\", without a slash at its end");
-            }
-            is_good
-        };
-        let mut is_good =
-            self.node_root.is_empty() || is_root("instance.node_root", &self.node_root);
-        if let Some(admin_root) = &self.admin_root {
-            if admin_root == "/" || admin_root.is_empty() || is_under(&self.node_root, admin_root) {
-                fault("instance.admin_root", ADMIN_ROOT_ADVICE);
-                is_good = false;
-            } else {
-                is_good &= is_root("instance.admin_root", admin_root);
-            }
-        }
-        let address = parse_address(&self.address);
-        if let Err(what) = address {
-            fault("instance.address", what);
-        }
-        let (host, port) = address.ok().filter(|_| is_good)?;
-        Some(Instance {
-            host,
-            port,
-            node_root: self.node_root.clone(),
-            admin_root: self.admin_root.clone(),
-        })
-    }
-}
-
-const ADMIN_ROOT_ADVICE: &str = "must not be, or contain, node_root: the flows' paths would open the editor; \
-     in the runtime's settings.js set e.g. httpAdminRoot: \"/red\" and httpNodeRoot: \"/api\"";
-
-/// Host and port. The text itself is not repeated in the fault: it may hold a password.
-fn parse_address(address: &str) -> Result<(String, u16), &'static str> {
-    const HTTP_PORT: u16 = 80;
-    const BAD: &str = "must be like \"http://127.0.0.1:1880\", without a path";
-    let uri: http::Uri = address.parse().map_err(|_| BAD)?;
-    let authority = uri.authority().ok_or(BAD)?;
-    if uri.scheme_str() == Some("https") {
-        return Err("must begin with http://: runtimes are not dialled with TLS");
-    }
-    let has_path = !matches!(uri.path(), "" | "/") || uri.query().is_some();
-    if uri.scheme_str() != Some("http") || has_path || authority.as_str().contains('@') {
-        return Err(BAD);
-    }
-    let port = match authority.as_str().strip_prefix(authority.host()) {
-        Some("") => HTTP_PORT,
-        // `Authority::port` is silent about a number that is none, and so would be the port 80.
-        Some(rest) if rest.bytes().skip(1).all(|byte| byte.is_ascii_digit()) => {
-            rest[1..].parse().unwrap_or(0)
-        }
-        _ => 0,
-    };
-    if port == 0 {
-        return Err("must have a port from 1 to 65535");
-    }
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    match host.is_empty() {
-        false => Ok((host, port)),
-        true => Err(BAD),
-    }
-}
-
-fn finish(profile: Checked, plans: &Plans) -> Result<Tenant, String> {
-    let fault = |what: &str| format!("tenant {:?}: {what}", profile.username.as_str());
-    let hash = match (&profile.password, profile.password_hash) {
-        (Some(password), _) => {
-            Some(passwords::hash(password).map_err(|what| fault(&format!("password {what}")))?)
-        }
-        (None, hash) => hash,
-    };
-    let random = || getrandom::u64().map_err(|_| fault("the system gives no randomness"));
-    let id = TenantId(u128::from(random()?) << 64 | u128::from(random()?));
-    let keys = match profile.key {
-        Some(digest) => vec![ApiKey { id: KeyId(random()?), digest }],
-        None => Vec::new(),
-    };
-    let no_limits = || Arc::new(Plan { connections: None, message_bytes: None, messages: None });
-    let plan = profile.plan.as_ref().and_then(|name| plans.get(name).cloned());
-    Ok(Tenant {
-        id,
-        revision: 1,
-        username: profile.username,
-        password: hash.as_deref().map(Password::from_hash),
-        keys,
-        plan: plan.unwrap_or_else(no_limits),
-        instance: profile.instance,
-        allowed_origins: profile.allowed_origins,
-        disabled: profile.disabled,
-    })
-}
-
-#[cfg(test)]
-mod tests;

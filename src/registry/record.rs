@@ -206,6 +206,6 @@ pub fn username_index(username: &str) -> String {
 
 /// The index key of an API key.
 #[must_use]
-pub fn key_index(digest: &SecretDigest) -> String {
+pub fn key_index(digest: SecretDigest) -> String {
     format!("key:{}", digest.to_hex())
 }

@@ -54,8 +54,13 @@ impl Registry {
     ///
     /// # Errors
     /// The store's, or no randomness.
-    pub async fn begin_session(&self, tenant: TenantId, password: u64) -> Result<Secret, StoreError> {
-        let secret = Secret::generate_ticket().map_err(|e| StoreError::Unavailable(e.to_string()))?;
+    pub async fn begin_session(
+        &self,
+        tenant: TenantId,
+        password: u64,
+    ) -> Result<Secret, StoreError> {
+        let secret =
+            Secret::generate_ticket().map_err(|e| StoreError::Unavailable(e.to_string()))?;
         let now = self.wall().now().0;
         let session = Session {
             tenant: tenant.to_string(),
@@ -86,7 +91,8 @@ impl Registry {
             self.end_session(secret).await?;
             return Ok(None);
         }
-        let seen_again = UnixMillis(session.seen_unix_ms).plus(limits.idle_max / WRITES_PER_IDLE_TIME);
+        let seen_again =
+            UnixMillis(session.seen_unix_ms).plus(limits.idle_max / WRITES_PER_IDLE_TIME);
         if now >= seen_again {
             session.seen_unix_ms = now.0;
             let expected = Expected::Revision(document.revision);

@@ -47,7 +47,8 @@ impl Registry {
     /// # Errors
     /// The store's, or no randomness.
     pub async fn issue_ticket(&self, ticket: &Ticket) -> Result<Secret, StoreError> {
-        let secret = Secret::generate_ticket().map_err(|e| StoreError::Unavailable(e.to_string()))?;
+        let secret =
+            Secret::generate_ticket().map_err(|e| StoreError::Unavailable(e.to_string()))?;
         let body = serde_json::to_vec(ticket).map_err(|e| StoreError::Corrupt(e.to_string()))?;
         self.store().put_expiring(&entry(&secret), &body, TICKET_TTL).await?;
         Ok(secret)

@@ -1,0 +1,114 @@
+//! `flowgate import` and `flowgate export`, and the import that `serve` begins with.
+
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use tokio::runtime::{Builder, Handle};
+
+use super::check::fault;
+use super::{EXIT_CONFIG, Failure};
+use crate::clock::Wall;
+use crate::config::Settings;
+use crate::registry::import::{Imported, export, import};
+use crate::registry::store::{Store, StoreError};
+
+/// Tenants between two updates of the progress line.
+const PROGRESS_STEP: usize = 500;
+
+/// Opens the registry.
+pub(super) fn open(url: &str, handle: &Handle) -> Result<Store, Failure> {
+    handle.block_on(Store::open(url)).map_err(|error| {
+        let exit_code = if matches!(error, StoreError::Invalid(_)) { EXIT_CONFIG } else { 1 };
+        Failure { exit_code, message: error.to_string() }
+    })
+}
+
+/// Imports a file and logs what came of it.
+pub(super) fn fill(
+    store: &Store,
+    handle: &Handle,
+    path: &Path,
+    replace: bool,
+) -> Result<Imported, Failure> {
+    let done = import_file(store, handle, path, replace, |_, _| {})?;
+    tracing::info!(
+        file = %path.display(),
+        created = done.created,
+        left_alone = done.left_alone,
+        plans = done.plans,
+        "profiles imported"
+    );
+    Ok(done)
+}
+
+fn import_file(
+    store: &Store,
+    handle: &Handle,
+    path: &Path,
+    replace: bool,
+    progress: impl FnMut(usize, usize),
+) -> Result<Imported, Failure> {
+    let file = File::open(path).map_err(|error| fault(path, &[error.to_string()]))?;
+    import(store, &Wall::system(), handle, file, replace, progress)
+        .map_err(|faults| fault(path, &faults.0))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::runtime(format!("cannot start a thread: {error}")))
+}
+
+/// `flowgate import FILE`
+pub(super) fn run_import(settings: &Settings, path: &Path, replace: bool) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let store = open(&settings.registry, runtime.handle())?;
+    let is_terminal = std::io::stderr().is_terminal();
+    let done = import_file(&store, runtime.handle(), path, replace, |done, of| {
+        if is_terminal && (done % PROGRESS_STEP == 0 || done == of) {
+            let _ = write!(std::io::stderr(), "\r{}", bar(done, of));
+        }
+    });
+    if is_terminal {
+        let _ = writeln!(std::io::stderr());
+    }
+    let Imported { created, replaced, left_alone, plans } = done?;
+    let advice = match (left_alone, replace) {
+        (0, _) | (_, true) => "",
+        _ => " (--replace would overwrite them)",
+    };
+    let _ = writeln!(
+        std::io::stdout(),
+        "{created} tenants created, {replaced} replaced, {left_alone} left as they were{advice}; \
+         {plans} plans written"
+    );
+    Ok(())
+}
+
+fn bar(done: usize, of: usize) -> String {
+    const WIDTH: usize = 40;
+    let full = done * WIDTH / of.max(1);
+    format!("[{}{}] {done} of {of} tenants", "#".repeat(full), " ".repeat(WIDTH - full))
+}
+
+/// `flowgate export FILE`
+pub(super) fn run_export(settings: &Settings, path: &Path) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let store = open(&settings.registry, runtime.handle())?;
+    let failed = |what: String| Failure::runtime(format!("{}: {what}", path.display()));
+    if path == Path::new("-") {
+        export(&store, runtime.handle(), &mut std::io::stdout().lock()).map_err(failed)?;
+        return Ok(());
+    }
+    // Hashes are no secrets, but they are nobody else's business either. Never over another file.
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let file = file.map_err(|error| failed(error.to_string()))?;
+    let mut out = std::io::BufWriter::new(file);
+    let tenants = export(&store, runtime.handle(), &mut out).map_err(failed)?;
+    let _ = writeln!(std::io::stdout(), "{tenants} tenants exported");
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! The account itself: what it is, its password, and one-time tickets.
+
+use axum::extract::{Extension, State};
+use http::StatusCode;
+use http::header::{HeaderMap, ORIGIN};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, At, Input, Owner, Private, away, keys};
+use crate::passwords::{self, Verdict};
+use crate::refusal::Refusal;
+use crate::registry::record::PasswordRecord;
+use crate::registry::tickets::{TICKET_TTL, Ticket};
+use crate::route::PATH_BYTES_MAX;
+use crate::secret::Secret;
+
+/// `GET /profile`
+pub(super) async fn show(State(desk): At, Extension(identity): Owner) -> Answer {
+    let tenant = &identity.tenant;
+    let plan = serde_json::to_value(&*tenant.plan).unwrap_or(Value::Null);
+    let said = json!({
+        "username": tenant.username.as_str(),
+        "id": tenant.id.to_string(),
+        "revision": tenant.revision,
+        "plan": { "name": tenant.plan_name, "limits": plan },
+        "api_key": keys::default_key(&desk, tenant).await?,
+        "keys": keys::named_keys(&desk, tenant).await?,
+        "live": desk.live.entries_of(tenant.id).len(),
+    });
+    Ok(Private(StatusCode::OK, said))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPassword {
+    old: Secret,
+    new: Secret,
+}
+
+/// `PUT /profile/password`
+pub(super) async fn change_password(
+    State(desk): At,
+    Extension(identity): Owner,
+    Input(input): Input<NewPassword>,
+) -> Answer {
+    passwords::check(&input.new)
+        .map_err(|what| Refusal::BadInput(format!("The new password {what}.")))?;
+    let stored = identity.tenant.password.as_ref();
+    match desk.passwords.verify(stored, &input.old, identity.client).await {
+        Verdict::Right => {}
+        Verdict::Wrong => return Err(Refusal::WrongOldPassword),
+        Verdict::Busy => return Err(Refusal::Overloaded("too many passwords wait to be checked")),
+    }
+    let hash = desk.passwords.hash(&input.new).await.map_err(|why| match why {
+        Some(what) => Refusal::BadInput(format!("The new password {what}.")),
+        None => Refusal::Overloaded("too many passwords wait to be hashed"),
+    })?;
+    let fingerprint = getrandom::u64().map_err(|_| Refusal::Overloaded("no randomness"))?;
+    let (_, (), ended) = desk
+        .change(&identity, |record| {
+            record.password = Some(PasswordRecord { hash: hash.clone(), fingerprint });
+            Ok(())
+        })
+        .await?;
+    Ok(Private(StatusCode::OK, json!({ "closed": ended })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewTicket {
+    path: String,
+    origin: Option<String>,
+}
+
+/// `POST /profile/tickets`
+pub(super) async fn issue_ticket(
+    State(desk): At,
+    Extension(identity): Owner,
+    headers: HeaderMap,
+    Input(input): Input<NewTicket>,
+) -> Answer {
+    if !input.path.starts_with('/') || input.path.len() > PATH_BYTES_MAX || input.path.contains('?')
+    {
+        let what =
+            "The path must be the one of the handshake, as in \"/api/thing\", without query.";
+        return Err(Refusal::BadInput(what.to_owned()));
+    }
+    let own = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
+    let ticket = Ticket::new(identity.tenant.id, input.path, input.origin.or(own), identity.grant);
+    let secret = desk.registry.issue_ticket(&ticket).await.map_err(away)?;
+    let said = json!({
+        "ticket": secret.expose(),
+        "path": ticket.path,
+        "origin": ticket.origin,
+        "expires_in_seconds": TICKET_TTL.as_secs(),
+    });
+    Ok(Private(StatusCode::CREATED, said))
+}

@@ -3,19 +3,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use redb::{Database, ReadTransaction, ReadableDatabase};
+use redb::{ReadTransaction, ReadableDatabase};
 use tokio::sync::{Semaphore, watch};
 
 use super::error::StoreError;
 use super::limits::FEED_KEPT;
 use super::types::{Bucket, Document, FeedPage, Kind, SeriesUpdate, Write};
 use crate::clock::Wall;
+use handle::Handle;
+use open::Known;
 use tables::{Space, Tables};
 use writer::Writer;
 
 mod create;
 mod documents;
 mod expiring;
+mod handle;
 mod holder;
 mod open;
 mod series;
@@ -55,7 +58,7 @@ struct Shared {
     wall: Wall,
     reads: Arc<Semaphore>,
     _note: Option<holder::Note>,
-    database: Arc<Database>,
+    handle: Arc<Handle>,
 }
 
 impl Embedded {
@@ -86,13 +89,13 @@ impl Embedded {
     }
 
     fn start(opened: open::Opened, settings: Settings) -> Result<Self, StoreError> {
-        let open::Opened { database, id, last_revision, note } = opened;
-        let database = Arc::new(database);
+        let open::Opened { handle, known: Known { id, last_revision }, note } = opened;
+        let handle = Arc::new(handle);
         let (sender, changes) = watch::channel(last_revision);
-        let writer = Writer::start(Arc::clone(&database), settings.clone(), sender)?;
+        let writer = Writer::start(Arc::clone(&handle), settings.clone(), sender)?;
         let reads = Arc::new(Semaphore::new(READS_MAX));
         let wall = settings.wall;
-        let shared = Shared { id, writer, changes, wall, reads, _note: note, database };
+        let shared = Shared { id, writer, changes, wall, reads, _note: note, handle };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -107,7 +110,7 @@ impl Embedded {
         let shared = Arc::clone(&self.shared);
         let read = move || {
             let _permit = permit;
-            work(&shared.database.begin_read()?)
+            shared.handle.with(|database| work(&database.begin_read()?))
         };
         tokio::task::spawn_blocking(read).await.map_err(|failure| away(&failure))?
     }

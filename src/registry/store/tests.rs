@@ -12,6 +12,7 @@ mod crash;
 mod documents;
 mod expiring;
 mod feed;
+mod full;
 mod leases;
 mod model;
 mod opening;
@@ -22,7 +23,7 @@ mod together;
 const TENANT: Kind = Kind("tenant");
 const SESSION: Kind = Kind("session");
 /// Notices that stores under test keep.
-const FEED_KEPT: u64 = 40;
+const FEED_KEPT: u64 = 16;
 /// When stopped clocks stand: some time in 2026.
 const BEGIN_MS: u64 = 1_790_000_000_000;
 

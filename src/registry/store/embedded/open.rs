@@ -9,6 +9,7 @@ use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError, TableError};
 
 use super::create;
+use super::handle::Handle;
 use super::holder::{self, Note};
 use super::tables::{FORMAT, META, META_FORMAT, META_ID, META_REVISION, Tables, counter};
 use crate::registry::store::error::StoreError;
@@ -21,9 +22,8 @@ const MAKING_PAUSE: Duration = Duration::from_millis(50);
 
 /// A registry that was found or made.
 pub(super) struct Opened {
-    pub(super) database: Database,
-    pub(super) id: u128,
-    pub(super) last_revision: u64,
+    pub(super) handle: Handle,
+    pub(super) known: Known,
     pub(super) note: Option<Note>,
 }
 
@@ -31,7 +31,8 @@ pub(super) fn memory() -> Result<Opened, StoreError> {
     let database = builder().create_with_backend(InMemoryBackend::new());
     let database = database.map_err(|error| fault(Path::new("memory:"), error))?;
     found(&database)?;
-    recognise(Path::new("memory:"), database, None)
+    let known = recognise(Path::new("memory:"), &database)?;
+    Ok(Opened { handle: Handle::new(None, known.id, database), known, note: None })
 }
 
 pub(super) fn file(path: &Path) -> Result<Opened, StoreError> {
@@ -44,11 +45,14 @@ pub(super) fn file(path: &Path) -> Result<Opened, StoreError> {
             }
             result => Some(result.map_err(|error| fault(path, error))?),
         };
-        if let Some(database) = database {
+        if let Some(mut database) = database {
             let note = Note::write(path).map_err(|error| {
                 StoreError::Unavailable(format!("cannot write beside {}: {error}", path.display()))
             })?;
-            return recognise(path, database, Some(note));
+            let known = recognise(path, &database)?;
+            check(path, &mut database)?;
+            let handle = Handle::new(Some(path), known.id, database);
+            return Ok(Opened { handle, known, note: Some(note) });
         }
         std::thread::sleep(MAKING_PAUSE);
     }
@@ -76,11 +80,13 @@ pub(super) fn found(database: &Database) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn recognise(
-    path: &Path,
-    mut database: Database,
-    note: Option<Note>,
-) -> Result<Opened, StoreError> {
+/// What a registry says of itself.
+pub(super) struct Known {
+    pub(super) id: u128,
+    pub(super) last_revision: u64,
+}
+
+pub(super) fn recognise(path: &Path, database: &Database) -> Result<Known, StoreError> {
     let foreign = |what: &dyn Display| {
         StoreError::Foreign(format!("{} is no flowgate registry: {what}", path.display()))
     };
@@ -98,14 +104,16 @@ fn recognise(
         )));
     }
     let id = number(META_ID)?.ok_or_else(|| foreign(&"it has no id"))?;
-    let last_revision = counter(&meta, META_REVISION)?;
-    drop(meta);
-    view.close().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(Known { id, last_revision: counter(&meta, META_REVISION)? })
+}
+
+/// Reads the whole file, since redb itself would come upon damage only when it gets there.
+fn check(path: &Path, database: &mut Database) -> Result<(), StoreError> {
     let is_whole = database.check_integrity().map_err(|error| fault(path, error))?;
     if !is_whole {
         tracing::warn!(file = %path.display(), "registry file mended after a crash");
     }
-    Ok(Opened { database, id, last_revision, note })
+    Ok(())
 }
 
 pub(super) fn fault(path: &Path, error: DatabaseError) -> StoreError {

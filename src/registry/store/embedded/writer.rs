@@ -8,6 +8,7 @@ use redb::Database;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Settings;
+use super::handle::Handle;
 use super::tables::Tables;
 use crate::registry::store::error::StoreError;
 
@@ -26,14 +27,14 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the thread, which tells `changes` of each new last revision.
     pub(super) fn start(
-        database: Arc<Database>,
+        handle: Arc<Handle>,
         settings: Settings,
         changes: watch::Sender<u64>,
     ) -> Result<Self, StoreError> {
         let (queue, calls) = mpsc::channel(QUEUE_MAX);
         let thread = std::thread::Builder::new()
             .name("registry".to_owned())
-            .spawn(move || carry_out_all(&database, &settings, calls, &changes))
+            .spawn(move || carry_out_all(&handle, &settings, calls, &changes))
             .map_err(|error| StoreError::Unavailable(format!("no thread: {error}")))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
@@ -107,14 +108,18 @@ where
 
 /// The life of the thread: until the queue's sender is dropped.
 fn carry_out_all(
-    database: &Database,
+    handle: &Handle,
     settings: &Settings,
     mut calls: mpsc::Receiver<Box<dyn Call>>,
     changes: &watch::Sender<u64>,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut has_failed = false;
     while calls.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
-        let kept = transact(database, settings, &mut batch);
+        let reopened = if has_failed { handle.reopen() } else { Ok(()) };
+        let kept = reopened
+            .and_then(|()| handle.with(|database| transact(database, settings, &mut batch)));
+        has_failed = kept.is_err();
         if let Ok(last_revision) = kept {
             changes
                 .send_if_modified(|known| std::mem::replace(known, last_revision) != last_revision);

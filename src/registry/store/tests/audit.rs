@@ -6,8 +6,8 @@ use std::path::Path;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 const META: TableDefinition<&str, u128> = TableDefinition::new("meta");
-const DOCUMENTS: TableDefinition<(&str, &str), (u64, Vec<&str>, &[u8])> =
-    TableDefinition::new("documents");
+const DOCUMENTS: TableDefinition<(&str, &str), StoredDocument> = TableDefinition::new("documents");
+type StoredDocument = (u64, Vec<&'static str>, &'static [u8]);
 const INDEXES: TableDefinition<(&str, &str), &str> = TableDefinition::new("indexes");
 const FEED: TableDefinition<u64, (&str, &str)> = TableDefinition::new("feed");
 const EXPIRING: TableDefinition<(u8, &str), (u64, u64, &[u8])> = TableDefinition::new("expiring");

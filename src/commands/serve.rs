@@ -83,6 +83,8 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         request_ids,
         ready: AtomicBool::new(false),
         switch_timeout: settings.accept.header_timeout,
+        #[cfg(test)]
+        gate: Arc::default(),
     });
     let outcome = runtime.block_on(serve(settings, journey));
     // Dropped instead, it would wait for every name look-up that hangs.

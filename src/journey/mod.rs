@@ -30,6 +30,7 @@ use crate::tenant::Username;
 
 mod handshake;
 mod profile;
+mod steps;
 mod websocket;
 
 /// Everything a request meets on its way.
@@ -59,6 +60,9 @@ pub struct Journey {
     pub ready: AtomicBool,
     /// How long a client may take to switch protocols, in line with the header timeout.
     pub switch_timeout: std::time::Duration,
+    /// Where tests hold a handshake.
+    #[cfg(test)]
+    pub gate: Arc<steps::Gate>,
 }
 
 /// What the log line of a request tells, filled in on the way.
@@ -295,3 +299,6 @@ impl Trail {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

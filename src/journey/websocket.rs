@@ -14,6 +14,7 @@ use http_body_util::Empty;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::time::timeout;
 
+use super::steps::Step;
 use super::{Admitted, Journey, away};
 use crate::accept::Permit;
 use crate::client::Client;
@@ -54,14 +55,17 @@ impl Journey {
         let Admitted { identity, row, path_and_query } = admitted;
         let tenant = &identity.tenant;
         let path = path_and_query.split('?').next().unwrap_or_default();
+        self.reach(Step::Admitted).await;
         let registered = self
             .live
             .enter(tenant, identity.grant, client, path, self.clock.now())
             .map_err(|TooMany { connections_max }| Refusal::PlanConnections { connections_max })?;
+        self.reach(Step::Entered).await;
         let ended = |cause| ended(row, cause);
         let current = self.registry.by_id(tenant.id).await.map_err(away)?;
         let current = current.ok_or(ended(Cause::TenantDisabled))?;
         current.allows(&identity.grant, self.registry.wall().now()).map_err(ended)?;
+        self.reach(Step::Confirmed).await;
         let reservation =
             self.plane.reserve().ok_or(Refusal::Overloaded("the relay threads are behind"))?;
 
@@ -89,6 +93,7 @@ impl Journey {
                 return Ok(response.map(|body| Body::runtime(body, registered)));
             }
         };
+        self.reach(Step::Answered).await;
         let headers = response.headers_mut();
         rewrite_answer(headers, row);
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -116,13 +121,33 @@ impl Journey {
     /// Waits until the client has its 101, then hands both sockets to the relay plane.
     async fn switch(self: Arc<Self>, switch: Switch) {
         let request_id = switch.registered.entry().client.request_id;
-        match timeout(self.switch_timeout, adopt(switch)).await {
+        match timeout(self.switch_timeout, self.adopt(switch)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::info!(%request_id, %error, "the client was gone before it was switched");
             }
             Err(_) => tracing::info!(%request_id, "the client did not take the answer in time"),
         }
+    }
+
+    async fn adopt(&self, switch: Switch) -> io::Result<()> {
+        let client = detach(switch.client).await?;
+        self.reach(Step::Switched).await;
+        let runtime = detach_now(switch.runtime)?;
+        let mut seed = [0; 12];
+        getrandom::fill(&mut seed)?;
+        switch.reservation.adopt(Adoption {
+            sockets: [Wire::plain(client.socket)?, Wire::plain(runtime.socket)?],
+            read_ahead: [client.read_ahead, runtime.read_ahead],
+            rules: Rules {
+                reserved: switch.reserved,
+                message_bytes_max: switch.message_bytes_max,
+                seed,
+            },
+            registered: switch.registered,
+            permit: switch.permit,
+        });
+        Ok(())
     }
 }
 
@@ -132,25 +157,6 @@ fn ended(row: Row, cause: Cause) -> Refusal {
         Cause::TenantDisabled if row.is_public() => Refusal::NotFound("the tenant is disabled"),
         cause => Refusal::GrantEnded(cause),
     }
-}
-
-async fn adopt(switch: Switch) -> io::Result<()> {
-    let client = detach(switch.client).await?;
-    let runtime = detach_now(switch.runtime)?;
-    let mut seed = [0; 12];
-    getrandom::fill(&mut seed)?;
-    switch.reservation.adopt(Adoption {
-        sockets: [Wire::plain(client.socket)?, Wire::plain(runtime.socket)?],
-        read_ahead: [client.read_ahead, runtime.read_ahead],
-        rules: Rules {
-            reserved: switch.reserved,
-            message_bytes_max: switch.message_bytes_max,
-            seed,
-        },
-        registered: switch.registered,
-        permit: switch.permit,
-    });
-    Ok(())
 }
 
 /// The handshake as the runtime sees it. What remains of the client's headers keeps its case and

@@ -73,7 +73,8 @@ fn bad_configuration_is_one_line_and_78() {
         ("--import", &profiles, "profiles.json: missing field"),
     ] {
         for command in ["check", "serve"] {
-            let (code, out, error) = run(program().args([command, flag, value]));
+            let (code, out, error) =
+                run(program().args([command, "--registry", "memory:", flag, value]));
             let line = error.lines().find(|line| line.starts_with("flowgate: ")).expect(&error);
             assert_eq!((code, out.as_str()), (CONFIG, ""), "{error}");
             assert!(line.contains(expected), "{expected:?} is not in {line:?}");
@@ -99,8 +100,15 @@ fn check_accepts_the_example_without_starting() {
 fn an_address_in_use_is_told_by_name() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (code, _, error) =
-        run(program().args(["serve", "--admin-listen", "127.0.0.1:0", "--listen", &address]));
+    let (code, _, error) = run(program().args([
+        "serve",
+        "--registry",
+        "memory:",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--listen",
+        &address,
+    ]));
     assert_eq!(code, 1);
     let expected = format!("flowgate: cannot listen on {address}: Address already in use");
     assert!(error.contains(&expected), "{error}");

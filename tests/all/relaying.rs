@@ -115,8 +115,8 @@ fn the_runtime_sees_whose_it_is_and_no_credential() {
          X_Auth_User: roberto\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: X-Request-Id\r\n\
          X-Request-Id: mine\r\nX-Custom-Header: kept\r\nCookie: a=b; __Host-flowgate=secret\r\n"
     );
-    let path = "/api/thing?x=%20y&acce%73s_token=t&z";
-    let mut websocket = WebSocket::connect(flowgate.data, path, &headers);
+    let path = format!("/api/thing?x=%20y&acce%73s_token={MIKE_KEY}&z");
+    let mut websocket = WebSocket::connect(flowgate.data, &path, &headers);
     let head = websocket.receive_text();
     assert!(head.starts_with("GET /api/thing?x=%20y&z HTTP/1.1\r\n"), "{head}");
     let lines = head.lines().skip(1).filter_map(|line| line.split_once(':'));

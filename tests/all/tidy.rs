@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 4] = [
     ],
     &["live", "registry", "passwords", "telemetry"],
     &["accept", "route", "authenticate", "connect", "exchange", "relay"],
-    &["journey", "commands", "admin", "drain", "config"],
+    &["journey", "commands", "admin", "drain", "config", "profile", "revoke"],
 ];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

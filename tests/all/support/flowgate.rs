@@ -6,6 +6,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -18,7 +20,7 @@ pub struct Flowgate {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
-    _folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 /// The program, without any setting of the caller's environment.
@@ -35,12 +37,30 @@ pub fn program() -> Command {
 impl Flowgate {
     /// Starts it with these profiles and further flags, and waits until it is ready.
     pub fn start(profiles: &Value, flags: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        std::fs::write(folder.path().join("profiles.json"), profiles.to_string()).unwrap();
+        Self::start_in(folder, flags)
+    }
+
+    /// Kills it as `kill -9` does and starts it again on the same registry.
+    pub fn kill_and_restart(mut self, flags: &[&str]) -> Self {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        Self::start_in(Arc::clone(&self.folder), flags)
+    }
+
+    /// The registry, as a setting.
+    pub fn registry(&self) -> String {
+        registry(&self.folder)
+    }
+
+    fn start_in(folder: Arc<TempDir>, flags: &[&str]) -> Self {
         let file = folder.path().join("profiles.json");
-        std::fs::write(&file, profiles.to_string()).unwrap();
         let mut child = program()
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args(["--log", "debug", "--import"])
+            .args(["--log", "debug", "--registry"])
+            .arg(registry(&folder))
+            .arg("--import")
             .arg(&file)
             .args(flags)
             .stdin(Stdio::null())
@@ -56,14 +76,8 @@ impl Flowgate {
             }
         });
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut flowgate = Self {
-            data: unknown,
-            admin: unknown,
-            child,
-            log,
-            reader: Some(reader),
-            _folder: folder,
-        };
+        let mut flowgate =
+            Self { data: unknown, admin: unknown, child, log, reader: Some(reader), folder };
         flowgate.data = flowgate.wait_for_address("data");
         flowgate.admin = flowgate.wait_for_address("admin");
         flowgate.wait_for_line("it is ready", |line| line["message"] == "ready");
@@ -109,6 +123,28 @@ impl Flowgate {
         ask(self.data, request)
     }
 
+    /// Calls the profile with a password; returns status and JSON.
+    pub fn profile(
+        &self,
+        (username, password): (&str, &str),
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> (u16, Value) {
+        let login = BASE64_STANDARD.encode(format!("{username}:{password}"));
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = self.ask(&format!(
+            "{method} /profile{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Authorization: Basic {login}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        assert!(head.to_ascii_lowercase().contains("cache-control: no-store"), "{head}");
+        (status, serde_json::from_str(body).expect(&answer))
+    }
+
     /// What `/readyz` tells operators.
     pub fn status(&self) -> Value {
         let answer =
@@ -124,6 +160,11 @@ impl Flowgate {
     /// How many files and sockets the process has open.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal.
@@ -155,6 +196,10 @@ impl Drop for Flowgate {
             eprintln!("log of flowgate:\n{}", self.raw_log());
         }
     }
+}
+
+fn registry(folder: &TempDir) -> String {
+    format!("file:{}", folder.path().join("registry.redb").display())
 }
 
 /// Sends bytes and returns all that comes until the other side closes.

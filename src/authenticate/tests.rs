@@ -4,47 +4,46 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::Request;
+use tokio::sync::OnceCell;
 
 use super::*;
 use crate::clock::Clock;
 use crate::grant::KeyId;
-use crate::plan::Plan;
-use crate::tenant::{ApiKey, Instance, Password, TenantId};
+use crate::registry::record::TenantRecord;
+use crate::registry::testing;
+use crate::tenant::TenantId;
 
 const MIKE_KEY: &str = "mike-key-0123456789";
 const ROBERTO_KEY: &str = "roberto-key-0123456789";
 const OFF_KEY: &str = "off-key-0123456789";
 
-fn tenant(id: u128, username: &str, password: Option<&str>, key: Option<&str>) -> Tenant {
-    let hash = |password| bcrypt::hash(password, 4).unwrap();
-    let digest = |key: &str| SecretDigest::of(&Secret::new(key.to_owned()));
-    Tenant {
-        id: TenantId(id),
-        revision: 1,
-        username: Username::parse(username).unwrap(),
-        password: password.map(|password| Password::from_hash(&hash(password))),
-        keys: key.map(|key| ApiKey { id: KeyId(7), digest: digest(key) }).into_iter().collect(),
-        plan: Arc::new(Plan { connections: None, message_bytes: None, messages: None }),
-        instance: Instance {
-            host: "127.0.0.1".into(),
-            port: 1880,
-            node_root: String::new(),
-            admin_root: None,
-        },
-        allowed_origins: Vec::new(),
-        disabled: false,
+fn tenant(username: &str, password: Option<&str>, key: Option<&str>) -> TenantRecord {
+    TenantRecord {
+        password: password.map(|password| testing::password(password, 9)),
+        keys: key.map(|key| testing::key(KeyId(7), key)).into_iter().collect(),
+        ..testing::record(username)
     }
 }
 
-static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
-    Registry::of([
-        tenant(1, "mike", Some("mike-password"), Some(MIKE_KEY)),
-        tenant(2, "roberto", Some("roberto-password"), Some(ROBERTO_KEY)),
-        tenant(3, "keyless", Some("keyless-password"), None),
-        tenant(4, "wordless", None, Some("wordless-key-012345")),
-        Tenant { disabled: true, ..tenant(5, "off", Some("off-password"), Some(OFF_KEY)) },
-    ])
-});
+async fn registry() -> &'static Registry {
+    static REGISTRY: OnceCell<Registry> = OnceCell::const_new();
+    let all = [
+        tenant("mike", Some("mike-password"), Some(MIKE_KEY)),
+        tenant("roberto", Some("roberto-password"), Some(ROBERTO_KEY)),
+        tenant("keyless", Some("keyless-password"), None),
+        tenant("wordless", None, Some("wordless-key-012345")),
+        TenantRecord { disabled: true, ..tenant("off", Some("off-password"), Some(OFF_KEY)) },
+    ];
+    let fill = || async {
+        let registry = testing::registry().await;
+        for (id, record) in (1..).zip(&all) {
+            testing::add(&registry, id, record).await;
+        }
+        registry
+    };
+    REGISTRY.get_or_init(fill).await
+}
+
 static PASSWORDS: LazyLock<Passwords> = LazyLock::new(|| Passwords::start(Clock::start()).unwrap());
 
 fn basic(text: &str) -> String {
@@ -58,7 +57,8 @@ async fn ask(target: &str, lines: &[&str]) -> Result<Identity, Refusal> {
         request = request.header(name, value);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    authenticate(&REGISTRY, &PASSWORDS, &parts, Ipv4Addr::LOCALHOST.into()).await
+    let authority = Authority { registry: registry().await, passwords: &PASSWORDS };
+    authority.authenticate(&parts, Ipv4Addr::LOCALHOST.into()).await
 }
 
 /// Who it is, on what ground, and whether Authorization was used up; or the refusal.
@@ -78,14 +78,16 @@ const TWO: &str = "400 The request carries credentials of two different identiti
 async fn every_kind_opens_the_account_it_belongs_to() {
     let x_auth = ["x-auth-user: mike", "x-auth-key: mike-key-0123456789"];
     assert_eq!(told("/", &[&basic("mike:mike-password")]).await, "mike password consumed");
-    assert_eq!(told("/", &x_auth).await, "mike key:7");
-    assert_eq!(told("/", &["apikey: roberto-key-0123456789"]).await, "roberto key:7");
-    assert_eq!(told("/?a&apikey=mike%2Dkey-0123456789", &[]).await, "mike key:7");
-    assert_eq!(told("/", &["apikey: wordless-key-012345"]).await, "wordless key:7");
+    assert_eq!(told("/", &x_auth).await, "mike key:0000000000000007");
+    assert_eq!(
+        told("/", &["apikey: roberto-key-0123456789"]).await,
+        "roberto key:0000000000000007"
+    );
+    assert_eq!(told("/?a&apikey=mike%2Dkey-0123456789", &[]).await, "mike key:0000000000000007");
+    assert_eq!(told("/", &["apikey: wordless-key-012345"]).await, "wordless key:0000000000000007");
     assert_eq!(told("/", &[&basic("keyless:keyless-password")]).await, "keyless password consumed");
-    let fingerprint = REGISTRY.by_id(TenantId(1)).unwrap().password.clone().unwrap().fingerprint();
     let identity = ask("/", &[&basic("mike:mike-password")]).await.unwrap();
-    assert_eq!(identity.grant, Grant::Password { fingerprint });
+    assert_eq!(identity.grant, Grant::Password { fingerprint: 9 });
 }
 
 #[tokio::test]
@@ -100,12 +102,12 @@ async fn nothing_of_use_is_401() {
     ] {
         assert_eq!(told("/", lines).await, "401 no credential", "{lines:?}");
     }
-    let not_issued = "401 tokens and tickets are not issued";
-    assert_eq!(told("/", &["authorization: Bearer mike-key-0123456789"]).await, not_issued);
-    assert_eq!(told("/?access_token=mike-key-0123456789", &[]).await, not_issued);
-    assert_eq!(told("/?ticket=x", &[]).await, not_issued);
+    let unknown = "401 unknown API key";
+    assert_eq!(told("/", &["authorization: Bearer T"]).await, unknown);
+    assert_eq!(told("/?access_token=T", &[]).await, unknown);
+    assert_eq!(told("/?ticket=x", &[]).await, "401 unknown, used or expired ticket");
     let protocol = "sec-websocket-protocol: flowgate, flowgate.bearer.T";
-    assert_eq!(told("/", &[protocol]).await, not_issued);
+    assert_eq!(told("/", &[protocol]).await, unknown);
 }
 
 #[tokio::test]
@@ -150,7 +152,7 @@ async fn a_disabled_tenants_password_is_never_known_to_be_right() {
         let refusal = ask("/", &[&basic("off:off-password")]).await.unwrap_err();
         assert_eq!(refusal.to_string(), "tenant disabled");
     }
-    let off = REGISTRY.by_id(TenantId(5)).unwrap();
+    let off = testing::tenant(registry().await, TenantId(5)).await;
     let password = Secret::new("off-password".into());
     assert!(!PASSWORDS.remembers(off.password.as_ref().unwrap(), &password));
 }
@@ -176,9 +178,12 @@ async fn several_proofs_of_one_tenant_are_one_identity() {
     let mike = basic("mike:mike-password");
     let x_auth = ["x-auth-user: mike", "x-auth-key: mike-key-0123456789"];
     let key = "apikey: mike-key-0123456789";
-    assert_eq!(told("/", &[&mike, key]).await, "mike key:7 consumed");
-    assert_eq!(told("/", &[&mike, x_auth[0], x_auth[1], key]).await, "mike key:7 consumed");
-    assert_eq!(told("/?apikey=mike-key-0123456789", &x_auth).await, "mike key:7");
+    assert_eq!(told("/", &[&mike, key]).await, "mike key:0000000000000007 consumed");
+    assert_eq!(
+        told("/", &[&mike, x_auth[0], x_auth[1], key]).await,
+        "mike key:0000000000000007 consumed"
+    );
+    assert_eq!(told("/?apikey=mike-key-0123456789", &x_auth).await, "mike key:0000000000000007");
 }
 
 #[tokio::test]
@@ -220,7 +225,10 @@ async fn a_foreign_page_may_not_use_a_password_but_may_use_a_key() {
     assert_eq!(told("/", &[&mike, foreign]).await, refused);
     assert_eq!(told("/", &[&mike, "apikey: mike-key-0123456789", foreign]).await, refused);
     assert_eq!(told("/", &[&mike, "sec-fetch-site: same-site"]).await, refused);
-    assert_eq!(told("/", &["apikey: mike-key-0123456789", foreign]).await, "mike key:7");
+    assert_eq!(
+        told("/", &["apikey: mike-key-0123456789", foreign]).await,
+        "mike key:0000000000000007"
+    );
     let own = "origin: http://flows.localhost";
     assert_eq!(told("/", &[&mike, own]).await, "mike password consumed");
     // A foreign page learns nothing about a guess.

@@ -248,6 +248,7 @@ fn another(key: &Key) -> &'static str {
         (_, "BYTES") => "9000",
         (_, "SPAN") => "17s",
         (_, "FILE") => "other.json",
+        (_, "URL") => "memory:",
         (_, "DOMAIN") => "other.org",
         (name, _) => panic!("{name} needs a value here"),
     }

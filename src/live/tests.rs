@@ -4,24 +4,13 @@ use super::*;
 use crate::client::RequestIds;
 use crate::grant::KeyId;
 use crate::plan::{Over, Plan, Rate};
-use crate::tenant::Instance;
+use crate::tenant::sample;
 
 fn tenant(id: u128, connections: Option<u32>) -> Tenant {
     Tenant {
         id: TenantId(id),
-        revision: 1,
-        username: Username::parse("mike").unwrap(),
-        password: None,
-        keys: Vec::new(),
         plan: Arc::new(Plan { connections, message_bytes: None, messages: None }),
-        instance: Instance {
-            host: "127.0.0.1".into(),
-            port: 1880,
-            node_root: String::new(),
-            admin_root: None,
-        },
-        allowed_origins: Vec::new(),
-        disabled: false,
+        ..sample("mike")
     }
 }
 
@@ -31,7 +20,7 @@ fn client() -> Client {
 }
 
 fn enter(table: &Arc<LiveTable>, tenant: &Tenant) -> Result<Registered, TooMany> {
-    table.enter(tenant, Grant::Key { id: KeyId(3) }, client(), "/public/data", Millis(5))
+    table.enter(tenant, Grant::Key { id: KeyId(3), secret: 5 }, client(), "/public/data", Millis(5))
 }
 
 fn mailbox() -> (Arc<Mailbox>, mio::Poll) {
@@ -57,7 +46,7 @@ fn what_enters_is_found_until_it_leaves() {
     assert_eq!((table.len(), table.entries().len(), table.tenants.len()), (3, 3, 2));
     let entry = one.entry();
     assert_eq!((entry.tenant, &*entry.path, entry.since), (TenantId(1), "/public/data", Millis(5)));
-    assert_eq!(entry.grant, Grant::Key { id: KeyId(3) });
+    assert_eq!(entry.grant, Grant::Key { id: KeyId(3), secret: 5 });
     let ids: std::collections::HashSet<_> = table.entries().iter().map(|entry| entry.id).collect();
     assert_eq!(ids.len(), 3);
 

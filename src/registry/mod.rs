@@ -18,6 +18,8 @@ pub mod profiles;
 pub mod record;
 pub mod sessions;
 pub mod store;
+#[cfg(test)]
+pub mod testing;
 pub mod tickets;
 pub mod usage;
 

@@ -299,3 +299,6 @@ fn check_key(profile: &Profile, fault: &mut dyn FnMut(&str, &str)) -> Option<Sec
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

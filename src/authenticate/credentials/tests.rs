@@ -26,14 +26,15 @@ fn told(lines: &str, query: Option<&str>) -> String {
     let named = |kind: &str, named: &Option<Named>| {
         named.as_ref().map(|named| format!("{kind} {}/{}", named.username, named.secret.expose()))
     };
-    let parts = [
-        named("basic", &presented.basic),
-        named("x-auth", &presented.x_auth),
-        presented.api_key.as_ref().map(|key| format!("key {}", key.expose())),
-        presented.token.then(|| "token".to_owned()),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    assert_eq!(presented.is_empty(), parts.is_empty());
+    let secret = |kind: &str, secret: &Secret| format!("{kind} {}", secret.expose());
+    let mut parts: Vec<String> =
+        [named("basic", &presented.basic), named("x-auth", &presented.x_auth)]
+            .into_iter()
+            .flatten()
+            .collect();
+    parts.extend(presented.keys.iter().map(|key| secret("key", key)));
+    parts.extend(presented.bearer.iter().map(|bearer| secret("bearer", bearer)));
+    parts.extend(presented.ticket.iter().map(|ticket| secret("ticket", ticket)));
     parts.join(", ")
 }
 
@@ -64,11 +65,12 @@ fn basic_is_read_as_rfc_7617_says() {
 }
 
 #[test]
-fn other_schemes_are_tokens_or_not_ours() {
+fn other_schemes_are_bearers_or_not_ours() {
     for (value, expected) in [
-        ("Bearer T", "token"),
-        ("bEARER T", "token"),
-        ("Bearer", "token"),
+        ("Bearer T", "bearer T"),
+        ("bEARER   T ", "bearer T"),
+        ("Bearer", "bearer "),
+        ("BearerX T", ""),
         ("Digest username=\"mike\"", ""),
         ("BasicX bWlrZTpz", ""),
         ("Negotiate YII=", ""),
@@ -114,15 +116,28 @@ fn an_api_key_comes_by_header_or_query() {
 
 #[test]
 fn tokens_and_tickets_are_seen_in_every_place() {
-    for query in ["access_token=T", "ticket=T", "access%5Ftoken=T", "a&TICKET", "ticket=1&ticket=2"]
-    {
-        assert_eq!(told("", Some(query)), "token", "{query}");
+    for (query, expected) in [
+        ("access_token=T", "key T"),
+        ("access%5Ftoken=T", "key T"),
+        ("access_token=T&access_token=T", "400"),
+        ("ticket=T", "ticket T"),
+        ("a&TICKET", "ticket "),
+        ("ticket=1&ticket=2", "400"),
+        ("apikey=K&access_token=T&ticket=X", "key K, key T, ticket X"),
+    ] {
+        assert_eq!(told("", Some(query)), expected, "{query}");
     }
-    for protocol in ["flowgate.bearer.T", "flowgate, flowgate.bearer.T", "mqtt,flowgate.bearer."] {
-        assert_eq!(told(&format!("Sec-WebSocket-Protocol: {protocol}"), None), "token");
+    for (protocol, expected) in [
+        ("flowgate.bearer.T", "key T"),
+        ("flowgate, flowgate.bearer.T", "key T"),
+        ("mqtt,flowgate.bearer.", "key "),
+        ("flowgate.bearer.T, flowgate.bearer.U", "400"),
+    ] {
+        let line = format!("Sec-WebSocket-Protocol: {protocol}");
+        assert_eq!(told(&line, None), expected, "{protocol}");
     }
     let second_line = "Sec-WebSocket-Protocol: mqtt\nSec-WebSocket-Protocol: flowgate.bearer.T";
-    assert_eq!(told(second_line, None), "token");
+    assert_eq!(told(second_line, None), "key T");
     for protocol in ["flowgate", "bearer", "x.flowgate.bearer.T"] {
         assert_eq!(told(&format!("Sec-WebSocket-Protocol: {protocol}"), None), "", "{protocol}");
     }
@@ -149,7 +164,7 @@ fn a_credential_header_is_utf_8() {
 #[test]
 fn all_kinds_together_are_all_read() {
     let lines = format!("{}\nX-Auth-User: m\nX-Auth-Key: K\napikey: L", basic("mike:s"));
-    assert_eq!(told(&lines, Some("ticket=T")), "basic mike/s, x-auth m/K, key L, token");
+    assert_eq!(told(&lines, Some("ticket=T")), "basic mike/s, x-auth m/K, key L, ticket T");
 }
 
 #[test]

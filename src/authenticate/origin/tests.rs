@@ -1,25 +1,10 @@
-use std::sync::Arc;
-
 use super::*;
-use crate::plan::Plan;
-use crate::tenant::{Instance, TenantId, Username};
+use crate::tenant::sample;
 
 fn mike() -> Tenant {
     Tenant {
-        id: TenantId(1),
-        revision: 1,
-        username: Username::parse("mike").unwrap(),
-        password: None,
-        keys: Vec::new(),
-        plan: Arc::new(Plan { connections: None, message_bytes: None, messages: None }),
-        instance: Instance {
-            host: "127.0.0.1".into(),
-            port: 1880,
-            node_root: String::new(),
-            admin_root: None,
-        },
         allowed_origins: vec!["https://app.example.org".into(), "http://localhost:5173".into()],
-        disabled: false,
+        ..sample("mike")
     }
 }
 

@@ -54,7 +54,8 @@ impl InstanceProfile {
     }
 }
 
-const ADMIN_ROOT_ADVICE: &str = "must not be, or contain, node_root: the flows' paths would open the editor; \
+/// What to do about it.
+pub const ADMIN_ROOT_ADVICE: &str = "must not be, or contain, node_root: the flows' paths would open the editor; \
      in the runtime's settings.js set e.g. httpAdminRoot: \"/red\" and httpNodeRoot: \"/api\"";
 
 /// Host and port. The text itself is not repeated in the fault: it may hold a password.

@@ -2,7 +2,9 @@ use expect_test::expect;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::instance::ADMIN_ROOT_ADVICE;
 use super::*;
+use crate::tenant::Instance;
 
 /// A file with one good tenant, changed.
 fn file_with(change: impl FnOnce(&mut Value)) -> String {
@@ -24,8 +26,40 @@ fn file_with(change: impl FnOnce(&mut Value)) -> String {
     file.to_string()
 }
 
+/// In a registry without plans, and with nothing against anybody.
+fn check(json: &str) -> Result<Contents, ProfilesError> {
+    super::check(json.as_bytes(), |_| false, |_| Ok(()))
+}
+
 fn faults(json: &str) -> String {
-    check_only(json).map_or_else(|error| error.to_string(), |tenants| format!("{tenants} good"))
+    check(json)
+        .map_or_else(|error| error.to_string(), |contents| format!("{} good", contents.tenants))
+}
+
+type Found = (Vec<(String, Plan)>, Vec<Checked>);
+
+/// The plans and tenants of a good file.
+fn contents(json: &str) -> Result<Found, ProfilesError> {
+    let (mut plans, mut tenants) = (Vec::new(), Vec::new());
+    each(json.as_bytes(), |good| {
+        match good {
+            Good::Plan(name, plan) => plans.push((name, plan)),
+            Good::Tenant(tenant) => tenants.push(*tenant),
+        }
+        Ok(())
+    })?;
+    Ok((plans, tenants))
+}
+
+fn address(instance: &InstanceRecord) -> String {
+    let instance = instance.clone();
+    Instance {
+        host: instance.host,
+        port: instance.port,
+        node_root: instance.node_root,
+        admin_root: instance.admin_root,
+    }
+    .to_string()
 }
 
 /// The outcome with one field of the tenant set, or removed with `null` where that is not a value.
@@ -39,42 +73,40 @@ fn with(field: &str, value: Value) -> String {
     }))
 }
 
-fn instance_with(field: &str, value: &str) -> Result<Instance, String> {
+fn instance_with(field: &str, value: &str) -> Result<InstanceRecord, String> {
     let json = file_with(|file| file["tenants"][0]["instance"][field] = json!(value));
-    match check(&json) {
-        Ok((_, mut checked)) => Ok(checked.remove(0).instance),
-        Err(error) => Err(error.to_string()),
-    }
+    check(&json).map_err(|error| error.to_string())?;
+    Ok(contents(&json).unwrap().1.remove(0).instance)
 }
 
 #[test]
 fn the_example_is_good() {
     let example = include_str!("../../../profiles.example.json");
-    assert_eq!(check_only(example), Ok(2));
-    let (plans, checked) = check(example).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(plans["standard"].connections, Some(100));
+    assert_eq!(check(example), Ok(Contents { plans: 1, tenants: 2 }));
+    let (plans, checked) = contents(example).unwrap();
+    assert_eq!((plans[0].0.as_str(), plans[0].1.connections), ("standard", Some(100)));
     let mike = &checked[0];
     assert_eq!((mike.username.as_str(), mike.plan.as_deref()), ("mike", Some("standard")));
-    assert_eq!(mike.instance.to_string(), "127.0.0.1:1881");
+    assert_eq!(address(&mike.instance), "127.0.0.1:1881");
     assert_eq!(mike.instance.node_root, "/api");
     assert_eq!(mike.instance.admin_root.as_deref(), Some("/red"));
 }
 
 #[test]
-fn a_profile_becomes_a_tenant() {
-    let tenants = read(&file_with(|file| {
+fn every_field_of_a_profile_is_read() {
+    let (plans, mut tenants) = contents(&file_with(|file| {
         file["tenants"][0]["allowed_origins"] = json!(["https://app.example.org"]);
         file["tenants"][0]["disabled"] = json!(true);
     }))
     .unwrap();
-    let [mike] = &tenants[..] else { panic!("{tenants:?}") };
-    assert!(bcrypt::verify("a password", mike.password.as_ref().unwrap().hash()).unwrap());
+    assert_eq!(tenants.len(), 1);
+    let mike = tenants.remove(0);
+    assert_eq!(mike.password.unwrap().expose(), "a password");
+    assert!(mike.password_hash.is_none());
     let key = Secret::new("mike-key-0123456789".into());
-    assert_eq!(
-        mike.keys.iter().map(|key| key.digest).collect::<Vec<_>>(),
-        [SecretDigest::of(&key)]
-    );
-    assert_eq!(mike.plan.connections, Some(2));
+    assert_eq!((mike.key, mike.key_hint.as_deref()), (Some(SecretDigest::of(&key)), Some("6789")));
+    assert!(mike.named_keys.is_empty());
+    assert_eq!((mike.plan.as_deref(), plans[0].1.connections), (Some("standard"), Some(2)));
     assert_eq!(mike.allowed_origins, ["https://app.example.org"]);
     assert!(mike.disabled);
 }
@@ -83,34 +115,18 @@ fn a_profile_becomes_a_tenant() {
 fn hashes_and_digests_are_taken_as_they_are() {
     let hash = bcrypt::hash("a password", 4).unwrap();
     let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    let tenants = read(&file_with(|file| {
+    let (_, tenants) = contents(&file_with(|file| {
         let tenant = &mut file["tenants"][0];
         *tenant = json!({ "username": "mike", "password_hash": hash, "api_key_sha256": hex,
             "instance": { "address": "http://h", "admin_root": null } });
     }))
     .unwrap();
     let mike = &tenants[0];
-    assert_eq!(**mike.password.as_ref().unwrap().hash(), *hash);
-    assert_eq!(mike.keys[0].digest, SecretDigest::of(&Secret::new("abc".into())));
-    assert_eq!(*mike.plan, Plan { connections: None, message_bytes: None, messages: None });
-    assert_eq!(mike.instance.to_string(), "h:80");
+    assert_eq!(mike.password_hash.as_ref(), Some(&hash));
+    assert_eq!(mike.key, Some(SecretDigest::of(&Secret::new("abc".into()))));
+    assert_eq!((&mike.plan, &mike.key_hint), (&None, &None));
+    assert_eq!(address(&mike.instance), "h:80");
     assert_eq!((mike.instance.node_root.as_str(), &mike.instance.admin_root), ("", &None));
-}
-
-#[test]
-fn ids_differ_between_tenants_and_starts() {
-    let json = file_with(|file| {
-        let one = json!({ "username": "one", "api_key": "one-key-0123456789",
-            "instance": { "address": "http://h", "admin_root": null } });
-        let mut two = one.clone();
-        two["username"] = json!("two");
-        two["api_key"] = json!("two-key-0123456789");
-        file["tenants"] = json!([one, two]);
-    });
-    let tenants = [read(&json).unwrap(), read(&json).unwrap()].concat();
-    let ids: HashSet<_> = tenants.iter().map(|tenant| tenant.id).collect();
-    let keys: HashSet<_> = tenants.iter().map(|tenant| tenant.keys[0].id).collect();
-    assert_eq!((ids.len(), keys.len()), (4, 4));
 }
 
 #[test]
@@ -156,30 +172,30 @@ fn every_fault_of_a_file_is_told_at_once() {
         ],
     });
     expect![[r#"
-        plan "much": messages.burst must be 1 to 1000000
-        plan "none": messages.per_second must be 1 to 1000000
-        tenant 1 ("Mike"): plan "gold" is not among the file's plans
-        tenant 1 ("Mike"): username must be 1 to 63 of a-z, 0-9 and '-', not beginning or ending with '-' (nor beginning with "xn--")
-        tenant 1 ("Mike"): password must not be empty
-        tenant 1 ("Mike"): api_key must be 16 to 256 visible ASCII characters
-        tenant 1 ("Mike"): allowed_origins must be origins like "https://example.org"
-        tenant 1 ("Mike"): allowed_origins must be origins like "https://example.org"
-        tenant 1 ("Mike"): allowed_origins must be origins like "https://example.org"
-        tenant 1 ("Mike"): allowed_origins must be origins like "https://example.org"
-        tenant 1 ("Mike"): instance.node_root must be a plain path like "/red", without a slash at its end
-        tenant 1 ("Mike"): instance.admin_root must not be, or contain, node_root: the flows' paths would open the editor; in the runtime's settings.js set e.g. httpAdminRoot: "/red" and httpNodeRoot: "/api"
-        tenant 1 ("Mike"): instance.address must be like "http://127.0.0.1:1880", without a path
-        tenant 2 ("www"): username is reserved
-        tenant 2 ("www"): password and password_hash exclude each other
-        tenant 2 ("www"): api_key and api_key_sha256 exclude each other
-        tenant 2 ("www"): instance.admin_root must be a plain path like "/red", without a slash at its end
-        tenant 2 ("www"): instance.address must begin with http://: runtimes are not dialled with TLS
-        tenant 3 ("twin"): password_hash is not a bcrypt hash
-        tenant 3 ("twin"): api_key_sha256 must be 64 hexadecimal digits
-        tenant 3 ("twin"): instance.admin_root must not be, or contain, node_root: the flows' paths would open the editor; in the runtime's settings.js set e.g. httpAdminRoot: "/red" and httpNodeRoot: "/api"
-        tenant 3 ("twin"): instance.address must have a port from 1 to 65535
-        tenant 5 ("good"): username is there twice
-        tenant 5 ("good"): api_key belongs to another tenant of the file already"#]].assert_eq(&faults(&json.to_string()));
+        line 3: plan "much": messages.burst must be 1 to 1000000
+        line 9: plan "none": messages.per_second must be 1 to 1000000
+        line 17: tenant 1 ("Mike"): username must be 1 to 63 of a-z, 0-9 and '-', not beginning or ending with '-' (nor beginning with "xn--")
+        line 17: tenant 1 ("Mike"): password must not be empty
+        line 17: tenant 1 ("Mike"): api_key must be 16 to 256 visible ASCII characters
+        line 17: tenant 1 ("Mike"): allowed_origins must be origins like "https://example.org"
+        line 17: tenant 1 ("Mike"): allowed_origins must be origins like "https://example.org"
+        line 17: tenant 1 ("Mike"): allowed_origins must be origins like "https://example.org"
+        line 17: tenant 1 ("Mike"): allowed_origins must be origins like "https://example.org"
+        line 17: tenant 1 ("Mike"): instance.node_root must be a plain path like "/red", without a slash at its end
+        line 17: tenant 1 ("Mike"): instance.admin_root must not be, or contain, node_root: the flows' paths would open the editor; in the runtime's settings.js set e.g. httpAdminRoot: "/red" and httpNodeRoot: "/api"
+        line 17: tenant 1 ("Mike"): instance.address must be like "http://127.0.0.1:1880", without a path
+        line 34: tenant 2 ("www"): username is reserved
+        line 34: tenant 2 ("www"): password and password_hash exclude each other
+        line 34: tenant 2 ("www"): api_key and api_key_sha256 exclude each other
+        line 34: tenant 2 ("www"): instance.admin_root must be a plain path like "/red", without a slash at its end
+        line 34: tenant 2 ("www"): instance.address must begin with http://: runtimes are not dialled with TLS
+        line 45: tenant 3 ("twin"): password_hash is not a bcrypt hash
+        line 45: tenant 3 ("twin"): api_key_sha256 must be 64 hexadecimal digits
+        line 45: tenant 3 ("twin"): instance.admin_root must not be, or contain, node_root: the flows' paths would open the editor; in the runtime's settings.js set e.g. httpAdminRoot: "/red" and httpNodeRoot: "/api"
+        line 45: tenant 3 ("twin"): instance.address must have a port from 1 to 65535
+        line 63: tenant 5 ("good"): username is there twice
+        line 63: tenant 5 ("good"): api_key is in the file already
+        line 17: tenant 1 ("Mike"): plan "gold" is not among the plans"#]].assert_eq(&faults(&serde_json::to_string_pretty(&json).unwrap()));
 }
 
 #[test]
@@ -206,17 +222,17 @@ fn a_file_of_the_wrong_shape_is_told_with_its_line() {
     expect![[r#"
         EOF while parsing a value at line 1 column 0
         EOF while parsing an object at line 1 column 1
-        invalid length 1, expected struct File with 2 elements at line 1 column 2
+        invalid type: sequence, expected an object with "plans" and "tenants" at line 1 column 1
         missing field `tenants` at line 1 column 2
         trailing characters at line 1 column 19
-        unknown field `tenant`, expected `plans` or `tenants` at line 2 column 9
-        duplicate field `tenants` at line 2 column 10
+        unknown field `tenant`, expected `plans` or `tenants` at line 2 column 15
+        duplicate field `tenants` at line 2 column 11
         missing field `instance` at line 2 column 20
-        unknown field `pasword`, expected one of `username`, `password`, `password_hash`, `api_key`, `api_key_sha256`, `plan`, `instance`, `allowed_origins`, `disabled` at line 3 column 10
-        duplicate field `instance` at line 1 column 103
+        unknown field `pasword`, expected one of `username`, `password`, `password_hash`, `api_key`, `api_key_sha256`, `keys`, `plan`, `instance`, `allowed_origins`, `disabled` at line 3 column 11
+        duplicate field `instance` at line 1 column 104
         missing field `admin_root` at line 2 column 38
-        unknown field `conections`, expected one of `connections`, `message_bytes`, `messages` at line 1 column 32
-        invalid value: integer `-1`, expected u32 at line 1 column 37
+        unknown field `conections`, expected one of `connections`, `message_bytes`, `messages` at line 1 column 33
+        invalid value: integer `-1`, expected u32 at line 1 column 38
         missing field `burst` at line 1 column 51
         unknown variant `drop`, expected `pause` or `close` at line 1 column 77"#]].assert_eq(&told.join("\n"));
     assert_eq!(faults("{ \"tenants\": [] }"), "0 good");
@@ -224,11 +240,11 @@ fn a_file_of_the_wrong_shape_is_told_with_its_line() {
 
 #[test]
 fn the_editor_lies_beside_the_flows() {
-    let advice = format!("tenant 1 (\"mike\"): instance.admin_root {ADMIN_ROOT_ADVICE}");
+    let advice = format!("line 1: tenant 1 (\"mike\"): instance.admin_root {ADMIN_ROOT_ADVICE}");
     for admin_root in ["/", "", "/api", "/API", "//", "//api"] {
         assert_eq!(with("instance.admin_root", json!(admin_root)), advice, "{admin_root}");
     }
-    let plain = "tenant 1 (\"mike\"): instance.admin_root must be a plain path like \"/red\", \
+    let plain = "line 1: tenant 1 (\"mike\"): instance.admin_root must be a plain path like \"/red\", \
                  without a slash at its end";
     for admin_root in [
         "red",
@@ -272,7 +288,8 @@ fn addresses_name_a_host_and_perhaps_a_port() {
         ("http://[::1]:1880", "[::1]:1880"),
         ("http://[2001:db8::1]", "[2001:db8::1]:80"),
     ] {
-        assert_eq!(instance_with("address", address).unwrap().to_string(), expected, "{address}");
+        let instance = instance_with("address", address).unwrap();
+        assert_eq!(self::address(&instance), expected, "{address}");
     }
     for bad in [
         "",
@@ -335,7 +352,7 @@ fn keys_are_long_and_visible_and_nobody_elses() {
             "instance": { "address": "http://h", "admin_root": null } });
         file["tenants"].as_array_mut().unwrap().push(digest);
     });
-    assert!(faults(&twice).contains("(\"other\"): api_key belongs to another tenant"));
+    assert!(faults(&twice).contains("(\"other\"): api_key is in the file already"));
 }
 
 #[test]
@@ -392,6 +409,6 @@ proptest! {
 
     #[test]
     fn any_text_is_answered(text in ".*") {
-        let _ = check_only(&text);
+        let _ = check(&text);
     }
 }

@@ -9,12 +9,11 @@ use crate::client::{Client, RequestIds};
 use crate::clock::{Clock, Millis};
 use crate::grant::Grant;
 use crate::live::{Entry, LiveTable};
-use crate::plan::Plan;
 use crate::relay::pair::{Patience, Rules};
 use crate::relay::plane::{Adoption, Plane};
 use crate::relay::walk::Reserved;
 use crate::relay::wire::Wire;
-use crate::tenant::{Instance, Tenant, TenantId, Username};
+use crate::tenant::{Tenant, sample};
 
 pub const RULES: Rules =
     Rules { reserved: Reserved::None, message_bytes_max: 1 << 30, seed: *b"0123456789ab" };
@@ -74,29 +73,12 @@ pub struct Joined {
 
 impl Cluster {
     pub fn start(threads: usize) -> Self {
-        let plan = Plan { connections: None, message_bytes: None, messages: None };
-        let tenant = Tenant {
-            id: TenantId(7),
-            revision: 1,
-            username: Username::parse("mike").unwrap(),
-            password: None,
-            keys: Vec::new(),
-            plan: Arc::new(plan),
-            instance: Instance {
-                host: "127.0.0.1".into(),
-                port: 1880,
-                node_root: String::new(),
-                admin_root: None,
-            },
-            allowed_origins: Vec::new(),
-            disabled: false,
-        };
         Self {
             plane: Plane::start(threads, PATIENCE, Clock::start()).unwrap(),
             live: Arc::default(),
             permit: Arc::new(()),
             listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
-            tenant,
+            tenant: sample("mike"),
             request_ids: RequestIds::new().unwrap(),
         }
     }

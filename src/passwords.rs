@@ -132,6 +132,11 @@ impl Passwords {
 }
 
 impl Passwords {
+    /// Remembers a password whose hash has just been made of it.
+    pub fn remember(&self, stored: &Password, password: &Secret) {
+        self.memory.remember(self.memory.digest(stored.hash(), password));
+    }
+
     /// Hashes a new password, in turn with the checks.
     ///
     /// # Errors

@@ -13,8 +13,8 @@ use crate::live::LiveTable;
 use crate::registry::Registry;
 use crate::tenant::{Tenant, TenantId};
 
-/// How often grants are looked at that end by time alone.
-const EXPIRY_TICK: Duration = Duration::from_millis(500);
+/// How often everything that runs is held against the one rule.
+const RECHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Ends everything that rests on a grant which the tenant does not allow any more. Returns how many
 /// were ended by this call. Each is told at its next frame boundary.
@@ -33,23 +33,20 @@ pub fn revoke_all(live: &LiveTable, tenant: TenantId) -> usize {
     entries.iter().filter(|entry| entry.close(Cause::TenantDisabled)).count()
 }
 
-/// Ends what rests on keys whose time is over. Runs until it is dropped.
-pub async fn watch_expiry(live: Arc<LiveTable>, registry: Arc<Registry>) {
-    let mut tick = tokio::time::interval(EXPIRY_TICK);
+/// Holds everything that runs against the one rule, again and again: keys end by time alone, and a
+/// write whose outcome was unknown may have been done. Runs until it is dropped.
+pub async fn recheck(live: Arc<LiveTable>, registry: Arc<Registry>) {
+    let mut tick = tokio::time::interval(RECHECK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         for id in live.tenants() {
-            // What cannot be read now is looked at again at the next tick.
             match registry.by_id(id).await {
-                Ok(Some(tenant)) if tenant.has_expiry() => {
-                    revoke(&live, &tenant, registry.wall().now());
-                }
-                Ok(None) => {
-                    revoke_all(&live, id);
-                }
-                Ok(Some(_)) | Err(_) => {}
-            }
+                Ok(Some(tenant)) => revoke(&live, &tenant, registry.wall().now()),
+                Ok(None) => revoke_all(&live, id),
+                // What cannot be read now is looked at again at the next tick.
+                Err(_) => 0,
+            };
         }
     }
 }

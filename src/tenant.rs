@@ -262,12 +262,6 @@ impl Tenant {
     pub fn key(&self, id: KeyId) -> Option<&ApiKey> {
         self.keys.iter().find(|key| key.id == id)
     }
-
-    /// Whether time alone can end one of the tenant's grants.
-    #[must_use]
-    pub fn has_expiry(&self) -> bool {
-        self.keys.iter().any(|key| key.expires_at.is_some() || key.previous.is_some())
-    }
 }
 
 /// A tenant on whom nothing is special, for tests.

@@ -9,9 +9,10 @@ use http::request::Parts;
 use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::grant::Grant;
-use crate::passwords::{Passwords, Verdict};
+use crate::passwords::{self, Passwords, Verdict};
 use crate::refusal::Refusal;
 use crate::registry::Registry;
+use crate::registry::record::TenantRecord;
 use crate::registry::store::StoreError;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::{Password, Tenant, Username};
@@ -130,9 +131,31 @@ impl Authority<'_> {
             (Verdict::Busy, ..) => {
                 Err(Refusal::Overloaded("too many passwords wait to be checked"))
             }
-            (Verdict::Right, Ok((_, grant)), Some(tenant)) => Ok((tenant, grant)),
+            (Verdict::Right, Ok((stored, grant)), Some(tenant)) => {
+                if passwords::is_outdated(stored.hash()) {
+                    self.rehash(&tenant, &stored, &named.secret).await;
+                }
+                Ok((tenant, grant))
+            }
             (_, Err(why), tenant) => Err(wrong(why, tenant.as_deref())),
             (_, Ok(_), tenant) => Err(wrong("wrong password", tenant.as_deref())),
+        }
+    }
+
+    /// Hashes a right password anew, since its hash was made with another cost. What rests on the
+    /// password goes on. If it cannot be done now, the next login will.
+    async fn rehash(self, tenant: &Tenant, stored: &Password, password: &Secret) {
+        let Ok(hash) = self.passwords.hash(password).await else { return };
+        let fresh = Password::from_hash(&hash, stored.fingerprint());
+        let change = |record: &mut TenantRecord| match &mut record.password {
+            Some(record) if *record.hash == **stored.hash() => {
+                record.hash.clone_from(&hash);
+                Ok(())
+            }
+            _ => Err(()),
+        };
+        if self.registry.change(tenant.id, change).await.is_ok() {
+            self.passwords.remember(&fresh, password);
         }
     }
 

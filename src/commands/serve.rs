@@ -28,7 +28,7 @@ use crate::profile::{self, Desk};
 use crate::registry::Registry;
 use crate::registry::usage::{FLUSH_EVERY, Usage};
 use crate::relay::plane::Plane;
-use crate::revoke::watch_expiry;
+use crate::revoke::recheck;
 use crate::telemetry;
 
 /// Descriptors for everything but clients' connections and their runtimes'.
@@ -103,7 +103,7 @@ async fn attend(journey: Arc<Journey>) {
             }
         }
     };
-    let expiry = watch_expiry(Arc::clone(&journey.live), Arc::clone(&journey.registry));
+    let expiry = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
     tokio::join!(flush, expiry);
 }
 

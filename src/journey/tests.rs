@@ -18,7 +18,7 @@ use crate::registry::record::{InstanceRecord, KeyRecord, TenantRecord};
 use crate::registry::store::{Expected, Store};
 use crate::registry::{ChangeError, put};
 use crate::relay::pair::Patience;
-use crate::revoke::{revoke, watch_expiry};
+use crate::revoke::{recheck, revoke};
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::TenantId;
 
@@ -280,7 +280,7 @@ async fn a_key_that_expires_ends_what_rests_on_it() {
         Ok::<_, ()>(())
     });
     assert!(changed.await.is_ok());
-    let watch = watch_expiry(Arc::clone(&world.journey.live), Arc::clone(&world.journey.registry));
+    let watch = recheck(Arc::clone(&world.journey.live), Arc::clone(&world.journey.registry));
     tokio::spawn(watch);
     world.journey.gate.hold_at(Step::Switched);
     let client = world.client();

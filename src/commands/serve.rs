@@ -28,7 +28,7 @@ use crate::profile::{self, Desk};
 use crate::registry::Registry;
 use crate::registry::usage::{FLUSH_EVERY, Usage};
 use crate::relay::plane::Plane;
-use crate::revoke::recheck;
+use crate::revoke::{follow, recheck};
 use crate::telemetry;
 
 /// Descriptors for everything but clients' connections and their runtimes'.
@@ -92,8 +92,8 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     outcome
 }
 
-/// What goes on beside requests: ends by time, and the use of keys written down.
-async fn attend(journey: Arc<Journey>) {
+/// What goes on beside requests: revocations by feed and by time, and the use of keys written down.
+async fn attend(journey: Arc<Journey>, revision: u64) {
     let flush = async {
         let mut tick = tokio::time::interval(FLUSH_EVERY);
         loop {
@@ -103,8 +103,9 @@ async fn attend(journey: Arc<Journey>) {
             }
         }
     };
-    let expiry = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
-    tokio::join!(flush, expiry);
+    let recheck = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
+    let follow = follow(Arc::clone(&journey.live), Arc::clone(&journey.registry), revision);
+    tokio::join!(flush, recheck, follow);
 }
 
 async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure> {
@@ -141,7 +142,10 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
             move |request, peer| Arc::clone(&journey).answer(request, peer),
         ));
     }
-    let attendant = tokio::spawn(attend(Arc::clone(&journey)));
+    // Nothing has been cached yet, so nothing older can be.
+    let revision = journey.registry.store().last_revision().await;
+    let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
+    let attendant = tokio::spawn(attend(Arc::clone(&journey), revision));
     journey.ready.store(true, Ordering::Relaxed);
     tracing::info!(registry = settings.registry, "ready");
 

@@ -57,7 +57,7 @@ pub(super) async fn change_password(
     })?;
     let fingerprint = getrandom::u64().map_err(|_| Refusal::Overloaded("no randomness"))?;
     let (_, (), ended) = desk
-        .change(&identity, |record| {
+        .change(&identity, move |record| {
             record.password = Some(PasswordRecord { hash: hash.clone(), fingerprint });
             Ok(())
         })

@@ -84,7 +84,7 @@ pub(super) async fn regenerate(State(desk): At, Extension(identity): Owner) -> A
         previous: None,
     };
     let (_, (), ended) = desk
-        .change(&identity, |record| {
+        .change(&identity, move |record| {
             record.keys.retain(|key| key.name.is_some());
             record.keys.insert(0, fresh.clone());
             Ok(())
@@ -150,7 +150,7 @@ pub(super) async fn create(
         previous: None,
     };
     let (tenant, (), _) = desk
-        .change(&identity, |record| {
+        .change(&identity, move |record| {
             if record.keys.iter().any(|key| key.name == fresh.name) {
                 return Err(Refusal::Conflicting("There is a key of that name."));
             }
@@ -189,9 +189,9 @@ pub(super) async fn rotate(
     }
     let id = named(&id)?;
     let (secret, sha256) = generate()?;
-    let now = desk.now();
+    let (hint, now) = (secret.hint(), desk.now());
     let (tenant, (), ended) = desk
-        .change(&identity, |record| {
+        .change(&identity, move |record| {
             let key = record.keys.iter_mut().find(|key| key.id == id.to_string());
             let key = key.ok_or(Refusal::NotFound("no such key"))?;
             // Only the last secret goes on: two rotations in a row end the first one's.
@@ -200,7 +200,7 @@ pub(super) async fn rotate(
                 until_unix_ms: now.plus(overlap).0,
             });
             key.sha256 = sha256.clone();
-            key.hint = Some(secret.hint());
+            key.hint = Some(hint.clone());
             key.created_unix_ms = now.0;
             Ok(())
         })
@@ -222,7 +222,7 @@ pub(super) async fn revoke_key(
 ) -> Answer {
     let id = named(&id)?;
     let (_, (), ended) = desk
-        .change(&identity, |record| {
+        .change(&identity, move |record| {
             let before = record.keys.len();
             record.keys.retain(|key| key.id != id.to_string());
             match record.keys.len() < before {

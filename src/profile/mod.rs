@@ -25,7 +25,7 @@ use crate::registry::store::StoreError;
 use crate::registry::usage::Usage;
 use crate::registry::{ChangeError, Registry, record::TenantRecord};
 use crate::revoke::revoke;
-use crate::tenant::Tenant;
+use crate::tenant::{Tenant, TenantId};
 
 mod account;
 mod connections;
@@ -128,13 +128,25 @@ impl Desk {
 
     /// Changes the tenant's record, then ends what rested on what was changed. Returns the tenant,
     /// what `change` returned, and how many connections were ended.
-    async fn change<T>(
-        &self,
+    ///
+    /// In a task of its own: a client who hangs up does not leave it half done.
+    async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
         identity: &Identity,
+        change: impl FnMut(&mut TenantRecord) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<(Arc<Tenant>, T, usize), Refusal> {
+        let (desk, id, grant) = (Arc::clone(self), identity.tenant.id, identity.grant);
+        let task = tokio::spawn(async move { desk.change_and_revoke(id, grant, change).await });
+        task.await.map_err(|error| Refusal::UnknownOutcome(error.to_string()))?
+    }
+
+    async fn change_and_revoke<T>(
+        &self,
+        id: TenantId,
+        grant: Grant,
         mut change: impl FnMut(&mut TenantRecord) -> Result<T, Refusal>,
     ) -> Result<(Arc<Tenant>, T, usize), Refusal> {
-        let Identity { tenant, grant, .. } = identity;
-        let Grant::Password { fingerprint } = *grant else { return Err(Refusal::PasswordOnly) };
+        let Grant::Password { fingerprint } = grant else { return Err(Refusal::PasswordOnly) };
         let change = |record: &mut TenantRecord| {
             // The password may have been changed since it was checked.
             let is_current = record.password.as_ref().is_some_and(|p| p.fingerprint == fingerprint);
@@ -143,10 +155,11 @@ impl Desk {
                 false => Err(Refusal::GrantEnded(Cause::PasswordChanged)),
             }
         };
-        match self.registry.change(tenant.id, change).await {
+        match self.registry.change(id, change).await {
             Ok((tenant, answer)) => {
                 let ended = revoke(&self.live, &tenant, self.now());
-                tracing::info!(tenant = %tenant.username, revision = tenant.revision, ended, "tenant changed");
+                let revision = tenant.revision;
+                tracing::info!(tenant = %tenant.username, revision, ended, "tenant changed");
                 Ok((tenant, answer, ended))
             }
             Err(ChangeError::Refused(refusal)) => Err(refusal),

@@ -220,6 +220,28 @@ impl Cache {
         self.forget(id);
     }
 
+    /// Takes a tenant out if what is known of them is older than `revision`.
+    pub fn invalidate_before(&self, id: TenantId, revision: u64) {
+        let mut generation = self.generation();
+        *generation += 1;
+        let known = self.tenants.get(&id).map(|known| known.tenant.revision);
+        if known.is_some_and(|known| known < revision) {
+            self.forget(id);
+        }
+        // Whoever was looked for in vain may be this one.
+        self.absent.clear();
+    }
+
+    /// Takes everything out.
+    pub fn clear(&self) {
+        let mut generation = self.generation();
+        *generation += 1;
+        self.tenants.clear();
+        self.usernames.clear();
+        self.keys.clear();
+        self.absent.clear();
+    }
+
     fn forget(&self, id: TenantId) {
         let Some((_, known)) = self.tenants.remove(&id) else { return };
         self.usernames.remove_if(&known.tenant.username, |_, owner| *owner == id);

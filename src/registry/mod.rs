@@ -25,7 +25,7 @@ pub mod usage;
 
 use cache::{Cache, Knowledge, Lookup};
 use record::{PLAN, TENANT, TenantRecord};
-use store::{Change, Document, Expected, Store, StoreError, Write};
+use store::{Change, Document, Expected, Notice, Store, StoreError, Write};
 
 /// How often a change is tried again when somebody else was faster.
 const CHANGE_ATTEMPTS_MAX: usize = 16;
@@ -157,9 +157,29 @@ impl Registry {
             .map_err(|error| StoreError::Corrupt(format!("the plan {name:?}: {error}")))
     }
 
+    /// Believes nothing any more that a notice of the feed says is old.
+    pub fn heed(&self, notice: &Notice) {
+        if notice.kind == TENANT.0 {
+            if let Some(id) = TenantId::from_hex(&notice.id) {
+                self.cache.invalidate_before(id, notice.revision);
+            }
+        } else if notice.kind == PLAN.0 {
+            // Any tenant may have it.
+            self.cache.clear();
+        }
+    }
+
+    /// Believes nothing any more: there was a gap in the feed.
+    pub fn forget_all(&self) {
+        self.cache.clear();
+    }
+
     /// Changes a tenant's record, again from the start if somebody else changed it meanwhile.
     /// Returns the tenant as they are now. The cache has them when this returns; the live table is
     /// the caller's to look through.
+    ///
+    /// Not cancel safe: a write that was begun is carried out, and the cache hears of it only by the
+    /// feed. Run it in a task of its own.
     ///
     /// # Errors
     /// What `change` returns; nothing was written then. Or the store's: nothing was written, but for
@@ -176,14 +196,12 @@ impl Registry {
             let mut record = TenantRecord::from_body(&document.body)?;
             let answer = change(&mut record).map_err(ChangeError::Refused)?;
             let plan = self.plan(record.plan.as_deref()).await?;
-            match self
-                .store
-                .write(vec![put(id, Expected::Revision(document.revision), &record)?])
-                .await
-            {
+            let mut tenant = record.to_tenant(id, document.revision, plan)?;
+            let write = put(id, Expected::Revision(document.revision), &record)?;
+            match self.store.write(vec![write]).await {
                 Ok(revisions) => {
-                    let revision = revisions.first().copied().unwrap_or_default();
-                    let tenant = Arc::new(record.to_tenant(id, revision, plan)?);
+                    tenant.revision = revisions.first().copied().unwrap_or(tenant.revision);
+                    let tenant = Arc::new(tenant);
                     self.cache.replace(Arc::clone(&tenant));
                     return Ok((tenant, answer));
                 }

@@ -327,7 +327,7 @@ fn to_profile(record: &TenantRecord) -> serde_json::Value {
             "allowed_origins",
             (!record.allowed_origins.is_empty()).then(|| json!(record.allowed_origins)),
         ),
-        ("disabled", record.disabled.then(|| json!(true))),
+        ("disabled", record.disabled.then_some(json!(true))),
     ];
     for (name, value) in members {
         if let Some(value) = value {

@@ -158,8 +158,10 @@ impl Registry {
     }
 
     /// Changes a tenant's record, again from the start if somebody else changed it meanwhile.
-    /// Returns the tenant as they are now. The cache has them when this returns; the live table is
-    /// the caller's to look through.
+    /// Returns the tenant as they are now. The cache has nothing older when this returns; the live
+    /// table is the caller's to look through.
+    ///
+    /// Not cancel safe: who drops it after the write leaves the cache and the live table behind.
     ///
     /// # Errors
     /// What `change` returns; nothing was written then. Or the store's: nothing was written, but for
@@ -176,14 +178,13 @@ impl Registry {
             let mut record = TenantRecord::from_body(&document.body)?;
             let answer = change(&mut record).map_err(ChangeError::Refused)?;
             let plan = self.plan(record.plan.as_deref()).await?;
-            match self
-                .store
-                .write(vec![put(id, Expected::Revision(document.revision), &record)?])
-                .await
-            {
+            // Before it is written: behind that nothing may fail any more.
+            let mut tenant = record.to_tenant(id, document.revision, plan)?;
+            let write = put(id, Expected::Revision(document.revision), &record)?;
+            match self.store.write(vec![write]).await {
                 Ok(revisions) => {
-                    let revision = revisions.first().copied().unwrap_or_default();
-                    let tenant = Arc::new(record.to_tenant(id, revision, plan)?);
+                    tenant.revision = revisions.first().copied().unwrap_or_default();
+                    let tenant = Arc::new(tenant);
                     self.cache.replace(Arc::clone(&tenant));
                     return Ok((tenant, answer));
                 }

@@ -66,10 +66,13 @@ impl UnixMillis {
     }
 }
 
-/// As RFC 3339 has it, to the second.
+/// The end of the year 9999, behind which RFC 3339 has no moment.
+pub const MOMENT_MAX: UnixMillis = UnixMillis(253_402_300_799_999);
+
+/// As RFC 3339 has it, to the second; [`MOMENT_MAX`] for what is later.
 impl fmt::Display for UnixMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment = UNIX_EPOCH + Duration::from_secs(self.0 / 1000);
+        let moment = UNIX_EPOCH + Duration::from_secs(self.0.min(MOMENT_MAX.0) / 1000);
         humantime::format_rfc3339_seconds(moment).fmt(f)
     }
 }
@@ -114,5 +117,19 @@ impl Wall {
     #[must_use]
     pub fn now(&self) -> UnixMillis {
         UnixMillis(self.unix_ms())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_moment_prints() {
+        assert_eq!(UnixMillis(0).to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(UnixMillis(1_790_000_000_999).to_string(), "2026-09-21T14:13:20Z");
+        for late in [MOMENT_MAX, MOMENT_MAX.plus(Duration::from_millis(1)), UnixMillis(u64::MAX)] {
+            assert_eq!(late.to_string(), "9999-12-31T23:59:59Z");
+        }
     }
 }

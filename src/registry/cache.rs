@@ -3,10 +3,11 @@
 //!
 //! A value that was fetched before an invalidation is never put in after it: every invalidation
 //! raises the generation, and a fetch is put in only if the generation is still the one it began
-//! with. Names and keys that lead nowhere are remembered for a moment, apart from tenants, so that
+//! with. Only fetches put in who is not known: a replacement that comes late is older than that.
+//! Names and keys that lead nowhere are remembered for a moment, apart from tenants, so that
 //! a scan of unknown names pushes nobody out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -23,6 +24,8 @@ const ABSENT_FOR: Duration = Duration::from_secs(2);
 const ABSENT_MAX: usize = 65_536;
 /// When there are too many tenants, the longest unused of this many goes.
 const EVICTION_SAMPLE: usize = 16;
+/// Fetches of one call that may be overtaken by writes, anybody's.
+const FETCHES_MAX: usize = 4;
 
 /// By what a tenant is looked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,9 +53,34 @@ pub struct Cache {
     usernames: DashMap<Username, TenantId>,
     keys: DashMap<SecretDigest, TenantId>,
     absent: DashMap<Lookup, Millis>,
-    generation: Mutex<u64>,
+    order: Mutex<Order>,
     /// One fetch at a time for each look-up; whoever comes meanwhile waits for it.
     flights: Mutex<HashMap<Lookup, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+/// What all that goes in or out takes turns at.
+#[derive(Debug, Default)]
+struct Order {
+    /// Raised by every invalidation.
+    generation: u64,
+    /// Every tenant who is in, in the order of being looked at when one has to go; and some who went.
+    queue: VecDeque<TenantId>,
+}
+
+/// A place among those who ask for the same. The last one to go takes the flight along.
+struct Flight<'a> {
+    cache: &'a Cache,
+    lookup: &'a Lookup,
+    alone: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        let mut flights = self.cache.flights();
+        if Arc::strong_count(&self.alone) == 1 {
+            flights.remove(self.lookup);
+        }
+    }
 }
 
 /// What the cache says.
@@ -77,7 +105,7 @@ impl Cache {
             usernames: DashMap::new(),
             keys: DashMap::new(),
             absent: DashMap::new(),
-            generation: Mutex::new(0),
+            order: Mutex::default(),
             flights: Mutex::default(),
         }
     }
@@ -118,69 +146,75 @@ impl Cache {
             Knowledge::Unknown => {}
         }
         let flight = self.flight(&lookup);
-        let _alone = flight.lock().await;
-        loop {
+        let _alone = flight.alone.lock().await;
+        let mut fetched = None;
+        for _ in 0..FETCHES_MAX {
             match self.peek(&lookup) {
                 Knowledge::Tenant(tenant) => return Ok(Some(tenant)),
                 Knowledge::Absent => return Ok(None),
                 Knowledge::Unknown => {}
             }
-            let generation = *self.generation();
-            let fetched = fetch().await?.map(Arc::new);
+            let generation = self.order().generation;
+            fetched = fetch().await?.map(Arc::new);
             let is_current = match &fetched {
                 Some(tenant) => self.insert_if(generation, Arc::clone(tenant)),
                 None => self.insert_absent_if(generation, lookup.clone()),
             };
             // Else something was written meanwhile, perhaps this very one.
             if is_current {
-                return Ok(fetched);
+                break;
             }
         }
+        // Not older than this call, if perhaps older than what may be put in.
+        Ok(fetched)
     }
 
-    fn flight(&self, lookup: &Lookup) -> Arc<tokio::sync::Mutex<()>> {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = flights.get(lookup).and_then(Weak::upgrade) {
-            return flight;
-        }
-        flights.retain(|_, flight| flight.strong_count() > 0);
-        let flight = Arc::new(tokio::sync::Mutex::new(()));
-        flights.insert(lookup.clone(), Arc::downgrade(&flight));
-        flight
+    fn flight<'a>(&'a self, lookup: &'a Lookup) -> Flight<'a> {
+        let mut flights = self.flights();
+        let known = flights.get(lookup).and_then(Weak::upgrade);
+        let alone = known.unwrap_or_else(|| {
+            let alone = Arc::default();
+            flights.insert(lookup.clone(), Arc::downgrade(&alone));
+            alone
+        });
+        Flight { cache: self, lookup, alone }
     }
 
-    fn generation(&self) -> MutexGuard<'_, u64> {
-        self.generation.lock().unwrap_or_else(PoisonError::into_inner)
+    fn flights(&self) -> MutexGuard<'_, HashMap<Lookup, Weak<tokio::sync::Mutex<()>>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn order(&self) -> MutexGuard<'_, Order> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nobody must see an old value even for a moment: checked and put in under one lock, which
     /// every invalidation takes as well.
     fn insert_if(&self, generation: u64, tenant: Arc<Tenant>) -> bool {
-        let current = self.generation();
-        if *current == generation {
-            self.insert(tenant);
+        let mut order = self.order();
+        if order.generation == generation {
+            self.insert(&mut order, tenant);
         }
-        *current == generation
+        order.generation == generation
     }
 
     fn insert_absent_if(&self, generation: u64, lookup: Lookup) -> bool {
-        let current = self.generation();
-        if *current != generation {
+        let order = self.order();
+        if order.generation != generation {
             return false;
         }
-        let now = self.clock.now();
+        // Whoever fills it looks for what nobody has; to sort them would make the others wait.
         if self.absent.len() >= ABSENT_MAX {
-            self.absent.retain(|_, until| now < *until);
+            self.absent.clear();
         }
-        if self.absent.len() < ABSENT_MAX {
-            self.absent.insert(lookup, now.plus(ABSENT_FOR));
-        }
+        self.absent.insert(lookup, self.clock.now().plus(ABSENT_FOR));
         true
     }
 
-    fn insert(&self, tenant: Arc<Tenant>) {
-        if self.tenants.len() >= self.tenants_max && !self.tenants.contains_key(&tenant.id) {
-            self.evict();
+    fn insert(&self, order: &mut Order, tenant: Arc<Tenant>) {
+        if !self.forget(tenant.id) {
+            self.make_room(order);
+            order.queue.push_back(tenant.id);
         }
         self.usernames.insert(tenant.username.clone(), tenant.id);
         for digest in tenant.keys.iter().flat_map(|key| key.digests()) {
@@ -190,24 +224,44 @@ impl Cache {
         self.tenants.insert(tenant.id, Known { tenant, used_ms });
     }
 
-    fn evict(&self) {
-        let sample = self.tenants.iter().take(EVICTION_SAMPLE);
-        let oldest = sample.min_by_key(|known| known.used_ms.load(Ordering::Relaxed));
-        let oldest = oldest.map(|known| *known.key());
-        if let Some(id) = oldest {
+    fn make_room(&self, order: &mut Order) {
+        while self.tenants.len() >= self.tenants_max
+            && let Some(id) = self.take_oldest(&mut order.queue)
+        {
             self.forget(id);
+        }
+        // Who was invalidated and came back is in it twice.
+        if order.queue.len() > 2 * self.tenants_max {
+            order.queue = self.tenants.iter().map(|known| *known.key()).collect();
         }
     }
 
-    /// Puts in what has just been written, unless something newer is there: two writers may arrive
-    /// in the wrong order.
+    /// The longest unused of the next few; the others go to the end.
+    fn take_oldest(&self, queue: &mut VecDeque<TenantId>) -> Option<TenantId> {
+        let mut oldest: Option<(u64, TenantId)> = None;
+        let mut looked_at = 0;
+        while looked_at < EVICTION_SAMPLE
+            && let Some(id) = queue.pop_front()
+        {
+            let used_ms = self.tenants.get(&id).map(|known| known.used_ms.load(Ordering::Relaxed));
+            let Some(used_ms) = used_ms else { continue };
+            looked_at += 1;
+            match oldest {
+                Some((before_ms, _)) if before_ms <= used_ms => queue.push_back(id),
+                _ => queue.extend(oldest.replace((used_ms, id)).map(|(_, spared)| spared)),
+            }
+        }
+        oldest.map(|(_, id)| id)
+    }
+
+    /// Takes in what has just been written, unless something newer is there: two writers may arrive
+    /// in the wrong order. Who is not known stays so, since the newer one may have been forgotten.
     pub fn replace(&self, tenant: Arc<Tenant>) {
-        let mut generation = self.generation();
-        *generation += 1;
+        let mut order = self.order();
+        order.generation += 1;
         let known = self.tenants.get(&tenant.id).map(|known| known.tenant.revision);
-        if known.is_none_or(|revision| revision <= tenant.revision) {
-            self.forget(tenant.id);
-            self.insert(tenant);
+        if known.is_some_and(|revision| revision <= tenant.revision) {
+            self.insert(&mut order, tenant);
         }
         // Whoever was looked for in vain may be this one.
         self.absent.clear();
@@ -215,11 +269,12 @@ impl Cache {
 
     /// Takes a tenant out, and keeps what is being fetched from being put in.
     pub fn invalidate(&self, id: TenantId) {
-        let mut generation = self.generation();
-        *generation += 1;
+        let mut order = self.order();
+        order.generation += 1;
         self.forget(id);
     }
 
+<<<<<<< HEAD
     /// Takes a tenant out if what is known of them is older than `revision`.
     pub fn invalidate_before(&self, id: TenantId, revision: u64) {
         let mut generation = self.generation();
@@ -244,15 +299,16 @@ impl Cache {
 
     fn forget(&self, id: TenantId) {
         let Some((_, known)) = self.tenants.remove(&id) else { return };
+=======
+    /// Returns whether they were there.
+    fn forget(&self, id: TenantId) -> bool {
+        let Some((_, known)) = self.tenants.remove(&id) else { return false };
+>>>>>>> 22408940b0eb812190ed7c1d8f8815654122193b
         self.usernames.remove_if(&known.tenant.username, |_, owner| *owner == id);
         for digest in known.tenant.keys.iter().flat_map(|key| key.digests()) {
             self.keys.remove_if(&digest, |_, owner| *owner == id);
         }
-    }
-
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.tenants.len()
+        true
     }
 }
 

@@ -175,8 +175,10 @@ impl Registry {
     }
 
     /// Changes a tenant's record, again from the start if somebody else changed it meanwhile.
-    /// Returns the tenant as they are now. The cache has them when this returns; the live table is
-    /// the caller's to look through.
+    /// Returns the tenant as they are now. The cache has nothing older when this returns; the live
+    /// table is the caller's to look through.
+    ///
+    /// Not cancel safe: who drops it after the write leaves the cache and the live table behind.
     ///
     /// Not cancel safe: a write that was begun is carried out, and the cache hears of it only by the
     /// feed. Run it in a task of its own.
@@ -196,6 +198,7 @@ impl Registry {
             let mut record = TenantRecord::from_body(&document.body)?;
             let answer = change(&mut record).map_err(ChangeError::Refused)?;
             let plan = self.plan(record.plan.as_deref()).await?;
+            // Before it is written: behind that nothing may fail any more.
             let mut tenant = record.to_tenant(id, document.revision, plan)?;
             let write = put(id, Expected::Revision(document.revision), &record)?;
             match self.store.write(vec![write]).await {

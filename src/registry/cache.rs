@@ -274,11 +274,10 @@ impl Cache {
         self.forget(id);
     }
 
-<<<<<<< HEAD
     /// Takes a tenant out if what is known of them is older than `revision`.
     pub fn invalidate_before(&self, id: TenantId, revision: u64) {
-        let mut generation = self.generation();
-        *generation += 1;
+        let mut order = self.order();
+        order.generation += 1;
         let known = self.tenants.get(&id).map(|known| known.tenant.revision);
         if known.is_some_and(|known| known < revision) {
             self.forget(id);
@@ -289,21 +288,18 @@ impl Cache {
 
     /// Takes everything out.
     pub fn clear(&self) {
-        let mut generation = self.generation();
-        *generation += 1;
+        let mut order = self.order();
+        order.generation += 1;
+        order.queue.clear();
         self.tenants.clear();
         self.usernames.clear();
         self.keys.clear();
         self.absent.clear();
     }
 
-    fn forget(&self, id: TenantId) {
-        let Some((_, known)) = self.tenants.remove(&id) else { return };
-=======
     /// Returns whether they were there.
     fn forget(&self, id: TenantId) -> bool {
         let Some((_, known)) = self.tenants.remove(&id) else { return false };
->>>>>>> 22408940b0eb812190ed7c1d8f8815654122193b
         self.usernames.remove_if(&known.tenant.username, |_, owner| *owner == id);
         for digest in known.tenant.keys.iter().flat_map(|key| key.digests()) {
             self.keys.remove_if(&digest, |_, owner| *owner == id);

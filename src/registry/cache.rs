@@ -7,14 +7,15 @@
 //! Names and keys that lead nowhere are remembered for a moment, apart from tenants, so that
 //! a scan of unknown names pushes nobody out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
 
+use super::turns::Turns;
 use crate::clock::{Clock, Millis};
 use crate::secret::SecretDigest;
 use crate::tenant::{Tenant, TenantId, Username};
@@ -55,7 +56,7 @@ pub struct Cache {
     absent: DashMap<Lookup, Millis>,
     order: Mutex<Order>,
     /// One fetch at a time for each look-up; whoever comes meanwhile waits for it.
-    flights: Mutex<HashMap<Lookup, Weak<tokio::sync::Mutex<()>>>>,
+    flights: Turns<Lookup>,
 }
 
 /// What all that goes in or out takes turns at.
@@ -65,22 +66,6 @@ struct Order {
     generation: u64,
     /// Every tenant who is in, in the order of being looked at when one has to go; and some who went.
     queue: VecDeque<TenantId>,
-}
-
-/// A place among those who ask for the same. The last one to go takes the flight along.
-struct Flight<'a> {
-    cache: &'a Cache,
-    lookup: &'a Lookup,
-    alone: Arc<tokio::sync::Mutex<()>>,
-}
-
-impl Drop for Flight<'_> {
-    fn drop(&mut self) {
-        let mut flights = self.cache.flights();
-        if Arc::strong_count(&self.alone) == 1 {
-            flights.remove(self.lookup);
-        }
-    }
 }
 
 /// What the cache says.
@@ -106,7 +91,7 @@ impl Cache {
             keys: DashMap::new(),
             absent: DashMap::new(),
             order: Mutex::default(),
-            flights: Mutex::default(),
+            flights: Turns::default(),
         }
     }
 
@@ -145,8 +130,8 @@ impl Cache {
             Knowledge::Absent => return Ok(None),
             Knowledge::Unknown => {}
         }
-        let flight = self.flight(&lookup);
-        let _alone = flight.alone.lock().await;
+        let flight = self.flights.place(&lookup);
+        let _turn = flight.turn().await;
         let mut fetched = None;
         for _ in 0..FETCHES_MAX {
             match self.peek(&lookup) {
@@ -167,21 +152,6 @@ impl Cache {
         }
         // Not older than this call, if perhaps older than what may be put in.
         Ok(fetched)
-    }
-
-    fn flight<'a>(&'a self, lookup: &'a Lookup) -> Flight<'a> {
-        let mut flights = self.flights();
-        let known = flights.get(lookup).and_then(Weak::upgrade);
-        let alone = known.unwrap_or_else(|| {
-            let alone = Arc::default();
-            flights.insert(lookup.clone(), Arc::downgrade(&alone));
-            alone
-        });
-        Flight { cache: self, lookup, alone }
-    }
-
-    fn flights(&self) -> MutexGuard<'_, HashMap<Lookup, Weak<tokio::sync::Mutex<()>>>> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn order(&self) -> MutexGuard<'_, Order> {

@@ -21,11 +21,13 @@ pub mod store;
 #[cfg(test)]
 pub mod testing;
 pub mod tickets;
+mod turns;
 pub mod usage;
 
 use cache::{Cache, Knowledge, Lookup};
 use record::{PLAN, TENANT, TenantRecord};
 use store::{Change, Document, Expected, Notice, Store, StoreError, Write};
+use turns::Turns;
 
 /// How often a change is tried again when somebody else was faster.
 const CHANGE_ATTEMPTS_MAX: usize = 16;
@@ -36,6 +38,8 @@ pub struct Registry {
     store: Store,
     cache: Cache,
     wall: Wall,
+    /// One change at a time for each tenant in this process; other replicas are met as conflicts.
+    changes: Turns<TenantId>,
 }
 
 /// Why a tenant was not changed.
@@ -59,7 +63,12 @@ impl Registry {
     /// A registry on this store, with a cache for `tenants_cached_max` tenants.
     #[must_use]
     pub fn new(store: Store, tenants_cached_max: usize, clock: Clock, wall: Wall) -> Self {
-        Self { store, cache: Cache::new(tenants_cached_max, clock), wall }
+        Self {
+            store,
+            cache: Cache::new(tenants_cached_max, clock),
+            wall,
+            changes: Turns::default(),
+        }
     }
 
     /// The store beneath.
@@ -191,6 +200,8 @@ impl Registry {
         id: TenantId,
         mut change: impl FnMut(&mut TenantRecord) -> Result<T, E>,
     ) -> Result<(Arc<Tenant>, T), ChangeError<E>> {
+        let place = self.changes.place(&id);
+        let _turn = place.turn().await;
         let mut last = StoreError::Conflict { place: 0 };
         for _ in 0..CHANGE_ATTEMPTS_MAX {
             let document = self.store.get(TENANT, &id.to_string()).await?;

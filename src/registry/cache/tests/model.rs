@@ -122,7 +122,7 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
     for (id, at_least) in told.into_iter().enumerate() {
         prop_assert!(world.ask(id, false).await >= at_least);
     }
-    prop_assert!(world.cache.flights().is_empty());
+    prop_assert!(world.cache.flights.is_empty());
     Ok(())
 }
 

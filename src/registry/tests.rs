@@ -79,7 +79,9 @@ async fn whoever_was_faster_is_respected() {
     let (asked, answer) = tokio::sync::oneshot::channel();
     let (mut asked, mut rounds) = (Some(asked), 0);
     let handle = tokio::runtime::Handle::current();
-    let (other, changing) = (Arc::clone(&registry), Arc::clone(&registry));
+    // Another replica on the same store.
+    let other = Registry::new(registry.store().clone(), 10, Clock::start(), registry.wall().clone());
+    let (other, changing) = (Arc::new(other), Arc::clone(&registry));
     // The first round is overtaken between its read and its write.
     let changed = tokio::task::spawn_blocking(move || {
         handle.clone().block_on(changing.change(mike, |record| {

@@ -27,8 +27,9 @@ use cache::{Cache, Knowledge, Lookup};
 use record::{PLAN, TENANT, TenantRecord};
 use store::{Change, Document, Expected, Store, StoreError, Write};
 
-/// How often a change is tried again when somebody else was faster.
+/// How often a change is tried again when another process was faster.
 const CHANGE_ATTEMPTS_MAX: usize = 16;
+const TURNS: usize = 32;
 
 /// Finds and changes tenants.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Registry {
     store: Store,
     cache: Cache,
     wall: Wall,
+    /// This process's changes of one tenant take turns, so that none of many is always the slower.
+    turns: [tokio::sync::Mutex<()>; TURNS],
 }
 
 /// Why a tenant was not changed.
@@ -59,7 +62,8 @@ impl Registry {
     /// A registry on this store, with a cache for `tenants_cached_max` tenants.
     #[must_use]
     pub fn new(store: Store, tenants_cached_max: usize, clock: Clock, wall: Wall) -> Self {
-        Self { store, cache: Cache::new(tenants_cached_max, clock), wall }
+        let turns = Default::default();
+        Self { store, cache: Cache::new(tenants_cached_max, clock), wall, turns }
     }
 
     /// The store beneath.
@@ -171,6 +175,8 @@ impl Registry {
         id: TenantId,
         mut change: impl FnMut(&mut TenantRecord) -> Result<T, E>,
     ) -> Result<(Arc<Tenant>, T), ChangeError<E>> {
+        let turn = usize::try_from(id.0 % TURNS as u128).unwrap_or_default();
+        let _turn = self.turns[turn].lock().await;
         let mut last = StoreError::Conflict { place: 0 };
         for _ in 0..CHANGE_ATTEMPTS_MAX {
             let document = self.store.get(TENANT, &id.to_string()).await?;

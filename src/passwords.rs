@@ -141,7 +141,12 @@ impl Passwords {
     ///
     /// # Errors
     /// See [`check`]; `Err(None)` if too many are waiting.
-    pub async fn hash(&self, password: &Secret) -> Result<String, Option<&'static str>> {
+    pub async fn hash(
+        &self,
+        password: &Secret,
+        client: IpAddr,
+    ) -> Result<String, Option<&'static str>> {
+        let _place = self.waiting.enter(client).ok_or(None)?;
         let (done, answer) = oneshot::channel();
         let job = Job::Hash { password: password.clone(), done };
         self.queue.try_send(job).map_err(|_| None)?;
@@ -190,6 +195,7 @@ fn check_all(jobs: &Mutex<Receiver<Job>>, memory: &Memory) {
         match job {
             Err(_) => return,
             Ok(Job::Check { done, .. }) if done.is_closed() => {}
+            Ok(Job::Hash { done, .. }) if done.is_closed() => {}
             Ok(Job::Check { hash, password, digest, done }) => {
                 let _ = done.send(check_one(memory, &hash, &password, digest));
             }

@@ -167,11 +167,12 @@ impl Authority<'_> {
             None => None,
         };
         let tenant = tenant.ok_or_else(|| wrong("the ticket's tenant is gone", None))?;
-        let origin = request.headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("?"));
+        let mut origins = request.headers.get_all(ORIGIN).iter();
+        let origin = origins.next().map(|origin| origin.to_str().unwrap_or("?"));
         if ticket.path != request.uri.path() {
             return Err(wrong("the ticket is for another path", Some(&tenant)));
         }
-        if ticket.origin.as_deref() != origin {
+        if ticket.origin.as_deref() != origin || origins.next().is_some() {
             return Err(wrong("the ticket is for another origin", Some(&tenant)));
         }
         allow(tenant, ticket.grant, self.now())

@@ -13,6 +13,8 @@ use crate::registry::record::TenantRecord;
 use crate::registry::testing;
 use crate::tenant::TenantId;
 
+mod tokens;
+
 const MIKE_KEY: &str = "mike-key-0123456789";
 const ROBERTO_KEY: &str = "roberto-key-0123456789";
 const OFF_KEY: &str = "off-key-0123456789";
@@ -51,19 +53,27 @@ fn basic(text: &str) -> String {
 }
 
 async fn ask(target: &str, lines: &[&str]) -> Result<Identity, Refusal> {
+    ask_of(registry().await, target, lines).await
+}
+
+async fn ask_of(registry: &Registry, target: &str, lines: &[&str]) -> Result<Identity, Refusal> {
     let mut request = Request::get(target).header("host", "flows.localhost");
     for line in lines {
         let (name, value) = line.split_once(": ").unwrap();
         request = request.header(name, value);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    let authority = Authority { registry: registry().await, passwords: &PASSWORDS };
+    let authority = Authority { registry, passwords: &PASSWORDS };
     authority.authenticate(&parts, Ipv4Addr::LOCALHOST.into()).await
 }
 
 /// Who it is, on what ground, and whether Authorization was used up; or the refusal.
 async fn told(target: &str, lines: &[&str]) -> String {
-    match ask(target, lines).await {
+    told_by(registry().await, target, lines).await
+}
+
+async fn told_by(registry: &Registry, target: &str, lines: &[&str]) -> String {
+    match ask_of(registry, target, lines).await {
         Ok(identity) => {
             let used = if identity.authorization_consumed { " consumed" } else { "" };
             format!("{} {}{used}", identity.tenant.username, identity.grant)

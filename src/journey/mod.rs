@@ -235,8 +235,8 @@ impl Journey {
         let Grant::Key { id, .. } = identity.grant else { return Ok(identity) };
         self.usage.note(identity.tenant.id, &identity.grant, self.registry.wall().now());
         match identity.tenant.key(id) {
-            Some(key) if !key.opens(&target.below_node_root) => Err(Refusal::OutOfScope),
-            _ => Ok(identity),
+            Some(key) if key.opens(&target.below_node_root) => Ok(identity),
+            _ => Err(Refusal::OutOfScope),
         }
     }
 }

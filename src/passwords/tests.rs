@@ -153,6 +153,7 @@ async fn who_sends_many_waits_alone() {
         waiting.push(pending(HERE).await.expect("it may wait"));
     }
     assert!(pending(HERE).await.is_none());
+    assert_eq!(passwords.hash(&secret("new"), HERE).await, Err(None), "new ones take their turn");
     assert!(pending(Ipv4Addr::new(192, 0, 2, 1).into()).await.is_some());
     waiting.pop();
     assert!(pending(HERE).await.is_some(), "a place was given back");
@@ -170,6 +171,26 @@ async fn a_check_that_nobody_waits_for_is_skipped() {
     drop(passwords);
     check_all(&Mutex::new(jobs), &memory);
     assert!(!memory.knows(&memory.digest(mike.hash(), &right)), "it was not even checked");
+}
+
+#[tokio::test]
+async fn new_passwords_take_places_too() {
+    let (passwords, jobs) = stuck();
+    let new = secret("new");
+    let mut waiting = Vec::new();
+    for _ in 0..WAITING_PER_ADDRESS_MAX {
+        let mut hashing = Box::pin(passwords.hash(&new, HERE));
+        assert!(tokio::time::timeout(Duration::ZERO, &mut hashing).await.is_err());
+        waiting.push(hashing);
+    }
+    assert_eq!(passwords.hash(&new, HERE).await, Err(None));
+    let first = waiting.remove(0);
+    drop(waiting);
+    let memory = Arc::clone(&passwords.memory);
+    let pool = std::thread::spawn(move || check_all(&Mutex::new(jobs), &memory));
+    assert!(bcrypt::verify("new", &first.await.unwrap()).unwrap());
+    drop(passwords);
+    pool.join().unwrap();
 }
 
 #[test]

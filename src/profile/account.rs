@@ -51,7 +51,7 @@ pub(super) async fn change_password(
         Verdict::Wrong => return Err(Refusal::WrongOldPassword),
         Verdict::Busy => return Err(Refusal::Overloaded("too many passwords wait to be checked")),
     }
-    let hash = desk.passwords.hash(&input.new).await.map_err(|why| match why {
+    let hash = desk.passwords.hash(&input.new, identity.client).await.map_err(|why| match why {
         Some(what) => Refusal::BadInput(format!("The new password {what}.")),
         None => Refusal::Overloaded("too many passwords wait to be hashed"),
     })?;
@@ -79,10 +79,10 @@ pub(super) async fn issue_ticket(
     headers: HeaderMap,
     Input(input): Input<NewTicket>,
 ) -> Answer {
-    if !input.path.starts_with('/') || input.path.len() > PATH_BYTES_MAX || input.path.contains('?')
-    {
-        let what =
-            "The path must be the one of the handshake, as in \"/api/thing\", without query.";
+    // Not below /profile: a ticket goes to a page, which must not become the account's owner by it.
+    let is_runtimes = input.path.starts_with("/api/");
+    if !is_runtimes || input.path.len() > PATH_BYTES_MAX || input.path.contains('?') {
+        let what = "The path must be the handshake's, as in \"/api/thing\", without query.";
         return Err(Refusal::BadInput(what.to_owned()));
     }
     let own = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);

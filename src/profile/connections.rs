@@ -1,10 +1,10 @@
 //! Live connections, to be seen and to be closed.
 
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Answer, At, Desk, Owner, Private};
+use super::{Answer, At, Desk, Id, Owner, Private};
 use crate::close::Cause;
 use crate::grant::Grant;
 use crate::live::Entry;
@@ -42,11 +42,7 @@ fn describe(desk: &Desk, tenant: &Tenant, entry: &Entry) -> Value {
 }
 
 /// `DELETE /profile/connections/{id}`
-pub(super) async fn close(
-    State(desk): At,
-    Extension(identity): Owner,
-    Path(id): Path<String>,
-) -> Answer {
+pub(super) async fn close(State(desk): At, Extension(identity): Owner, Id(id): Id) -> Answer {
     let entries = desk.live.entries_of(identity.tenant.id);
     let entry = entries.iter().find(|entry| entry.id.to_string() == id);
     let entry = entry.ok_or(Refusal::NotFound("no such connection"))?;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, At, Desk, Input, Owner, Private, away};
-use crate::clock::UnixMillis;
+use super::{Answer, At, Desk, Id, Input, Owner, Private, away};
+use crate::clock::{MOMENT_MAX, UnixMillis};
 use crate::grant::KeyId;
 use crate::refusal::Refusal;
 use crate::registry::profiles::keys::{NAMED_KEYS_MAX, check_name, check_scope, read_moment};
@@ -120,9 +120,10 @@ impl NewKey {
                 None => return bad("expires must be like \"2030-01-31T12:00:00Z\"."),
             },
         };
-        match now < expires_at {
-            true => Ok(Some(expires_at)),
-            false => bad("The key would have expired already."),
+        match expires_at {
+            _ if expires_at <= now => bad("The key would have expired already."),
+            _ if expires_at > MOMENT_MAX => bad("The key would expire after the year 9999."),
+            _ => Ok(Some(expires_at)),
         }
     }
 }
@@ -180,7 +181,7 @@ pub(super) struct Rotation {
 pub(super) async fn rotate(
     State(desk): At,
     Extension(identity): Owner,
-    Path(id): Path<String>,
+    Id(id): Id,
     Input(input): Input<Rotation>,
 ) -> Answer {
     let overlap = Duration::from_secs(input.overlap_seconds);
@@ -215,11 +216,7 @@ pub(super) async fn rotate(
 }
 
 /// `DELETE /profile/keys/{id}`
-pub(super) async fn revoke_key(
-    State(desk): At,
-    Extension(identity): Owner,
-    Path(id): Path<String>,
-) -> Answer {
+pub(super) async fn revoke_key(State(desk): At, Extension(identity): Owner, Id(id): Id) -> Answer {
     let id = named(&id)?;
     let (_, (), ended) = desk
         .change(&identity, move |record| {

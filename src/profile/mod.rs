@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Extension, FromRequest, Request, State};
+use axum::extract::{Extension, FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use http::StatusCode;
+use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -63,7 +65,17 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route("/profile/connections/{id}", delete(connections::close))
         .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed })
         .fallback(|| async { Refusal::NotFound("no such page of the profile") })
+        .layer(from_fn(to_the_end))
         .with_state(desk)
+}
+
+/// A request whose client went away is carried out all the same: whoever writes a change must also
+/// end what rested on what was changed.
+async fn to_the_end(request: Request, next: Next) -> Response {
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refusal::Overloaded("a handler of the profile failed").into_response(),
+    }
 }
 
 /// Left for whoever renders refusals: it has the request's id.
@@ -117,7 +129,31 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
             // A form of another page's could not say so.
             (false, false) => return Err(bad("The body must be application/json.")),
         };
-        serde_json::from_slice(body).map(Self).map_err(|error| bad(&format!("Bad JSON: {error}")))
+        serde_json::from_slice(body).map(Self).map_err(|error| bad(&fault(&error)))
+    }
+}
+
+/// What is wrong with a body, without a word of it: that may be a password in the wrong place.
+fn fault(error: &serde_json::Error) -> String {
+    const EXPECTED: &str = ", expected ";
+    let text = error.to_string();
+    match text.rfind(EXPECTED) {
+        Some(place) if error.is_data() => format!("Bad JSON{}.", &text[place..]),
+        _ => format!("Bad JSON: {text}."),
+    }
+}
+
+/// The id in a path.
+struct Id(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(id)) => Ok(Self(id)),
+            Err(_) => Err(Refusal::NotFound("an id that is none")),
+        }
     }
 }
 
@@ -173,3 +209,6 @@ impl Desk {
 fn away(error: StoreError) -> Refusal {
     Refusal::RegistryAway(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ use crate::tenant::TenantId;
 
 /// Documents written at once; each time is a commit to disk.
 const DOCUMENTS_PER_WRITE: usize = 500;
+/// A store takes some more at once.
+const BYTES_PER_WRITE: usize = 8 * 1024 * 1024;
 const DOCUMENTS_PER_PAGE: usize = 500;
 
 /// What an import did.
@@ -55,8 +57,15 @@ pub fn import(
     let knows_plan = |name: &str| matches!(handle.block_on(store.get(PLAN, name)), Ok(Some(_)));
     let contents = check(&file, knows_plan, |profile| has_no_rival(store, handle, profile))?;
     file.rewind().map_err(|error| broken(&error))?;
-    let mut import =
-        Import { store, wall, handle, replace, writes: Vec::new(), done: Imported::default() };
+    let mut import = Import {
+        store,
+        wall,
+        handle,
+        replace,
+        writes: Vec::new(),
+        bytes: 0,
+        done: Imported::default(),
+    };
     let mut tenants = 0;
     each(&file, |good| {
         match good {
@@ -93,6 +102,7 @@ struct Import<'a> {
     handle: &'a Handle,
     replace: bool,
     writes: Vec<Write>,
+    bytes: usize,
     done: Imported,
 }
 
@@ -142,14 +152,18 @@ impl Import<'_> {
     }
 
     fn write(&mut self, write: Write) -> Result<(), String> {
+        if let Change::Put { body, .. } = &write.change {
+            self.bytes += body.len();
+        }
         self.writes.push(write);
-        if self.writes.len() >= DOCUMENTS_PER_WRITE {
+        if self.writes.len() >= DOCUMENTS_PER_WRITE || self.bytes >= BYTES_PER_WRITE {
             self.flush().map_err(text)?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
+        self.bytes = 0;
         let writes = std::mem::take(&mut self.writes);
         if writes.is_empty() {
             return Ok(());
@@ -336,3 +350,6 @@ fn to_profile(record: &TenantRecord) -> serde_json::Value {
     }
     profile
 }
+
+#[cfg(test)]
+mod tests;

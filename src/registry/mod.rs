@@ -29,7 +29,7 @@ use record::{PLAN, TENANT, TenantRecord};
 use store::{Change, Document, Expected, Notice, Store, StoreError, Write};
 use turns::Turns;
 
-/// How often a change is tried again when somebody else was faster.
+/// How often a change is tried again when another process was faster.
 const CHANGE_ATTEMPTS_MAX: usize = 16;
 
 /// Finds and changes tenants.

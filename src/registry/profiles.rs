@@ -26,6 +26,8 @@ use stream::Item;
 const API_KEY_BYTES_MIN: usize = 16;
 const API_KEY_BYTES_MAX: usize = 256;
 const PLAN_NAME_BYTES_MAX: usize = 64;
+const ORIGINS_MAX: usize = 100;
+const ORIGIN_BYTES_MAX: usize = 255;
 /// Faults told of one file; who made one mistake a thousand times need not read it as often.
 const FAULTS_MAX: usize = 100;
 
@@ -130,7 +132,9 @@ pub fn check(
     if let Err(error) = read {
         faults.lines.push(error);
     }
-    for (plan, (line, who)) in seen.wanted_plans {
+    let mut wanted_plans: Vec<_> = seen.wanted_plans.into_iter().collect();
+    wanted_plans.sort_by_key(|(_, (line, _))| *line);
+    for (plan, (line, who)) in wanted_plans {
         if !seen.plans.contains(&plan) && !knows_plan(&plan) {
             faults.add(line, &who, Err(format!("plan {plan:?} is not among the plans")));
         }
@@ -225,6 +229,7 @@ impl Profile {
         let key = check_key(&self, &mut fault);
         let named_keys: Vec<NamedKey> =
             self.keys.iter().filter_map(|key| key.check(&mut fault)).collect();
+        keys::check_all(&self.keys, &mut fault);
         if let Some(seen) = seen {
             if username.clone().is_some_and(|username| !seen.usernames.insert(username)) {
                 fault("username", "is there twice");
@@ -234,13 +239,7 @@ impl Profile {
                 fault("api_key", "is in the file already");
             }
         }
-        for origin in &self.allowed_origins {
-            let host =
-                ["http://", "https://"].iter().find_map(|scheme| origin.strip_prefix(scheme));
-            if host.is_none_or(|host| host.is_empty() || host.contains(['/', '*', ' '])) {
-                fault("allowed_origins", "must be origins like \"https://example.org\"");
-            }
-        }
+        check_origins(&self.allowed_origins, &mut fault);
         let instance = self.instance.check(&mut fault);
         if faults.get() > 0 {
             return None;
@@ -257,6 +256,19 @@ impl Profile {
             allowed_origins: self.allowed_origins,
             disabled: self.disabled,
         })
+    }
+}
+
+fn check_origins(origins: &[String], fault: &mut dyn FnMut(&str, &str)) {
+    if origins.len() > ORIGINS_MAX {
+        fault("allowed_origins", "must be at most 100");
+    }
+    for origin in origins {
+        let host = ["http://", "https://"].iter().find_map(|scheme| origin.strip_prefix(scheme));
+        let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '*', ' ']);
+        if origin.len() > ORIGIN_BYTES_MAX || !host.is_some_and(is_host) {
+            fault("allowed_origins", "must be origins like \"https://example.org\"");
+        }
     }
 }
 

@@ -140,3 +140,6 @@ impl Registry {
 fn id(secret: &Secret) -> String {
     SecretDigest::of(secret).to_hex()
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,34 +73,46 @@ async fn a_change_is_seen_at_once_by_every_way() {
     assert!(registry.by_key(digest("first")).await.unwrap().is_none());
 }
 
-#[tokio::test]
+/// As another process would.
+async fn write_past(registry: &Registry, id: TenantId, number: u64) {
+    let (revision, mut record) = stored(registry, id).await;
+    add_key(&mut record, number).unwrap();
+    let write = put(id, Expected::Revision(revision), &record).unwrap();
+    registry.store().write(vec![write]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_was_faster_is_respected() {
     let (registry, mike) = with_mike().await;
-    let (asked, answer) = tokio::sync::oneshot::channel();
-    let (mut asked, mut rounds) = (Some(asked), 0);
-    let handle = tokio::runtime::Handle::current();
-    // Another replica on the same store.
-    let other = Registry::new(registry.store().clone(), 10, Clock::start(), registry.wall().clone());
-    let (other, changing) = (Arc::new(other), Arc::clone(&registry));
-    // The first round is overtaken between its read and its write.
-    let changed = tokio::task::spawn_blocking(move || {
-        handle.clone().block_on(changing.change(mike, |record| {
-            rounds += 1;
-            if let Some(asked) = asked.take() {
-                let _ = asked.send(());
-                let other = Arc::clone(&other);
-                let overtake = handle
-                    .spawn(async move { other.change(mike, |r| add_key(r, 1)).await.is_ok() });
-                while !overtake.is_finished() {
-                    std::thread::yield_now();
-                }
-            }
-            add_key(record, 2).map(|()| rounds)
-        }))
+    let mut rounds = 0;
+    let changed = registry.change(mike, |record| {
+        rounds += 1;
+        if rounds <= 3 {
+            // Between its read and its write.
+            let handle = tokio::runtime::Handle::current();
+            let overtake = write_past(&registry, mike, 100 + rounds);
+            tokio::task::block_in_place(|| handle.block_on(overtake));
+        }
+        add_key(record, 1)
     });
-    answer.await.unwrap();
-    let (tenant, rounds) = changed.await.unwrap().unwrap();
-    assert_eq!((tenant.keys.len(), rounds), (3, 2));
+    let (tenant, ()) = changed.await.unwrap();
+    let ids: Vec<u64> = tenant.keys.iter().map(|key| key.id.0).collect();
+    assert_eq!((ids, rounds), (vec![0, 101, 102, 103, 1], 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_always_slower_gives_up() {
+    let (registry, mike) = with_mike().await;
+    let mut rounds = 0;
+    let changed = registry.change(mike, |record| {
+        rounds += 1;
+        let handle = tokio::runtime::Handle::current();
+        let overtake = write_past(&registry, mike, 100 + rounds);
+        tokio::task::block_in_place(|| handle.block_on(overtake));
+        add_key(record, 1)
+    });
+    assert!(matches!(changed.await, Err(ChangeError::Store(StoreError::Conflict { .. }))));
+    assert_eq!(rounds, CHANGE_ATTEMPTS_MAX as u64);
 }
 
 #[tokio::test]

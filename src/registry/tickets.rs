@@ -67,3 +67,6 @@ impl Registry {
 fn entry(secret: &Secret) -> String {
     format!("ticket:{}", SecretDigest::of(secret).to_hex())
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,3 +93,6 @@ fn day_of(at: UnixMillis) -> u64 {
     let minute = at.0 / MS_PER_MINUTE;
     minute - minute % MINUTES_PER_DAY
 }
+
+#[cfg(test)]
+mod tests;

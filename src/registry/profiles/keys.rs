@@ -1,5 +1,7 @@
 //! A profile's named API keys.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 
 use crate::clock::UnixMillis;
@@ -66,6 +68,17 @@ impl KeyProfile {
             expires_at: expires_at?,
             scope: self.scope.clone(),
         })
+    }
+}
+
+/// Checks what the keys of one tenant must be together.
+pub fn check_all(keys: &[KeyProfile], fault: &mut dyn FnMut(&str, &str)) {
+    if keys.len() > NAMED_KEYS_MAX {
+        fault("keys", "must be at most 100");
+    }
+    let mut names = HashSet::new();
+    if !keys.iter().all(|key| names.insert(&key.name)) {
+        fault("keys.name", "is there twice");
     }
 }
 

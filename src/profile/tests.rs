@@ -1,0 +1,174 @@
+//! The router as a whole, without a network.
+
+use std::net::Ipv4Addr;
+use std::sync::LazyLock;
+
+use axum::body::{Body, to_bytes};
+use http::request;
+use serde_json::json;
+use tower::ServiceExt;
+
+use super::*;
+use crate::client::{Client, RequestIds};
+use crate::clock::Millis;
+use crate::grant::KeyId;
+use crate::live::Registered;
+use crate::registry::testing;
+use crate::secret::{Secret, SecretDigest};
+use crate::tenant::TenantId;
+
+mod account;
+mod keys;
+mod routes;
+
+const PASSWORD: &str = "mike-password";
+const FINGERPRINT: u64 = 5;
+const OWNER: Grant = Grant::Password { fingerprint: FINGERPRINT };
+
+static PASSWORDS: LazyLock<Arc<Passwords>> =
+    LazyLock::new(|| Arc::new(Passwords::start(Clock::start()).unwrap()));
+
+/// Mike's profile.
+struct Mike {
+    desk: Arc<Desk>,
+    id: TenantId,
+}
+
+/// What came back: the answer, or the refusal.
+type Outcome = Result<(StatusCode, Value), Refusal>;
+
+impl Mike {
+    async fn new() -> Self {
+        let registry = testing::registry().await;
+        let record = TenantRecord {
+            password: Some(testing::password(PASSWORD, FINGERPRINT)),
+            keys: vec![testing::key(KeyId::DEFAULT, "mike-key-0123456789")],
+            ..testing::record("mike")
+        };
+        let id = testing::add(&registry, 1, &record).await;
+        let desk = Desk {
+            registry: Arc::new(registry),
+            passwords: Arc::clone(&PASSWORDS),
+            live: Arc::default(),
+            usage: Arc::default(),
+            clock: Clock::start(),
+        };
+        Self { desk: Arc::new(desk), id }
+    }
+
+    async fn tenant(&self) -> Arc<Tenant> {
+        testing::tenant(&self.desk.registry, self.id).await
+    }
+
+    async fn identity(&self) -> Identity {
+        Identity {
+            tenant: self.tenant().await,
+            grant: OWNER,
+            authorization_consumed: true,
+            client: Ipv4Addr::LOCALHOST.into(),
+        }
+    }
+
+    async fn revision(&self) -> u64 {
+        self.desk.registry.store().last_revision().await.unwrap()
+    }
+
+    /// Sends a request as the owner.
+    async fn send(&self, request: http::Request<Body>) -> Response {
+        let identity = self.identity().await;
+        self.send_as(identity, request).await
+    }
+
+    async fn send_as(&self, identity: Identity, mut request: http::Request<Body>) -> Response {
+        request.extensions_mut().insert(identity);
+        router(Arc::clone(&self.desk)).oneshot(request).await.unwrap()
+    }
+
+    /// A method and a path, with a JSON body or none.
+    async fn ask(&self, line: &str, body: Value) -> Outcome {
+        let outcome = self.outcome(self.send(request(line, &body)).await).await;
+        if let Ok((_, answer)) = &outcome {
+            self.tells_no_secret(answer).await;
+        }
+        outcome
+    }
+
+    async fn ok(&self, line: &str, body: Value) -> Value {
+        self.ask(line, body).await.unwrap_or_else(|refusal| panic!("{line}: {refusal:?}")).1
+    }
+
+    async fn outcome(&self, mut response: Response) -> Outcome {
+        if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+            return Err(refusal);
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        assert_eq!(headers.get(CACHE_CONTROL).unwrap(), "no-store");
+        assert_eq!(headers.get(CONTENT_TYPE).unwrap(), "application/json");
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        Ok((status, serde_json::from_slice(&body).unwrap()))
+    }
+
+    /// No secret but the one that was made by this very request, and nothing that is stored of any.
+    async fn tells_no_secret(&self, answer: &Value) {
+        let text = answer.to_string();
+        let tenant = self.tenant().await;
+        assert!(!text.contains("$2b$") && !text.contains(PASSWORD), "{text}");
+        assert!(!text.contains("mike-key-0123456789"), "{text}");
+        for digest in tenant.keys.iter().flat_map(ApiKeyDigests::all) {
+            assert!(!text.contains(&digest), "{text}");
+        }
+        let made = ["key", "api_key", "ticket"].iter().filter(|name| answer[**name].is_string());
+        assert_eq!(text.matches("fgk_").count() + text.matches("fgt_").count(), made.count());
+    }
+
+    /// A live connection of mike's.
+    fn connect(&self, tenant: &Arc<Tenant>, grant: Grant) -> Registered {
+        let request_id = RequestIds::new().unwrap().next();
+        let client = Client { address: (Ipv4Addr::LOCALHOST, 7).into(), request_id };
+        self.desk.live.enter(tenant, grant, client, "/api/thing", Millis(0)).unwrap()
+    }
+}
+
+trait ApiKeyDigests {
+    fn all(&self) -> Vec<String>;
+}
+
+impl ApiKeyDigests for crate::tenant::ApiKey {
+    fn all(&self) -> Vec<String> {
+        self.digests().map(SecretDigest::to_hex).collect()
+    }
+}
+
+fn builder(line: &str) -> request::Builder {
+    let (method, path) = line.split_once(' ').unwrap();
+    http::Request::builder().method(method).uri(path)
+}
+
+fn request(line: &str, body: &Value) -> http::Request<Body> {
+    match body {
+        Value::Null => builder(line).body(Body::empty()).unwrap(),
+        body => raw(line, "application/json", body.to_string()),
+    }
+}
+
+fn raw(line: &str, content_type: &str, body: impl Into<Body>) -> http::Request<Body> {
+    builder(line).header(CONTENT_TYPE, content_type).body(body.into()).unwrap()
+}
+
+/// The public text of a refusal that has one of its own.
+fn refused(outcome: Outcome) -> String {
+    match outcome {
+        Err(refusal) => format!("{} {}", refusal.status().as_u16(), refusal.public()),
+        Ok((status, answer)) => panic!("{status} {answer}"),
+    }
+}
+
+fn grant_of(answer: &Value, id: KeyId) -> Grant {
+    let secret = answer["key"].as_str().or(answer["api_key"].as_str()).unwrap();
+    let digest = SecretDigest::of(&Secret::new(secret.to_owned()));
+    Grant::Key { id, secret: digest.fingerprint() }
+}
+
+fn id_of(answer: &Value) -> KeyId {
+    KeyId::from_hex(answer["id"].as_str().unwrap()).unwrap()
+}

@@ -133,7 +133,7 @@ impl Authority<'_> {
             }
             (Verdict::Right, Ok((stored, grant)), Some(tenant)) => {
                 if passwords::is_outdated(stored.hash()) {
-                    self.rehash(&tenant, &stored, &named.secret).await;
+                    self.rehash(&tenant, &stored, named, client).await;
                 }
                 Ok((tenant, grant))
             }
@@ -144,8 +144,9 @@ impl Authority<'_> {
 
     /// Hashes a right password anew, since its hash was made with another cost. What rests on the
     /// password goes on. If it cannot be done now, the next login will.
-    async fn rehash(self, tenant: &Tenant, stored: &Password, password: &Secret) {
-        let Ok(hash) = self.passwords.hash(password).await else { return };
+    async fn rehash(self, tenant: &Tenant, stored: &Password, named: &Named, client: IpAddr) {
+        let password = &named.secret;
+        let Ok(hash) = self.passwords.hash(password, client).await else { return };
         let fresh = Password::from_hash(&hash, stored.fingerprint());
         let change = |record: &mut TenantRecord| match &mut record.password {
             Some(record) if *record.hash == **stored.hash() => {

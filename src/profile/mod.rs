@@ -201,6 +201,9 @@ impl Desk {
             Err(ChangeError::Refused(refusal)) => Err(refusal),
             Err(ChangeError::Gone) => Err(Refusal::GrantEnded(Cause::TenantDisabled)),
             Err(ChangeError::Store(StoreError::Unknown(why))) => Err(Refusal::UnknownOutcome(why)),
+            Err(ChangeError::Store(StoreError::Invalid(_))) => {
+                Err(Refusal::Conflicting("That is more than can be stored of one account."))
+            }
             Err(ChangeError::Store(error)) => Err(Refusal::RegistryAway(error.to_string())),
         }
     }

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use super::profiles::{Checked, Good, NamedKey, ProfilesError, check, each};
 use super::record::{KeyRecord, PLAN, PasswordRecord, TENANT, TenantRecord, username_index};
+use super::store::limits::BODY_BYTES_MAX;
 use super::store::{Change, Document, Expected, Store, StoreError, Write};
 use super::{put, record};
 use crate::clock::{UnixMillis, Wall};
@@ -55,7 +56,10 @@ pub fn import(
 ) -> Result<Imported, ProfilesError> {
     let broken = |error: &dyn std::fmt::Display| ProfilesError(vec![error.to_string()]);
     let knows_plan = |name: &str| matches!(handle.block_on(store.get(PLAN, name)), Ok(Some(_)));
-    let contents = check(&file, knows_plan, |profile| has_no_rival(store, handle, profile))?;
+    let contents = check(&file, knows_plan, |profile| {
+        has_room(profile)?;
+        has_no_rival(store, handle, profile)
+    })?;
     file.rewind().map_err(|error| broken(&error))?;
     let mut import = Import {
         store,
@@ -80,6 +84,21 @@ pub fn import(
     })?;
     import.flush().map_err(|error| broken(&error))?;
     Ok(import.done)
+}
+
+/// What is stored of the tenant is no more than a store takes.
+fn has_room(profile: &Checked) -> Result<(), String> {
+    /// Of what every tenant has, and every key, with the members' names.
+    const TENANT_BYTES: usize = 2048;
+    const KEY_BYTES: usize = 512;
+    let texts: Vec<_> = profile.named_keys.iter().map(|key| (&key.name, &key.scope)).collect();
+    let texts = (texts, &profile.instance, &profile.allowed_origins, &profile.plan);
+    let texts = serde_json::to_vec(&texts).map_err(text)?;
+    let keys_bytes = KEY_BYTES * (profile.named_keys.len() + 1);
+    match texts.len() + keys_bytes + TENANT_BYTES <= BODY_BYTES_MAX {
+        true => Ok(()),
+        false => Err("is more than can be stored of one tenant".to_owned()),
+    }
 }
 
 /// No other tenant of the registry has one of the profile's keys.

@@ -115,6 +115,21 @@ async fn names_are_there_once_and_keys_are_a_hundred() {
 }
 
 #[tokio::test]
+async fn an_account_is_only_so_large() {
+    let mike = Mike::new().await;
+    let scope: Vec<String> = (10..30).map(|n| format!("/{n}{}", "x".repeat(250))).collect();
+    let mut outcome = Ok((StatusCode::OK, Value::Null));
+    for number in 0..NAMED_KEYS_MAX {
+        let input = json!({ "name": format!("key {number}"), "scope": scope });
+        outcome = mike.ask("POST /profile/keys", input).await;
+        if outcome.is_err() {
+            break;
+        }
+    }
+    assert_eq!(refused(outcome), "409 That is more than can be stored of one account.");
+}
+
+#[tokio::test]
 async fn a_rotation_without_overlap_ends_the_old_secret_at_once() {
     let mike = Mike::new().await;
     let made = mike.ok("POST /profile/keys", json!({ "name": "n", "scope": ["/a"] })).await;

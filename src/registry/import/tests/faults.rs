@@ -48,6 +48,21 @@ fn a_bad_file_writes_nothing_at_all() {
 }
 
 #[test]
+fn a_tenant_who_cannot_be_stored_is_told_before_anything_is_written() {
+    let place = Place::new();
+    let scope: Vec<String> = (10..30).map(|n| format!("/{n}{}", "x".repeat(250))).collect();
+    let key = |n: usize| json!({ "name": format!("{n}"), "sha256": sha256(&format!("{n}")), "scope": scope });
+    let keys: Vec<Value> = (0..100).map(key).collect();
+    let large = with(plain("large"), &json!({ "keys": keys }));
+    let told = refused(&place, &file_of(&[plain("good"), large]));
+    assert!(told.ends_with("(\"large\"): is more than can be stored of one tenant"), "{told}");
+    let mut long = plain("long");
+    long["instance"]["node_root"] = json!(format!("/{}", "x".repeat(300_000)));
+    let told = refused(&place, &file_of(&[plain("good"), long]));
+    assert!(told.contains("is more than"), "{}", &told[..100]);
+}
+
+#[test]
 fn a_broken_file_writes_nothing_at_all() {
     let place = Place::new();
     let good = serde_json::to_string_pretty(&file_of(&[plain("good")])).unwrap();

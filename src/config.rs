@@ -100,7 +100,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
     Ok(Settings {
         listen: reader.some("listen")?,
         admin_listen: reader.one("admin_listen")?,
-        registry: reader.one("registry")?,
+        registry: reader.one::<RegistryUrl>("registry")?.0,
         tenants_cached_max: reader.number("tenants_cached_max", 1, 100_000_000)?,
         import: reader.all("import")?.pop(),
         base_domain: reader.one::<BaseDomain>("base_domain")?.0,
@@ -199,6 +199,20 @@ impl Reader<'_> {
         match self.number(name, 0, 1024)? {
             0 => Ok(cores),
             threads => Ok(threads),
+        }
+    }
+}
+
+struct RegistryUrl(String);
+
+impl FromStr for RegistryUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("file:") {
+            Some("") => Err("names no file"),
+            None if text != "memory:" => Err("must be file:PATH, or memory: to forget it all"),
+            _ => Ok(Self(text.to_owned())),
         }
     }
 }

@@ -65,8 +65,8 @@ pub enum Refusal {
     BadInput(String),
     /// The same name twice, or the like; the text says what.
     Conflicting(&'static str),
-    /// This address knows other methods.
-    MethodNotAllowed,
+    /// This address knows other methods: these.
+    MethodNotAllowed(String),
     /// The grant ended before the request was served.
     GrantEnded(Cause),
     /// The runtime could not be reached or broke the connection.
@@ -109,7 +109,7 @@ impl Refusal {
             Self::WrongOldPassword,
             Self::BadInput("The name must not be empty.".into()),
             Self::Conflicting("There is a key of that name."),
-            Self::MethodNotAllowed,
+            Self::MethodNotAllowed("GET,HEAD".into()),
         ]
     }
 }
@@ -228,7 +228,7 @@ impl Refusal {
             | Self::WrongOldPassword
             | Self::BadInput(_)
             | Self::Conflicting(_)
-            | Self::MethodNotAllowed => self.face_of_own_pages(),
+            | Self::MethodNotAllowed(_) => self.face_of_own_pages(),
             Self::RuntimeUnreachable(_) => {
                 face(S::BAD_GATEWAY, "runtime_unreachable", "The runtime cannot be reached.")
             }
@@ -263,7 +263,7 @@ impl Refusal {
                 face(S::FORBIDDEN, "wrong_old_password", "The old password is wrong.")
             }
             Self::Conflicting(_) => face(S::CONFLICT, "conflict", ""),
-            Self::MethodNotAllowed => {
+            Self::MethodNotAllowed(_) => {
                 face(S::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is needed here.")
             }
             _ => face(S::BAD_REQUEST, "bad_input", ""),

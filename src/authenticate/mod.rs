@@ -94,6 +94,18 @@ impl Authority<'_> {
         Ok(Identity { tenant, grant, authorization_consumed, client })
     }
 
+    /// Whether a request's bearer token is an API key of anybody's: it is for nobody else's eyes, even
+    /// where none is asked for.
+    ///
+    /// # Errors
+    /// 400 for malformed headers; 503 if the registry cannot be asked.
+    pub async fn is_bearer_of_ours(self, request: &Parts) -> Result<bool, Refusal> {
+        let presented = Presented::read(&request.headers, None)?;
+        let Some(bearer) = presented.bearer else { return Ok(false) };
+        let owner = self.registry.by_key(SecretDigest::of(&bearer)).await.map_err(away)?;
+        Ok(owner.is_some())
+    }
+
     fn now(self) -> UnixMillis {
         self.registry.wall().now()
     }

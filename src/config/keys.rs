@@ -41,7 +41,7 @@ pub const KEYS: &[Key] = &[
         "registry",
         "URL",
         "file:flowgate.redb",
-        "Where tenants live: file:PATH, which is made if it is not there",
+        "Where tenants live: file:PATH, which is made if it is not there; memory: forgets at a stop",
     ),
     key(
         "import",

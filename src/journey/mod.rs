@@ -181,7 +181,7 @@ impl Journey {
         trail.row = target.row.label();
         trail.tenant.clone_from(&target.username);
         let identity = if target.row.is_public() {
-            self.public_identity(&target, client).await?
+            self.public_identity(parts, &target, client).await?
         } else {
             self.private_identity(parts, &target, client).await?
         };
@@ -200,6 +200,7 @@ impl Journey {
 
     async fn public_identity(
         &self,
+        parts: &Parts,
         target: &RuntimeTarget,
         client: Client,
     ) -> Result<Identity, Refusal> {
@@ -208,11 +209,12 @@ impl Journey {
             None => None,
         };
         let tenant = tenant.ok_or(Refusal::NotFound("no such tenant"))?;
+        let authorization_consumed = self.authority().is_bearer_of_ours(parts).await?;
         match tenant.allows(&Grant::Anonymous, self.registry.wall().now()) {
             Ok(()) => Ok(Identity {
                 tenant,
                 grant: Grant::Anonymous,
-                authorization_consumed: false,
+                authorization_consumed,
                 client: client.address.ip(),
             }),
             Err(_) => Err(Refusal::NotFound("the tenant is disabled")),

@@ -1,6 +1,7 @@
 //! A request for the profile: only the password opens it.
 
 use axum::body::Body as RouterBody;
+use http::header::ALLOW;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -32,8 +33,13 @@ impl Journey {
         let mut request = Request::from_parts(parts, RouterBody::new(body));
         request.extensions_mut().insert(identity);
         let Ok(mut response) = self.profile.clone().oneshot(request).await;
-        if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
-            return Err(refusal);
+        match response.extensions_mut().remove::<Refusal>() {
+            Some(Refusal::MethodNotAllowed(_)) => {
+                let allowed = response.headers().get(ALLOW).and_then(|allow| allow.to_str().ok());
+                return Err(Refusal::MethodNotAllowed(allowed.unwrap_or_default().to_owned()));
+            }
+            Some(refusal) => return Err(refusal),
+            None => {}
         }
         let (parts, body) = response.into_parts();
         let body = body.collect().await;

@@ -38,6 +38,8 @@ pub(super) async fn named_keys(desk: &Desk, tenant: &Tenant) -> Result<Vec<Value
 
 async fn describe(desk: &Desk, tenant: &Tenant, key: &ApiKey) -> Result<Value, Refusal> {
     let last_used = desk.usage.last_used(&desk.registry, tenant.id, key.id).await.map_err(away)?;
+    // What was used before the secret was made was another secret.
+    let last_used = last_used.filter(|used| *used >= key.created_at);
     let moment = |moment: Option<UnixMillis>| moment.map(|moment| moment.to_string());
     let now = desk.now();
     let previous = key.previous.filter(|previous| now < previous.until);

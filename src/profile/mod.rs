@@ -27,7 +27,7 @@ use crate::registry::store::StoreError;
 use crate::registry::usage::Usage;
 use crate::registry::{ChangeError, Registry, record::TenantRecord};
 use crate::revoke::revoke;
-use crate::tenant::{Tenant, TenantId};
+use crate::tenant::Tenant;
 
 mod account;
 mod connections;
@@ -63,7 +63,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route("/profile/keys/{id}/rotate", post(keys::rotate))
         .route("/profile/connections", get(connections::list))
         .route("/profile/connections/{id}", delete(connections::close))
-        .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed })
+        .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed(String::new()) })
         .fallback(|| async { Refusal::NotFound("no such page of the profile") })
         .layer(from_fn(to_the_end))
         .with_state(desk)
@@ -164,24 +164,12 @@ impl Desk {
 
     /// Changes the tenant's record, then ends what rested on what was changed. Returns the tenant,
     /// what `change` returned, and how many connections were ended.
-    ///
-    /// In a task of its own: a client who hangs up does not leave it half done.
-    async fn change<T: Send + 'static>(
-        self: &Arc<Self>,
-        identity: &Identity,
-        change: impl FnMut(&mut TenantRecord) -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<(Arc<Tenant>, T, usize), Refusal> {
-        let (desk, id, grant) = (Arc::clone(self), identity.tenant.id, identity.grant);
-        let task = tokio::spawn(async move { desk.change_and_revoke(id, grant, change).await });
-        task.await.map_err(|error| Refusal::UnknownOutcome(error.to_string()))?
-    }
-
-    async fn change_and_revoke<T>(
+    async fn change<T>(
         &self,
-        id: TenantId,
-        grant: Grant,
+        identity: &Identity,
         mut change: impl FnMut(&mut TenantRecord) -> Result<T, Refusal>,
     ) -> Result<(Arc<Tenant>, T, usize), Refusal> {
+        let (id, grant) = (identity.tenant.id, identity.grant);
         let Grant::Password { fingerprint } = grant else { return Err(Refusal::PasswordOnly) };
         let change = |record: &mut TenantRecord| {
             // The password may have been changed since it was checked.

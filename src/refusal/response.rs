@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
     HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
@@ -57,6 +57,9 @@ impl Refusal {
                 let challenge =
                     HeaderValue::from_static("Basic realm=\"flowgate\", charset=\"UTF-8\"");
                 headers.insert(WWW_AUTHENTICATE, challenge);
+            }
+            Self::MethodNotAllowed(allowed) => {
+                headers.extend(HeaderValue::from_str(allowed).ok().map(|allowed| (ALLOW, allowed)));
             }
             Self::WebSocketVersion | Self::WebSocketOnly => {
                 headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

@@ -58,6 +58,16 @@ fn a_key_does_not_open_it_and_a_wrong_password_neither() {
     assert!(flowgate.ask(foreign).starts_with("HTTP/1.1 404"), "only the bare host has it");
     let (code, said) = flowgate.profile(MIKE, "PATCH", "/api-key", &Value::Null);
     assert_eq!((code, &said["code"]), (405, &json!("method_not_allowed")));
+    let login = {
+        use base64::Engine;
+        base64::prelude::BASE64_STANDARD.encode(format!("mike:{MIKE_PASSWORD}"))
+    };
+    let answer = flowgate.ask(&format!(
+        "PATCH /profile/keys HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Authorization: Basic {login}\r\n\r\n"
+    ));
+    let allow = answer.lines().find(|line| line.starts_with("Allow: ")).expect(&answer);
+    assert!(allow.contains("GET") && allow.contains("POST"), "{allow}");
     let (code, said) = flowgate.profile(MIKE, "POST", "/keys", &json!({ "nmae": "x" }));
     assert_eq!((code, &said["code"]), (400, &json!("bad_input")));
 }

@@ -119,7 +119,8 @@ fn carry_out_all(
         let reopened = if has_failed { handle.reopen() } else { Ok(()) };
         let kept = reopened
             .and_then(|()| handle.with(|database| transact(database, settings, &mut batch)));
-        has_failed = kept.is_err();
+        // At once, since after a failed write the file cannot even be read; else with the next call.
+        has_failed = kept.is_err() && handle.reopen().is_err();
         if let Ok(last_revision) = kept {
             changes
                 .send_if_modified(|known| std::mem::replace(known, last_revision) != last_revision);

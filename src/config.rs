@@ -41,6 +41,8 @@ pub struct Settings {
     pub workers: usize,
     /// Threads of the relay plane.
     pub relay_threads: usize,
+    /// The longest body of a request, in bytes.
+    pub body_bytes_max: u64,
     /// Listeners.
     pub accept: AcceptSettings,
     /// Runtimes.
@@ -106,6 +108,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         base_domain: reader.one::<BaseDomain>("base_domain")?.0,
         workers: reader.threads("workers")?,
         relay_threads: reader.threads("relay_threads")?,
+        body_bytes_max: reader.number("body_bytes_max", 0, usize::MAX)? as u64,
         accept: AcceptSettings {
             connections_max: reader.number("connections_max", 1, 10_000_000)?,
             header_timeout: reader.span("header_timeout")?,
@@ -115,6 +118,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         connect: ConnectSettings {
             connect_timeout: reader.span("connect_timeout")?,
             handshake_timeout: reader.span("handshake_timeout")?,
+            response_timeout: reader.span("response_timeout")?,
             header_bytes_max,
         },
         patience,

@@ -18,12 +18,25 @@ use crate::tenant::{Tenant, TenantId, Username};
 
 /// Closings that may wait for a relay thread one by one; beyond it the thread looks at all.
 const MAILBOX_MAX: usize = 1024;
+/// Plain requests of one tenant at once.
+const EXCHANGES_PER_TENANT_MAX: u32 = 1000;
 
-/// One handshake under way or one live connection.
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A handshake under way, or a live connection; the plan counts these.
+    Connection,
+    /// A plain request and its answer.
+    Exchange,
+}
+
+/// One handshake under way, one live connection or one plain exchange.
 #[derive(Debug)]
 pub struct Entry {
     /// Unique within this process.
     pub id: u64,
+    /// What it is.
+    pub kind: Kind,
     /// Whose runtime it goes to.
     pub tenant: TenantId,
     /// The same tenant's name.
@@ -190,14 +203,41 @@ impl Mailbox {
 #[derive(Debug)]
 struct TenantLive {
     budget: Option<Budget>,
-    entries: Mutex<HashMap<u64, Arc<Entry>>>,
+    entries: Mutex<Entries>,
 }
 
-/// The plan's connection limit is reached.
+/// A tenant's entries, counted by kind.
+#[derive(Debug, Default)]
+struct Entries {
+    by_id: HashMap<u64, Arc<Entry>>,
+    exchanges: usize,
+}
+
+impl Entries {
+    fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Connection => self.by_id.len() - self.exchanges,
+            Kind::Exchange => self.exchanges,
+        }
+    }
+
+    fn insert(&mut self, entry: Arc<Entry>) {
+        self.exchanges += usize::from(entry.kind == Kind::Exchange);
+        self.by_id.insert(entry.id, entry);
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        if self.by_id.remove(&entry.id).is_some() {
+            self.exchanges -= usize::from(entry.kind == Kind::Exchange);
+        }
+    }
+}
+
+/// The limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany {
     /// The limit.
-    pub connections_max: u32,
+    pub max: u32,
 }
 
 /// Everything that runs, by tenant.
@@ -216,6 +256,7 @@ impl LiveTable {
     pub fn enter(
         self: &Arc<Self>,
         tenant: &Tenant,
+        kind: Kind,
         grant: Grant,
         client: Client,
         path: &str,
@@ -227,13 +268,18 @@ impl LiveTable {
             Arc::new(TenantLive { budget, entries: Mutex::default() })
         });
         let mut entries = shared.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connections_max) = tenant.plan.connections_for(&grant)
-            && entries.len() >= connections_max as usize
+        let max = match kind {
+            Kind::Connection => tenant.plan.connections_for(&grant),
+            Kind::Exchange => Some(EXCHANGES_PER_TENANT_MAX),
+        };
+        if let Some(max) = max
+            && entries.count(kind) >= max as usize
         {
-            return Err(TooMany { connections_max });
+            return Err(TooMany { max });
         }
         let entry = Arc::new(Entry {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            kind,
             tenant: tenant.id,
             username: tenant.username.clone(),
             grant,
@@ -247,7 +293,7 @@ impl LiveTable {
             seat: OnceLock::new(),
             shared: Arc::clone(&shared),
         });
-        entries.insert(entry.id, Arc::clone(&entry));
+        entries.insert(Arc::clone(&entry));
         self.count.fetch_add(1, Ordering::Relaxed);
         drop(entries);
         drop(shared);
@@ -255,12 +301,12 @@ impl LiveTable {
     }
 
     fn leave(&self, entry: &Entry) {
-        entry.shared.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(&entry.id);
+        entry.shared.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(entry);
         self.count.fetch_sub(1, Ordering::Relaxed);
         // A budget outlives its connections: reconnecting does not refill it.
         self.tenants.remove_if(&entry.tenant, |_, shared| {
             shared.budget.is_none()
-                && shared.entries.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+                && shared.entries.lock().unwrap_or_else(PoisonError::into_inner).by_id.is_empty()
         });
     }
 
@@ -269,7 +315,7 @@ impl LiveTable {
         match self.tenants.get(&tenant) {
             Some(shared) => {
                 let entries = shared.entries.lock().unwrap_or_else(PoisonError::into_inner);
-                entries.values().cloned().collect()
+                entries.by_id.values().cloned().collect()
             }
             None => Vec::new(),
         }
@@ -295,7 +341,7 @@ impl LiveTable {
         let mut all = Vec::new();
         for shared in &self.tenants {
             let entries = shared.entries.lock().unwrap_or_else(PoisonError::into_inner);
-            all.extend(entries.values().cloned());
+            all.extend(entries.by_id.values().cloned());
         }
         all
     }

@@ -17,6 +17,10 @@ pub use response::wants_page;
 pub enum Refusal {
     /// The path, the Host or another header is malformed; the text is ours, not the client's.
     Malformed(&'static str),
+    /// The body is over the limit.
+    BodyTooLarge,
+    /// A service worker's script on the bare host, whose scope would be other tenants' pages.
+    ServiceWorker,
     /// The path is longer than any that is relayed.
     PathTooLong,
     /// It asks for an upgrade to WebSocket, but not as RFC 6455 section 4.1 says.
@@ -42,8 +46,6 @@ pub enum Refusal {
     ForeignOrigin,
     /// No such tenant, row or path.
     NotFound(&'static str),
-    /// A plain HTTP request where only WebSocket is relayed.
-    WebSocketOnly,
     /// The plan's connections are all in use.
     PlanConnections {
         /// The limit.
@@ -84,6 +86,8 @@ impl Refusal {
         vec![
             Self::Malformed("The path is malformed."),
             Self::PathTooLong,
+            Self::BodyTooLarge,
+            Self::ServiceWorker,
             Self::BadHandshake("A handshake has no body."),
             Self::WebSocketVersion,
             Self::TwoIdentities,
@@ -93,7 +97,6 @@ impl Refusal {
             Self::WrongTenant,
             Self::ForeignOrigin,
             Self::NotFound("no such tenant"),
-            Self::WebSocketOnly,
             Self::PlanConnections { connections_max: 100 },
             Self::Overloaded("the relay threads are behind"),
             Self::GrantEnded(Cause::Drain),
@@ -172,7 +175,7 @@ impl Refusal {
             face(S::UNAUTHORIZED, "wrong_credential", "The credential is missing or wrong.");
         match self {
             Self::Malformed(_) => face(S::BAD_REQUEST, "malformed", ""),
-            Self::PathTooLong => face(S::URI_TOO_LONG, "path_too_long", "The path is too long."),
+            Self::BodyTooLarge | Self::ServiceWorker | Self::PathTooLong => self.face_of_the_rest(),
             Self::BadHandshake(_) => face(S::BAD_REQUEST, "bad_handshake", ""),
             Self::WebSocketVersion => face(
                 S::UPGRADE_REQUIRED,
@@ -212,11 +215,6 @@ impl Refusal {
             Self::NotFound(_) => {
                 face(S::NOT_FOUND, "not_found", "There is nothing at this address.")
             }
-            Self::WebSocketOnly => face(
-                S::UPGRADE_REQUIRED,
-                "websocket_only",
-                "This address speaks WebSocket; plain HTTP is not relayed.",
-            ),
             Self::PlanConnections { .. } => face(S::TOO_MANY_REQUESTS, "plan_connections", ""),
             Self::Overloaded(_) => {
                 face(S::SERVICE_UNAVAILABLE, "overloaded", "The server has too much to do.")
@@ -228,7 +226,7 @@ impl Refusal {
             | Self::WrongOldPassword
             | Self::BadInput(_)
             | Self::Conflicting(_)
-            | Self::MethodNotAllowed(_) => self.face_of_own_pages(),
+            | Self::MethodNotAllowed(_) => self.face_of_the_rest(),
             Self::RuntimeUnreachable(_) => {
                 face(S::BAD_GATEWAY, "runtime_unreachable", "The runtime cannot be reached.")
             }
@@ -241,10 +239,19 @@ impl Refusal {
         }
     }
 
-    /// What has to do with the registry, and with flowgate's own pages.
-    fn face_of_own_pages(&self) -> Face {
+    /// What has to do with limits, with the registry, and with flowgate's own pages.
+    fn face_of_the_rest(&self) -> Face {
         use StatusCode as S;
         match self {
+            Self::BodyTooLarge => {
+                face(S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is over the limit.")
+            }
+            Self::ServiceWorker => face(
+                S::FORBIDDEN,
+                "service_worker",
+                "Service workers are for the tenant's own host, not for this one.",
+            ),
+            Self::PathTooLong => face(S::URI_TOO_LONG, "path_too_long", "The path is too long."),
             Self::RegistryAway(_) => {
                 face(S::SERVICE_UNAVAILABLE, "registry_away", "The registry cannot be asked.")
             }

@@ -25,6 +25,12 @@ impl Row {
         }
     }
 
+    /// Whether it is on the host that all tenants share.
+    #[must_use]
+    pub fn is_on_bare_host(self) -> bool {
+        matches!(self, Self::Public | Self::Api)
+    }
+
     /// Whether anybody may use it.
     #[must_use]
     pub fn is_public(self) -> bool {

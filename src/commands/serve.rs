@@ -35,6 +35,8 @@ use crate::telemetry;
 const DESCRIPTORS_RESERVED: u64 = 128;
 /// Name look-ups at once; everything else that blocks has threads of its own.
 const BLOCKING_THREADS_MAX: usize = 16;
+/// How often kept connections to runtimes are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// What a stop may take once everything was told or cut.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -80,6 +82,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         live,
         dialer: Dialer::new(settings.connect, clock),
         plane,
+        body_bytes_max: settings.body_bytes_max,
         request_ids,
         ready: AtomicBool::new(false),
         switch_timeout: settings.accept.header_timeout,
@@ -103,9 +106,16 @@ async fn attend(journey: Arc<Journey>, revision: u64) {
             }
         }
     };
+    let sweep = async {
+        let mut tick = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            tick.tick().await;
+            journey.dialer.sweep();
+        }
+    };
     let recheck = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
     let follow = follow(Arc::clone(&journey.live), Arc::clone(&journey.registry), revision);
-    tokio::join!(flush, recheck, follow);
+    tokio::join!(flush, sweep, recheck, follow);
 }
 
 async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure> {

@@ -65,6 +65,7 @@ pub const KEYS: &[Key] = &[
         "Clients' sockets at once, live connections included; fewer if the process may not open so many",
     ),
     key("header_bytes_max", "BYTES", "32768", "Most bytes of a request's or an answer's headers"),
+    key("body_bytes_max", "BYTES", "2147483648", "Most bytes of a request's body"),
     key("header_timeout", "SPAN", "10s", "A client must have sent its headers within this time"),
     key(
         "connect_timeout",
@@ -77,6 +78,12 @@ pub const KEYS: &[Key] = &[
         "SPAN",
         "10s",
         "A runtime must have answered a handshake within this time",
+    ),
+    key(
+        "response_timeout",
+        "SPAN",
+        "10m",
+        "A runtime must have begun to answer a plain request within this time",
     ),
     key(
         "frame_stall_max",

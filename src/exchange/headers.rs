@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, EXPECT, HOST,
-    HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRANSFER_ENCODING,
-    WWW_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE,
+    EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE,
+    TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
 };
 
 use crate::carriers::{
@@ -120,6 +120,27 @@ pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
     let cookies: Vec<HeaderValue> =
         headers.get_all(SET_COOKIE).iter().filter(|cookie| is_harmless(cookie)).cloned().collect();
     replace(headers, &SET_COOKIE, cookies);
+}
+
+/// Keeps an answer to a private request out of shared caches, and from being given to whoever asks
+/// with another credential.
+pub fn make_private(headers: &mut HeaderMap) {
+    const CREDENTIALS: &str = "Authorization, X-Auth-User, X-Auth-Key, apikey, Cookie";
+    let said: Vec<String> = headers
+        .get_all(CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|directive| directive.trim().to_owned())
+        .filter(|directive| {
+            let name = directive.split('=').next().unwrap_or_default().to_ascii_lowercase();
+            !matches!(name.as_str(), "" | "public" | "private" | "s-maxage")
+        })
+        .collect();
+    let directives = [&["private".to_owned()][..], &said].concat().join(", ");
+    headers.remove(CACHE_CONTROL);
+    headers.extend(HeaderValue::from_str(&directives).ok().map(|value| (CACHE_CONTROL, value)));
+    headers.append(VARY, HeaderValue::from_static(CREDENTIALS));
 }
 
 /// One of the challenges in a `WWW-Authenticate` is Basic: a browser would ask for a password.

@@ -27,16 +27,22 @@ pub enum Body {
         closed: Pin<Box<dyn Future<Output = Cause> + Send>>,
         /// Its place in the live table.
         registered: Registered,
+        /// What is called once it has come to its end.
+        at_end: Option<Box<dyn FnOnce() + Send>>,
     },
 }
 
 impl Body {
     /// A runtime's.
     #[must_use]
-    pub fn runtime(body: Incoming, registered: Registered) -> Self {
+    pub fn runtime(
+        body: Incoming,
+        registered: Registered,
+        at_end: impl FnOnce() + Send + 'static,
+    ) -> Self {
         let entry = Arc::clone(registered.entry());
         let closed = Box::pin(async move { entry.closed().await });
-        Self::Runtime { body, closed, registered }
+        Self::Runtime { body, closed, registered, at_end: Some(Box::new(at_end)) }
     }
 
     /// No body.
@@ -62,10 +68,16 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Runtime { body, closed, .. } => match closed.as_mut().poll(cx) {
-                Poll::Ready(cause) => Poll::Ready(Some(Err(cause.reason().into()))),
-                Poll::Pending => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            },
+            Self::Runtime { body, closed, at_end, .. } => {
+                if let Poll::Ready(cause) = closed.as_mut().poll(cx) {
+                    return Poll::Ready(Some(Err(cause.reason().into())));
+                }
+                let frame = Pin::new(&mut *body).poll_frame(cx).map_err(Into::into);
+                if matches!(frame, Poll::Ready(None)) || body.is_end_stream() {
+                    at_end.take().into_iter().for_each(|at_end| at_end());
+                }
+                frame
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use crate::accept::Peer;
 use crate::authenticate::{Authority, Identity};
 use crate::client::{Client, RequestIds};
 use crate::clock::Clock;
+use crate::close::Cause;
 use crate::connect::Dialer;
 use crate::exchange::Body;
 use crate::grant::Grant;
@@ -29,6 +30,7 @@ use crate::row::Row;
 use crate::tenant::Username;
 
 mod handshake;
+mod plain;
 mod profile;
 mod steps;
 mod websocket;
@@ -54,6 +56,8 @@ pub struct Journey {
     pub dialer: Dialer,
     /// Where frames travel.
     pub plane: Plane,
+    /// The longest body of a request.
+    pub body_bytes_max: u64,
     /// Names for requests.
     pub request_ids: RequestIds,
     /// Whether `/readyz` says yes.
@@ -127,9 +131,13 @@ impl Journey {
             }
             Target::Runtime(target) => target,
         };
+        if !target.row.is_public() && plain::is_preflight(&parts) {
+            trail.row = target.row.label();
+            return Ok(plain::answer_preflight(&parts));
+        }
         let admitted = self.admit(&parts, target, client, trail).await?;
         if !handshake::is_upgrade(&parts) {
-            return Err(Refusal::WebSocketOnly);
+            return self.plain(parts, body, admitted, client).await;
         }
         handshake::check(&parts, &body)?;
         self.websocket(parts, admitted, client, peer.permit).await
@@ -245,6 +253,14 @@ impl Journey {
 
 fn away(error: StoreError) -> Refusal {
     Refusal::RegistryAway(error.to_string())
+}
+
+/// A public row knows no credentials: a tenant who went is one who is not there.
+fn ended(row: Row, cause: Cause) -> Refusal {
+    match cause {
+        Cause::TenantDisabled if row.is_public() => Refusal::NotFound("the tenant is disabled"),
+        cause => Refusal::GrantEnded(cause),
+    }
 }
 
 /// The one host that a request names.

@@ -137,6 +137,7 @@ impl World {
         let connect = ConnectSettings {
             connect_timeout: WAIT_MAX,
             handshake_timeout: WAIT_MAX,
+            response_timeout: WAIT_MAX,
             header_bytes_max: 8192,
         };
         let journey = Arc::new(Journey {
@@ -149,6 +150,7 @@ impl World {
             live,
             dialer: Dialer::new(connect, clock),
             plane: Plane::start(1, patience, clock).unwrap(),
+            body_bytes_max: 1 << 20,
             request_ids: RequestIds::new().unwrap(),
             ready: AtomicBool::new(true),
             switch_timeout: WAIT_MAX,

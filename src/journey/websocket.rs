@@ -19,16 +19,15 @@ use super::{Admitted, Journey, away};
 use crate::accept::Permit;
 use crate::client::Client;
 use crate::close::Cause;
-use crate::connect::{Answer, detach, detach_now};
+use crate::connect::upgrade::{Answer, detach, detach_now};
 use crate::exchange::Body;
 use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
-use crate::live::{Registered, TooMany};
+use crate::live::{Kind, Registered, TooMany};
 use crate::refusal::Refusal;
 use crate::relay::pair::Rules;
 use crate::relay::plane::{Adoption, Reservation};
 use crate::relay::walk::Reserved;
 use crate::relay::wire::Wire;
-use crate::row::Row;
 
 /// A connection whose client has yet to be switched.
 struct Switch {
@@ -58,10 +57,10 @@ impl Journey {
         self.reach(Step::Admitted).await;
         let registered = self
             .live
-            .enter(tenant, identity.grant, client, path, self.clock.now())
-            .map_err(|TooMany { connections_max }| Refusal::PlanConnections { connections_max })?;
+            .enter(tenant, Kind::Connection, identity.grant, client, path, self.clock.now())
+            .map_err(|TooMany { max }| Refusal::PlanConnections { connections_max: max })?;
         self.reach(Step::Entered).await;
-        let ended = |cause| ended(row, cause);
+        let ended = |cause| super::ended(row, cause);
         let current = self.registry.by_id(tenant.id).await.map_err(away)?;
         let current = current.ok_or(ended(Cause::TenantDisabled))?;
         current.allows(&identity.grant, self.registry.wall().now()).map_err(ended)?;
@@ -90,7 +89,7 @@ impl Journey {
             Answer::Declined(mut response) => {
                 rewrite_answer(response.headers_mut(), row);
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                return Ok(response.map(|body| Body::runtime(body, registered)));
+                return Ok(response.map(|body| Body::runtime(body, registered, || {})));
             }
         };
         self.reach(Step::Answered).await;
@@ -148,14 +147,6 @@ impl Journey {
             permit: switch.permit,
         });
         Ok(())
-    }
-}
-
-/// A public row knows no credentials: a tenant who went is one who is not there.
-fn ended(row: Row, cause: Cause) -> Refusal {
-    match cause {
-        Cause::TenantDisabled if row.is_public() => Refusal::NotFound("the tenant is disabled"),
-        cause => Refusal::GrantEnded(cause),
     }
 }
 

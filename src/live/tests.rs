@@ -20,7 +20,14 @@ fn client() -> Client {
 }
 
 fn enter(table: &Arc<LiveTable>, tenant: &Tenant) -> Result<Registered, TooMany> {
-    table.enter(tenant, Grant::Key { id: KeyId(3), secret: 5 }, client(), "/public/data", Millis(5))
+    table.enter(
+        tenant,
+        Kind::Connection,
+        Grant::Key { id: KeyId(3), secret: 5 },
+        client(),
+        "/public/data",
+        Millis(5),
+    )
 }
 
 fn mailbox() -> (Arc<Mailbox>, mio::Poll) {
@@ -65,7 +72,7 @@ fn a_plans_connections_are_exactly_that_many() {
     let one = enter(&table, &mike).unwrap();
     let _two = enter(&table, &mike).unwrap();
     for _ in 0..3 {
-        assert_eq!(enter(&table, &mike).unwrap_err(), TooMany { connections_max: 2 });
+        assert_eq!(enter(&table, &mike).unwrap_err(), TooMany { max: 2 });
     }
     assert!(enter(&table, &tenant(2, Some(2))).is_ok(), "each tenant has a plan of their own");
     assert_eq!(table.len(), 2);
@@ -86,7 +93,7 @@ fn a_plans_connections_hold_when_many_come_at_once() {
                 for _ in 0..2_000 {
                     let held: Vec<_> = (0..4).filter_map(|_| enter(&table, &mike).ok()).collect();
                     let shared = held.first().map(|registered| &registered.entry().shared);
-                    let now = shared.map_or(0, |shared| shared.entries.lock().unwrap().len());
+                    let now = shared.map_or(0, |shared| shared.entries.lock().unwrap().by_id.len());
                     most.fetch_max(now as u64, Ordering::Relaxed);
                 }
             });

@@ -125,7 +125,10 @@ impl Mike {
     fn connect(&self, tenant: &Arc<Tenant>, grant: Grant) -> Registered {
         let request_id = RequestIds::new().unwrap().next();
         let client = Client { address: (Ipv4Addr::LOCALHOST, 7).into(), request_id };
-        self.desk.live.enter(tenant, grant, client, "/api/thing", Millis(0)).unwrap()
+        self.desk
+            .live
+            .enter(tenant, crate::live::Kind::Connection, grant, client, "/api/thing", Millis(0))
+            .unwrap()
     }
 }
 

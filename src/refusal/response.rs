@@ -61,7 +61,7 @@ impl Refusal {
             Self::MethodNotAllowed(allowed) => {
                 headers.extend(HeaderValue::from_str(allowed).ok().map(|allowed| (ALLOW, allowed)));
             }
-            Self::WebSocketVersion | Self::WebSocketOnly => {
+            Self::WebSocketVersion => {
                 headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
                 headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
                 headers.insert(CONNECTION, HeaderValue::from_static("upgrade, close"));

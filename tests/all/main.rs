@@ -11,6 +11,7 @@ mod command_line;
 mod documents;
 mod first_light;
 mod logs;
+mod plain_http;
 mod profile;
 mod refusals;
 mod registry_file;

@@ -185,7 +185,6 @@ fn what_only_looks_like_a_handshake_is_refused() {
         (good.replace("Version: 13", "Version: 8"), 426, "websocket_version"),
         (body, 400, "bad_handshake"),
         (chunked, 400, "bad_handshake"),
-        (good.replace("Upgrade: websocket", "Upgrade: h2c, close"), 426, "websocket_only"),
     ] {
         assert_refused(&flowgate, &request, status, code);
     }
@@ -302,16 +301,6 @@ fn a_path_over_the_limit_is_414() {
     let longest = handshake(&path(2048), "localhost", "");
     assert!(WebSocket::open(flowgate.data, longest).head.starts_with("HTTP/1.1 101"));
     assert_refused(&flowgate, &handshake(&path(2049), "localhost", ""), 414, "path_too_long");
-}
-
-#[test]
-fn plain_http_is_told_that_this_is_for_websocket() {
-    let runtime = Runtime::echo();
-    let flowgate = Flowgate::start(&mike(runtime.address), &[]);
-    let plain = "GET /public/mike/hello HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n";
-    let answer = flowgate.ask(plain);
-    assert!(answer.starts_with("HTTP/1.1 426"), "{answer}");
-    assert!(answer.contains("text/html") && answer.contains("wscat"), "{answer}");
 }
 
 #[test]

@@ -65,6 +65,10 @@ fn the_whole_table() {
             The path is malformed.
         414 path_too_long
             The path is too long.
+        413 body_too_large
+            The body is over the limit.
+        403 service_worker
+            Service workers are for the tenant's own host, not for this one.
         400 bad_handshake
             A handshake has no body.
         426 websocket_version; upgrade: websocket; connection: upgrade, close; sec-websocket-version: 13
@@ -86,8 +90,6 @@ fn the_whole_table() {
         404 not_found
             There is nothing at this address.
             log: no such tenant
-        426 websocket_only; upgrade: websocket; connection: upgrade, close; sec-websocket-version: 13
-            This address speaks WebSocket; plain HTTP is not relayed.
         429 plan_connections; retry-after: 10
             The plan allows 100 connections at once.
         503 overloaded; retry-after: 2

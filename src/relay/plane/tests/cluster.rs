@@ -109,8 +109,17 @@ impl Cluster {
         let (runtime_leg, runtime) = self.socket_pair();
         let address = (Ipv4Addr::LOCALHOST, 1).into();
         let by = Client { address, request_id: self.request_ids.next() };
-        let registered =
-            self.live.enter(&self.tenant, Grant::Anonymous, by, "/", Millis(0)).unwrap();
+        let registered = self
+            .live
+            .enter(
+                &self.tenant,
+                crate::live::Kind::Connection,
+                Grant::Anonymous,
+                by,
+                "/",
+                Millis(0),
+            )
+            .unwrap();
         let entry = Arc::clone(registered.entry());
         let adoption = Adoption {
             sockets: [client_leg, runtime_leg].map(|socket| Wire::plain(socket).unwrap()),

@@ -3,6 +3,7 @@ use std::net::TcpListener;
 
 use http_body_util::BodyExt;
 
+use super::super::*;
 use super::*;
 
 /// RFC 6455 section 1.3.
@@ -13,6 +14,7 @@ fn dialer() -> Dialer {
     let settings = ConnectSettings {
         connect_timeout: Duration::from_secs(5),
         handshake_timeout: Duration::from_millis(300),
+        response_timeout: Duration::from_secs(5),
         header_bytes_max: 8192,
     };
     Dialer::new(settings, Clock::start())

@@ -1,0 +1,137 @@
+//! A plain request's way to the runtime and back: streamed both ways, nothing buffered whole.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
+    CONTENT_LENGTH, HeaderValue, ORIGIN,
+};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+
+use super::{Admitted, Journey, away};
+use crate::client::Client;
+use crate::close::Cause;
+use crate::exchange::Body;
+use crate::exchange::headers::{Towards, make_private, rewrite_answer};
+use crate::live::{Kind, TooMany};
+use crate::refusal::Refusal;
+use crate::row::Row;
+use crate::upload::Upload;
+
+/// How long a browser may remember the answer to a preflight, in seconds.
+const PREFLIGHT_SECONDS: u32 = 600;
+
+impl Journey {
+    /// In the same order as a handshake: into the live table, look at the grant again, dial.
+    pub(super) async fn plain(
+        self: &Arc<Self>,
+        parts: Parts,
+        body: Incoming,
+        admitted: Admitted,
+        client: Client,
+    ) -> Result<Response<Body>, Refusal> {
+        let Admitted { identity, row, path_and_query } = admitted;
+        refuse_what_no_row_relays(&parts, row, self.body_bytes_max)?;
+        let tenant = &identity.tenant;
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        let registered = self
+            .live
+            .enter(tenant, Kind::Exchange, identity.grant, client, path, self.clock.now())
+            .map_err(|TooMany { .. }| Refusal::Overloaded("the tenant has too many requests"))?;
+        let current = self.registry.by_id(tenant.id).await.map_err(away)?;
+        let current = current.ok_or(super::ended(row, Cause::TenantDisabled))?;
+        let ended = |cause| super::ended(row, cause);
+        current.allows(&identity.grant, self.registry.wall().now()).map_err(ended)?;
+
+        let towards = Towards {
+            row,
+            tenant: &tenant.username,
+            authorization_consumed: identity.authorization_consumed,
+            client: client.address.ip(),
+            request_id: client.request_id,
+        };
+        let body = Upload::new(body, self.body_bytes_max);
+        let request = upstream_request(parts, body, &towards, path_and_query)?;
+        let answer = tokio::select! {
+            answer = self.dialer.request(&current, request) => answer,
+            cause = registered.entry().closed() => return Err(ended(cause)),
+        };
+        let (mut response, reuse) = answer?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Refusal::RuntimeBroke("it switched protocols unasked".into()));
+        }
+        rewrite_answer(response.headers_mut(), row);
+        if !row.is_public() {
+            make_private(response.headers_mut());
+        }
+        *response.version_mut() = Version::HTTP_11;
+        Ok(response.map(|body| Body::runtime(body, registered, move || reuse.keep())))
+    }
+}
+
+/// What is refused before the body is polled, so that no `100 Continue` invites it.
+fn refuse_what_no_row_relays(parts: &Parts, row: Row, body_bytes_max: u64) -> Result<(), Refusal> {
+    let announced = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    if announced
+        .and_then(|length| length.parse().ok())
+        .is_some_and(|length: u64| length > body_bytes_max)
+    {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let asks_for_worker = parts
+        .headers
+        .get("service-worker")
+        .is_some_and(|asks| asks.as_bytes().trim_ascii() == b"script");
+    if asks_for_worker && row.is_on_bare_host() {
+        return Err(Refusal::ServiceWorker);
+    }
+    Ok(())
+}
+
+/// Whether a browser asks for leave (the Fetch standard's CORS preflight). It sends no credential
+/// with that.
+pub(super) fn is_preflight(parts: &Parts) -> bool {
+    parts.method == Method::OPTIONS
+        && parts.headers.contains_key(ORIGIN)
+        && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The leave for a private row, whosever it is: any page may ask with a credential that it has been
+/// given, and none with one that the browser adds by itself.
+pub(super) fn answer_preflight(parts: &Parts) -> Response<Body> {
+    let mut response = Response::new(Body::from(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(PREFLIGHT_SECONDS));
+    // A star would not cover Authorization.
+    for (asked, allowed) in [
+        (ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_ALLOW_METHODS),
+        (ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_ALLOW_HEADERS),
+    ] {
+        if let Some(asked) = parts.headers.get(asked) {
+            headers.insert(allowed, asked.clone());
+        }
+    }
+    response
+}
+
+fn upstream_request(
+    parts: Parts,
+    body: Upload,
+    towards: &Towards<'_>,
+    path_and_query: String,
+) -> Result<Request<Upload>, Refusal> {
+    let path_and_query = PathAndQuery::try_from(path_and_query)
+        .map_err(|_| Refusal::Malformed("The path is malformed."))?;
+    let mut request = Request::from_parts(parts, body);
+    *request.uri_mut() = Uri::from(path_and_query);
+    *request.version_mut() = Version::HTTP_11;
+    towards.rewrite(request.headers_mut());
+    Ok(request)
+}

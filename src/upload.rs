@@ -1,0 +1,94 @@
+//! A request's body on its way to a runtime: streamed, bounded, and without identity in its trailers.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use crate::carriers::is_ours;
+
+/// Whether a body went over its limit.
+#[derive(Clone, Debug, Default)]
+pub struct OverLimit(Arc<AtomicBool>);
+
+impl OverLimit {
+    /// It did.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The body.
+#[derive(Debug)]
+pub struct Upload {
+    body: Incoming,
+    left_bytes: u64,
+    over_limit: OverLimit,
+}
+
+impl Upload {
+    /// A body of which at most `limit_bytes` pass.
+    #[must_use]
+    pub fn new(body: Incoming, limit_bytes: u64) -> Self {
+        Self { body, left_bytes: limit_bytes, over_limit: OverLimit::default() }
+    }
+
+    /// Tells later whether it was too long.
+    #[must_use]
+    pub fn over_limit(&self) -> OverLimit {
+        self.over_limit.clone()
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        let frame = match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => return Poll::Pending,
+        };
+        let length = frame.data_ref().map_or(0, |data| data.remaining() as u64);
+        match this.left_bytes.checked_sub(length) {
+            Some(left_bytes) => this.left_bytes = left_bytes,
+            None => {
+                this.over_limit.0.store(true, Ordering::Relaxed);
+                return Poll::Ready(Some(Err("the body is over the limit".into())));
+            }
+        }
+        Poll::Ready(Some(Ok(match frame.into_trailers() {
+            Ok(trailers) => Frame::trailers(without_identity(trailers)),
+            Err(frame) => frame,
+        })))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn without_identity(trailers: HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for (name, value) in &trailers {
+        if !is_ours(name.as_str()) {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
+}

@@ -1,7 +1,7 @@
 //! What a request presents, read from its headers and query. Pure; nothing is checked yet.
 
 use http::HeaderMap;
-use http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{AUTHORIZATION, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use percent_encoding::percent_decode_str;
 
 use crate::carriers::{
@@ -54,9 +54,8 @@ impl Presented {
             if scheme.eq_ignore_ascii_case(b"basic") {
                 let (username, secret) = read_basic(value).ok_or(BAD_AUTHORIZATION)?;
                 presented.basic = Some(Named { username, secret });
-            } else if scheme.eq_ignore_ascii_case(b"bearer") {
-                let token = text(value)?.split_off(scheme.len());
-                presented.bearer = Some(Secret::new(token.trim().to_owned()));
+            } else {
+                presented.bearer = bearers(headers).next();
             }
         }
         let user = single(headers, "x-auth-user")?.map(text).transpose()?;
@@ -75,6 +74,15 @@ impl Presented {
         presented.ticket = self::parameter(query, TICKET_PARAMETER)?;
         Ok(presented)
     }
+}
+
+/// The bearer tokens of a request; more than one is malformed where a credential is asked for.
+pub fn bearers(headers: &HeaderMap) -> impl Iterator<Item = Secret> {
+    headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, token) = value.as_bytes().split_at_checked(7)?;
+        let token = std::str::from_utf8(token).ok()?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then(|| Secret::new(token.trim().to_owned()))
+    })
 }
 
 /// A query parameter's value, however its name is encoded.

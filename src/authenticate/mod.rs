@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use http::header::ORIGIN;
 use http::request::Parts;
 
@@ -98,12 +99,15 @@ impl Authority<'_> {
     /// where none is asked for.
     ///
     /// # Errors
-    /// 400 for malformed headers; 503 if the registry cannot be asked.
-    pub async fn is_bearer_of_ours(self, request: &Parts) -> Result<bool, Refusal> {
-        let presented = Presented::read(&request.headers, None)?;
-        let Some(bearer) = presented.bearer else { return Ok(false) };
-        let owner = self.registry.by_key(SecretDigest::of(&bearer)).await.map_err(away)?;
-        Ok(owner.is_some())
+    /// 503 if the registry cannot be asked.
+    pub async fn is_bearer_of_ours(self, headers: &HeaderMap) -> Result<bool, Refusal> {
+        for bearer in credentials::bearers(headers) {
+            let owner = self.registry.by_key(SecretDigest::of(&bearer)).await.map_err(away)?;
+            if owner.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn now(self) -> UnixMillis {

@@ -55,7 +55,7 @@ fn import_file(
         .map_err(|faults| fault(path, &faults.0))
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::config::{self, ConfigError, KEYS, Settings};
 
 mod check;
+mod explain;
 mod import;
 mod serve;
 
@@ -62,6 +63,9 @@ pub fn run() -> ExitCode {
     let outcome = match matches.subcommand() {
         Some(("serve", matches)) => settings(matches).and_then(serve::run),
         Some(("check", matches)) => settings(matches).and_then(|settings| check::run(&settings)),
+        Some(("explain", matches)) => {
+            explain::request(matches).and_then(|request| explain::run(&settings(matches)?, request))
+        }
         Some(("import", matches)) => {
             let replace = matches.get_flag("replace");
             settings(matches).and_then(|it| import::run_import(&it, &file(matches), replace))
@@ -99,6 +103,7 @@ fn program() -> Command {
         .subcommand(with_settings(serve))
         .subcommand(with_settings(check))
         .subcommands(import_and_export())
+        .subcommand(with_keys(explain::command(), &["registry", "import", "base_domain"]))
 }
 
 fn import_and_export() -> [Command; 2] {

@@ -4,36 +4,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, HeaderValue};
+use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::accept::Peer;
-use crate::authenticate::{Authority, Identity};
+use crate::authenticate::Authority;
 use crate::client::{Client, RequestIds};
 use crate::clock::Clock;
 use crate::close::Cause;
 use crate::connect::Dialer;
 use crate::exchange::Body;
-use crate::grant::Grant;
 use crate::live::LiveTable;
 use crate::passwords::Passwords;
-use crate::path::is_under;
 use crate::refusal::{Refusal, wants_page};
 use crate::registry::Registry;
 use crate::registry::store::StoreError;
 use crate::registry::usage::Usage;
 use crate::relay::plane::Plane;
-use crate::route::{Own, PATH_BYTES_MAX, RuntimeTarget, Target, route};
+use crate::route::Own;
 use crate::row::Row;
-use crate::tenant::Username;
 
-mod handshake;
+pub mod admission;
+pub mod handshake;
 mod plain;
 mod profile;
 mod steps;
+pub mod trail;
 mod websocket;
+
+use admission::{Admission, Admitted, Decision};
+use trail::Trail;
 
 /// Everything a request meets on its way.
 #[derive(Debug)]
@@ -67,24 +69,6 @@ pub struct Journey {
     /// Where tests hold a handshake.
     #[cfg(test)]
     pub gate: Arc<steps::Gate>,
-}
-
-/// What the log line of a request tells, filled in on the way.
-#[derive(Debug, Default)]
-struct Trail {
-    row: &'static str,
-    tenant: Option<Username>,
-    grant: Option<Grant>,
-    path: String,
-}
-
-/// A request for a runtime whose sender may make it.
-#[derive(Debug)]
-struct Admitted {
-    identity: Identity,
-    row: Row,
-    /// Path and query at the runtime.
-    path_and_query: String,
 }
 
 impl Journey {
@@ -121,21 +105,12 @@ impl Journey {
         peer: Peer,
         trail: &mut Trail,
     ) -> Result<Response<Body>, Refusal> {
-        let host = single_host(&parts)?;
-        trail.path = parts.uri.path().chars().take(PATH_BYTES_MAX).collect();
-        let target = match route(host, parts.uri.path(), &self.base_domain)? {
-            Target::Own(Own::Profile) => return self.profile(parts, body, client, trail).await,
-            Target::Own(own) => return Ok(self.answer_own(own, trail)),
-            Target::TenantHost { username } => {
-                return Err(self.refuse_editor(&username, trail).await?);
-            }
-            Target::Runtime(target) => target,
+        let admitted = match self.admission().decide(&parts, client, trail).await? {
+            Decision::Own(Own::Profile) => return self.profile(parts, body, client, trail).await,
+            Decision::Own(own) => return Ok(self.answer_own(own)),
+            Decision::Preflight => return Ok(plain::answer_preflight(&parts)),
+            Decision::Runtime(admitted) => admitted,
         };
-        if !target.row.is_public() && plain::is_preflight(&parts) {
-            trail.row = target.row.label();
-            return Ok(plain::answer_preflight(&parts));
-        }
-        let admitted = self.admit(&parts, target, client, trail).await?;
         if !handshake::is_upgrade(&parts) {
             return self.plain(parts, body, admitted, client).await;
         }
@@ -147,8 +122,12 @@ impl Journey {
         Authority { registry: &self.registry, passwords: &self.passwords }
     }
 
-    fn answer_own(&self, own: Own, trail: &mut Trail) -> Response<Body> {
-        trail.row = "own";
+    fn admission(&self) -> Admission<'_> {
+        let authority = self.authority();
+        Admission { base_domain: &self.base_domain, authority, usage: &self.usage }
+    }
+
+    fn answer_own(&self, own: Own) -> Response<Body> {
         let (status, text) = match own {
             Own::Health => (StatusCode::OK, "ok\n"),
             Own::Ready if self.ready.load(Ordering::Relaxed) => (StatusCode::OK, "ready\n"),
@@ -157,97 +136,6 @@ impl Journey {
         let mut response = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
         response
-    }
-
-    /// The editor's row opens with a session, and nobody issues those yet.
-    async fn refuse_editor(
-        &self,
-        username: &Username,
-        trail: &mut Trail,
-    ) -> Result<Refusal, Refusal> {
-        trail.row = "editor";
-        let tenant = self.registry.by_username(username).await.map_err(away)?;
-        let tenant = tenant.filter(|tenant| !tenant.disabled);
-        let admin_root = tenant.as_ref().and_then(|tenant| tenant.instance.admin_root.as_ref());
-        match admin_root {
-            Some(admin_root) if is_under(&trail.path, admin_root) => {
-                trail.tenant = Some(username.clone());
-                Ok(Refusal::NoSession)
-            }
-            _ => Ok(Refusal::NotFound("no row for this path")),
-        }
-    }
-
-    /// Who asks, whether they may, and where it goes.
-    async fn admit(
-        &self,
-        parts: &Parts,
-        target: RuntimeTarget,
-        client: Client,
-        trail: &mut Trail,
-    ) -> Result<Admitted, Refusal> {
-        trail.row = target.row.label();
-        trail.tenant.clone_from(&target.username);
-        let identity = if target.row.is_public() {
-            self.public_identity(parts, &target, client).await?
-        } else {
-            self.private_identity(parts, &target, client).await?
-        };
-        trail.tenant = Some(identity.tenant.username.clone());
-        trail.grant = Some(identity.grant);
-        let mut path_and_query = target.runtime_path(&identity.tenant.instance)?;
-        if let Some(query) = parts.uri.query() {
-            let query = crate::exchange::headers::without_credentials(query);
-            if !query.is_empty() {
-                path_and_query.push('?');
-                path_and_query.push_str(&query);
-            }
-        }
-        Ok(Admitted { identity, row: target.row, path_and_query })
-    }
-
-    async fn public_identity(
-        &self,
-        parts: &Parts,
-        target: &RuntimeTarget,
-        client: Client,
-    ) -> Result<Identity, Refusal> {
-        let tenant = match &target.username {
-            Some(username) => self.registry.by_username(username).await.map_err(away)?,
-            None => None,
-        };
-        let tenant = tenant.ok_or(Refusal::NotFound("no such tenant"))?;
-        let authorization_consumed = self.authority().is_bearer_of_ours(parts).await?;
-        match tenant.allows(&Grant::Anonymous, self.registry.wall().now()) {
-            Ok(()) => Ok(Identity {
-                tenant,
-                grant: Grant::Anonymous,
-                authorization_consumed,
-                client: client.address.ip(),
-            }),
-            Err(_) => Err(Refusal::NotFound("the tenant is disabled")),
-        }
-    }
-
-    async fn private_identity(
-        &self,
-        parts: &Parts,
-        target: &RuntimeTarget,
-        client: Client,
-    ) -> Result<Identity, Refusal> {
-        let identity = self.authority().authenticate(parts, client.address.ip()).await?;
-        match &target.username {
-            Some(username) if *username != identity.tenant.username => {
-                return Err(Refusal::WrongTenant);
-            }
-            _ => {}
-        }
-        let Grant::Key { id, .. } = identity.grant else { return Ok(identity) };
-        self.usage.note(identity.tenant.id, &identity.grant, self.registry.wall().now());
-        match identity.tenant.key(id) {
-            Some(key) if key.opens(&target.below_node_root) => Ok(identity),
-            _ => Err(Refusal::OutOfScope),
-        }
     }
 }
 
@@ -260,61 +148,6 @@ fn ended(row: Row, cause: Cause) -> Refusal {
     match cause {
         Cause::TenantDisabled if row.is_public() => Refusal::NotFound("the tenant is disabled"),
         cause => Refusal::GrantEnded(cause),
-    }
-}
-
-/// The one host that a request names.
-fn single_host(parts: &Parts) -> Result<&str, Refusal> {
-    const BAD: Refusal = Refusal::Malformed("There must be exactly one Host header.");
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return Err(BAD);
-    };
-    let host = host.to_str().map_err(|_| BAD)?;
-    match parts.uri.authority() {
-        Some(authority) if !authority.as_str().eq_ignore_ascii_case(host) => {
-            Err(Refusal::Malformed("The request line and the Host header name different hosts."))
-        }
-        _ => Ok(host),
-    }
-}
-
-impl Trail {
-    fn log_answer(&self, client: Client, is_handshake: bool, status: StatusCode) {
-        // Probes come every few seconds.
-        if self.row == "own" {
-            tracing::debug!(client = %client.address, path = self.path, %status, "answered");
-            return;
-        }
-        tracing::info!(
-            request_id = %client.request_id,
-            client = %client.address,
-            tenant = self.tenant.as_ref().map(tracing::field::display),
-            grant = self.grant.as_ref().map(tracing::field::display),
-            row = self.row,
-            path = self.path,
-            status = status.as_u16(),
-            "{}", if is_handshake { "handshake" } else { "request" }
-        );
-    }
-
-    fn log_refusal(&self, client: Client, is_handshake: bool, refusal: &Refusal) {
-        let claimed = match refusal {
-            Refusal::WrongCredential { claimed, .. } => claimed.as_ref(),
-            _ => None,
-        };
-        tracing::info!(
-            request_id = %client.request_id,
-            client = %client.address,
-            tenant = self.tenant.as_ref().or(claimed).map(tracing::field::display),
-            grant = self.grant.as_ref().map(tracing::field::display),
-            row = self.row,
-            path = self.path,
-            status = refusal.status().as_u16(),
-            refusal = refusal.label(),
-            why = %refusal,
-            "{} refused", if is_handshake { "handshake" } else { "request" }
-        );
     }
 }
 

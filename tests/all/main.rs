@@ -5,10 +5,12 @@
     reason = "a test fails by panicking, and says so"
 )]
 
+mod attacks;
 mod cleanup;
 mod close_codes;
 mod command_line;
 mod documents;
+mod explaining;
 mod first_light;
 mod logs;
 mod plain_http;

@@ -1,0 +1,60 @@
+//! The one log line of a request.
+
+use http::StatusCode;
+
+use crate::client::Client;
+use crate::grant::Grant;
+use crate::refusal::Refusal;
+use crate::tenant::Username;
+
+/// What the log line of a request tells, filled in on the way.
+#[derive(Debug, Default)]
+pub struct Trail {
+    /// The row, once it was found.
+    pub row: &'static str,
+    /// Whose runtime, once that is known.
+    pub tenant: Option<Username>,
+    /// On what ground.
+    pub grant: Option<Grant>,
+    /// The path, without query.
+    pub path: String,
+}
+
+impl Trail {
+    pub(super) fn log_answer(&self, client: Client, is_handshake: bool, status: StatusCode) {
+        // Probes come every few seconds.
+        if self.row == "own" {
+            tracing::debug!(client = %client.address, path = self.path, %status, "answered");
+            return;
+        }
+        tracing::info!(
+            request_id = %client.request_id,
+            client = %client.address,
+            tenant = self.tenant.as_ref().map(tracing::field::display),
+            grant = self.grant.as_ref().map(tracing::field::display),
+            row = self.row,
+            path = self.path,
+            status = status.as_u16(),
+            "{}", if is_handshake { "handshake" } else { "request" }
+        );
+    }
+
+    pub(super) fn log_refusal(&self, client: Client, is_handshake: bool, refusal: &Refusal) {
+        let claimed = match refusal {
+            Refusal::WrongCredential { claimed, .. } => claimed.as_ref(),
+            _ => None,
+        };
+        tracing::info!(
+            request_id = %client.request_id,
+            client = %client.address,
+            tenant = self.tenant.as_ref().or(claimed).map(tracing::field::display),
+            grant = self.grant.as_ref().map(tracing::field::display),
+            row = self.row,
+            path = self.path,
+            status = refusal.status().as_u16(),
+            refusal = refusal.label(),
+            why = %refusal,
+            "{} refused", if is_handshake { "handshake" } else { "request" }
+        );
+    }
+}

@@ -79,9 +79,11 @@ impl Presented {
 /// The bearer tokens of a request; more than one is malformed where a credential is asked for.
 pub fn bearers(headers: &HeaderMap) -> impl Iterator<Item = Secret> {
     headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
-        let (scheme, token) = value.as_bytes().split_at_checked(7)?;
-        let token = std::str::from_utf8(token).ok()?;
-        scheme.eq_ignore_ascii_case(b"bearer ").then(|| Secret::new(token.trim().to_owned()))
+        let text = std::str::from_utf8(value.as_bytes()).ok()?;
+        let (scheme, token) = text.split_at_checked("bearer".len())?;
+        let is_bearer = scheme.eq_ignore_ascii_case("bearer")
+            && (token.is_empty() || token.starts_with([' ', '\t']));
+        is_bearer.then(|| Secret::new(token.trim().to_owned()))
     })
 }
 

@@ -27,6 +27,8 @@ impl<K> Default for Turns<K> {
 pub struct Place<'a, K: Eq + Hash> {
     turns: &'a Turns<K>,
     key: &'a K,
+    /// How many there were when it was taken, with it.
+    pub number: usize,
     alone: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -36,7 +38,7 @@ impl<K: Clone + Eq + Hash> Turns<K> {
         let mut crowds = self.crowds();
         let crowd = crowds.entry(key.clone()).or_default();
         crowd.places += 1;
-        Place { turns: self, key, alone: Arc::clone(&crowd.alone) }
+        Place { turns: self, key, number: crowd.places, alone: Arc::clone(&crowd.alone) }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::registry::store::error::StoreError;
 /// Calls that may wait to be carried out; further ones wait to be let in.
 const QUEUE_MAX: usize = 256;
 /// Calls that share a transaction.
-const BATCH_MAX: usize = 256;
+pub(super) const BATCH_MAX: usize = 256;
 
 /// The way to the thread. Dropping it waits until the thread has done what is queued.
 #[derive(Debug)]

@@ -323,7 +323,11 @@ impl LiveTable {
 
     /// The tenants who have entries.
     pub fn tenants(&self) -> Vec<TenantId> {
-        self.tenants.iter().map(|shared| *shared.key()).collect()
+        let has_entries = |shared: &TenantLive| {
+            !shared.entries.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        };
+        let some = self.tenants.iter().filter(|shared| has_entries(shared));
+        some.map(|shared| *shared.key()).collect()
     }
 
     /// How many entries there are.

@@ -79,8 +79,11 @@ impl Authority<'_> {
                     accept(&mut identity, proof)?;
                     authorization_consumed = true;
                 }
-                // Beside a credential of ours it may be one for the runtime itself.
-                Err(Refusal::WrongCredential { .. }) if identity.is_some() => {}
+                // Beside a credential of ours it may be one for the runtime itself, unless it is a key
+                // that does not hold just now.
+                Err(Refusal::WrongCredential { .. }) if identity.is_some() => {
+                    authorization_consumed |= self.is_bearer_of_ours(&request.headers).await;
+                }
                 Err(refusal) => return Err(refusal),
             }
         }

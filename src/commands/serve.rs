@@ -33,7 +33,7 @@ use crate::telemetry;
 
 /// Descriptors for everything but clients' connections and their runtimes'.
 const DESCRIPTORS_RESERVED: u64 = 128;
-/// Name look-ups at once; everything else that blocks has threads of its own.
+/// Name look-ups and reads of the registry at once; everything else that blocks has threads of its own.
 const BLOCKING_THREADS_MAX: usize = 16;
 /// How often kept connections to runtimes are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -139,6 +139,9 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
         },
     ));
 
+    // Before the first client: nothing has been cached yet, so nothing older can be.
+    let revision = journey.registry.store().last_revision().await;
+    let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     let permits = Arc::new(Semaphore::new(connections_max(&settings.accept)));
     let (stop_data, data_stopped) = watch::channel(false);
     let mut data_tasks = JoinSet::new();
@@ -152,9 +155,6 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
             move |request, peer| Arc::clone(&journey).answer(request, peer),
         ));
     }
-    // Nothing has been cached yet, so nothing older can be.
-    let revision = journey.registry.store().last_revision().await;
-    let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     let attendant = tokio::spawn(attend(Arc::clone(&journey), revision));
     journey.ready.store(true, Ordering::Relaxed);
     tracing::info!(registry = settings.registry, "ready");

@@ -164,9 +164,12 @@ impl Admission<'_> {
             _ => {}
         }
         let Grant::Key { id, .. } = identity.grant else { return Ok(identity) };
-        self.usage.note(identity.tenant.id, &identity.grant, self.authority.registry.wall().now());
         match identity.tenant.key(id) {
-            Some(key) if key.opens(&target.below_node_root) => Ok(identity),
+            Some(key) if key.opens(&target.below_node_root) => {
+                let now = self.authority.registry.wall().now();
+                self.usage.note(identity.tenant.id, &identity.grant, now);
+                Ok(identity)
+            }
             _ => Err(Refusal::OutOfScope),
         }
     }

@@ -111,7 +111,9 @@ fn a_budget_outlives_its_connections() {
     let mike = Tenant { plan: Arc::new(plan), ..tenant(1, None) };
     let first = enter(&table, &mike).unwrap();
     assert_eq!(first.entry().budget().unwrap().take(Millis(0)), Ok(()));
+    assert_eq!(table.tenants(), [mike.id]);
     drop(first);
+    assert_eq!(table.tenants(), []);
     let again = enter(&table, &mike).unwrap();
     assert!(again.entry().budget().unwrap().take(Millis(0)).is_err());
     assert!(enter(&table, &tenant(2, None)).unwrap().entry().budget().is_none());

@@ -70,8 +70,11 @@ pub fn router(desk: Arc<Desk>) -> Router {
 }
 
 /// A request whose client went away is carried out all the same: whoever writes a change must also
-/// end what rested on what was changed.
+/// end what rested on what was changed. What changes nothing ends with its client.
 async fn to_the_end(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
     match tokio::spawn(next.run(request)).await {
         Ok(response) => response,
         Err(_) => Refusal::Overloaded("a handler of the profile failed").into_response(),
@@ -188,6 +191,9 @@ impl Desk {
             }
             Err(ChangeError::Refused(refusal)) => Err(refusal),
             Err(ChangeError::Gone) => Err(Refusal::GrantEnded(Cause::TenantDisabled)),
+            Err(ChangeError::Busy) => {
+                Err(Refusal::Overloaded("too many changes of this account wait"))
+            }
             Err(ChangeError::Store(StoreError::Unknown(why))) => Err(Refusal::UnknownOutcome(why)),
             Err(ChangeError::Store(StoreError::Invalid(_))) => {
                 Err(Refusal::Conflicting("That is more than can be stored of one account."))

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Seek;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::json;
 use tokio::runtime::Handle;
@@ -13,7 +14,7 @@ use super::record::{KeyRecord, PLAN, PasswordRecord, TENANT, TenantRecord, usern
 use super::store::limits::BODY_BYTES_MAX;
 use super::store::{Change, Document, Expected, Store, StoreError, Write};
 use super::{put, record};
-use crate::clock::{UnixMillis, Wall};
+use crate::clock::{MOMENT_MAX, UnixMillis, Wall};
 use crate::grant::KeyId;
 use crate::passwords;
 use crate::plan::Plan;
@@ -339,10 +340,10 @@ fn to_profile(record: &TenantRecord) -> serde_json::Value {
         let mut profile = json!({
             "name": key.name.as_ref()?,
             "sha256": key.sha256,
-            "created": UnixMillis(key.created_unix_ms).to_string(),
+            "created": moment(key.created_unix_ms),
         });
         if let Some(expires) = key.expires_unix_ms {
-            profile["expires"] = json!(UnixMillis(expires).to_string());
+            profile["expires"] = json!(moment(expires));
         }
         if !key.scope.is_empty() {
             profile["scope"] = json!(key.scope);
@@ -368,6 +369,17 @@ fn to_profile(record: &TenantRecord) -> serde_json::Value {
         }
     }
     profile
+}
+
+/// To the millisecond if need be, so that whoever imports it finds nothing changed.
+fn moment(unix_ms: u64) -> String {
+    match unix_ms % 1000 {
+        0 => UnixMillis(unix_ms).to_string(),
+        _ => {
+            let since = Duration::from_millis(unix_ms.min(MOMENT_MAX.0));
+            humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ use turns::Turns;
 /// How often a change is tried again when another process was faster.
 const CHANGE_ATTEMPTS_MAX: usize = 16;
 
+/// Changes of one tenant that may wait for their turn.
+const CHANGES_WAITING_MAX: usize = 64;
+
 /// Finds and changes tenants.
 #[derive(Debug)]
 pub struct Registry {
@@ -49,6 +52,8 @@ pub enum ChangeError<E> {
     Refused(E),
     /// There is no such tenant.
     Gone,
+    /// Too many changes of this tenant wait.
+    Busy,
     /// The store did not do it.
     Store(StoreError),
 }
@@ -187,8 +192,6 @@ impl Registry {
     /// Returns the tenant as they are now. The cache has nothing older when this returns; the live
     /// table is the caller's to look through.
     ///
-    /// Not cancel safe: who drops it after the write leaves the cache and the live table behind.
-    ///
     /// Not cancel safe: a write that was begun is carried out, and the cache hears of it only by the
     /// feed. Run it in a task of its own.
     ///
@@ -201,6 +204,9 @@ impl Registry {
         mut change: impl FnMut(&mut TenantRecord) -> Result<T, E>,
     ) -> Result<(Arc<Tenant>, T), ChangeError<E>> {
         let place = self.changes.place(&id);
+        if place.number > CHANGES_WAITING_MAX {
+            return Err(ChangeError::Busy);
+        }
         let _turn = place.turn().await;
         let mut last = StoreError::Conflict { place: 0 };
         for _ in 0..CHANGE_ATTEMPTS_MAX {

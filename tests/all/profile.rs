@@ -160,3 +160,19 @@ fn when_a_key_was_last_used_is_remembered() {
     let again = stopping.kill_and_restart(&[]);
     assert_eq!(last_used(&again), used);
 }
+
+#[test]
+fn a_key_that_was_refused_for_its_scope_was_not_used() {
+    let flowgate = Flowgate::start(&mike(Runtime::nowhere()), &[]);
+    let pump = json!({ "name": "pump", "scope": ["/thing"] });
+    let (_, made) = flowgate.profile(MIKE, "POST", "/keys", &pump);
+    let header = format!("apikey: {}\r\n", made["key"].as_str().unwrap());
+    let last_used = || {
+        let (_, said) = flowgate.profile(MIKE, "GET", "/keys", &Value::Null);
+        said["keys"][0]["last_used"].clone()
+    };
+    assert_eq!(status(&flowgate, "/api/other", &header), 403);
+    assert_eq!(last_used(), Value::Null);
+    assert_eq!(status(&flowgate, "/api/thing", &header), 502);
+    assert!(last_used().is_string());
+}

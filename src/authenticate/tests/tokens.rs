@@ -80,6 +80,14 @@ async fn a_bearer_of_somebody_elses_making_passes_beside_a_credential_of_ours() 
 }
 
 #[tokio::test]
+async fn an_api_key_that_has_ended_passes_beside_nothing() {
+    let world = World::new().await;
+    world.change(|mike| mike.keys[1].expires_unix_ms = Some(1)).await;
+    let ended = ["authorization: Bearer kitchen-key", "apikey: mike-key-0123456789"];
+    assert_eq!(world.told("/", &ended).await, format!("{DEFAULT} consumed"));
+}
+
+#[tokio::test]
 async fn tokens_of_two_tenants_are_two_identities() {
     let world = World::new().await;
     let bearer = "authorization: Bearer roberto-key-0123456789";

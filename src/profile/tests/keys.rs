@@ -210,3 +210,22 @@ async fn nobody_reaches_anybody_elses_keys() {
     }
     assert_eq!(testing::tenant(&mike.desk.registry, roberto).await.keys.len(), 1);
 }
+
+#[tokio::test]
+async fn changes_that_wait_are_bounded() {
+    let mike = Arc::new(Mike::new().await);
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..300 {
+        let mike = Arc::clone(&mike);
+        all.spawn(async move { mike.ask("POST /profile/api-key", Value::Null).await });
+    }
+    let (mut done, mut refused) = (0, 0);
+    while let Some(outcome) = all.join_next().await {
+        match outcome.unwrap() {
+            Ok(_) => done += 1,
+            Err(Refusal::Overloaded(_)) => refused += 1,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert!(done >= 64 && refused > 0, "{done} done, {refused} refused");
+}

@@ -45,6 +45,18 @@ fn an_export_can_be_imported_and_exported_again() {
 }
 
 #[test]
+fn moments_are_exported_to_the_millisecond() {
+    let place = Place::new();
+    let key = json!({ "name": "k", "sha256": sha256("k"),
+        "created": "2025-01-31T12:00:00.123Z", "expires": "2030-01-31T12:00:00.456Z" });
+    place.create(&[with(mike(), &json!({ "keys": [key] }))]);
+    let before = place.record("mike");
+    let (_, exported) = export_of(&place);
+    assert_eq!(told(place.import_text(&exported, true).unwrap()), (0, 0, 1, 0));
+    assert_eq!(place.record("mike"), before);
+}
+
+#[test]
 fn an_export_has_all_but_the_secrets() {
     let place = Place::new();
     place.create(&tenants());

@@ -3,10 +3,11 @@
 use redb::{ReadTransaction, ReadableTable};
 
 use super::tables::{EXPIRING, Space, Tables};
+use super::writer::BATCH_MAX;
 use crate::registry::store::error::StoreError;
 
-/// Ended entries that a transaction takes along.
-const SWEPT_MAX: usize = 128;
+/// Ended entries that a transaction takes along: more than it can bring.
+const SWEPT_MAX: usize = 2 * BATCH_MAX;
 
 struct Entry {
     ends_ms: u64,

@@ -1,6 +1,7 @@
 //! The one thread that writes. Whatever has queued up shares a transaction, and so one wait for the
 //! disk; each call is still all or nothing by itself.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -15,7 +16,7 @@ use crate::registry::store::error::StoreError;
 /// Calls that may wait to be carried out; further ones wait to be let in.
 const QUEUE_MAX: usize = 256;
 /// Calls that share a transaction.
-const BATCH_MAX: usize = 256;
+pub(super) const BATCH_MAX: usize = 256;
 
 /// The way to the thread. Dropping it waits until the thread has done what is queued.
 #[derive(Debug)]
@@ -117,8 +118,12 @@ fn carry_out_all(
     let mut has_failed = false;
     while calls.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
         let reopened = if has_failed { handle.reopen() } else { Ok(()) };
-        let kept = reopened
-            .and_then(|()| handle.with(|database| transact(database, settings, &mut batch)));
+        let kept = reopened.and_then(|()| {
+            let work = || handle.with(|database| transact(database, settings, &mut batch));
+            // Whatever it was, the next call finds the file opened anew.
+            catch_unwind(AssertUnwindSafe(work))
+                .unwrap_or_else(|_| Err(StoreError::Unknown("the store panicked".to_owned())))
+        });
         // At once, since after a failed write the file cannot even be read; else with the next call.
         has_failed = kept.is_err() && handle.reopen().is_err();
         if let Ok(last_revision) = kept {

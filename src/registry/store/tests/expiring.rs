@@ -16,6 +16,24 @@ on_every_store!(
     spans_are_bounded,
 );
 
+#[tokio::test]
+async fn what_has_ended_leaves_faster_than_the_new_comes() {
+    const MANY: usize = 4_000;
+    let place = Place::file();
+    let store = place.open().await;
+    for wave in 0..3 {
+        let mut all = tokio::task::JoinSet::new();
+        for number in 0..MANY {
+            let (store, key) = (store.clone(), format!("{wave}-{number}"));
+            all.spawn(async move { store.put_expiring(&key, b"v", MINUTE).await.unwrap() });
+        }
+        all.join_all().await;
+        place.wall.advance(MINUTE);
+    }
+    drop(store);
+    assert_eq!(super::audit::audit(&place.path()).expiring, MANY as u64);
+}
+
 async fn a_value_lasts_its_time(place: &Place) {
     let store = place.open().await;
     store.put_expiring("k", b"v", MINUTE).await.unwrap();

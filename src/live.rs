@@ -324,7 +324,7 @@ impl LiveTable {
     /// The tenants who have entries.
     pub fn tenants(&self) -> Vec<TenantId> {
         let has_entries = |shared: &TenantLive| {
-            !shared.entries.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+            !shared.entries.lock().unwrap_or_else(PoisonError::into_inner).by_id.is_empty()
         };
         let some = self.tenants.iter().filter(|shared| has_entries(shared));
         some.map(|shared| *shared.key()).collect()

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE,
-    EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE,
+    EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRAILER,
     TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
 };
 
@@ -30,14 +30,13 @@ const ABOUT_THE_WHOLE_HOST: [&str; 7] = [
 ];
 
 /// Meaningful for one connection only (RFC 9110 section 7.6.1), beside what `Connection` names.
-const HOP_BY_HOP: [&str; 9] = [
+const HOP_BY_HOP: [&str; 8] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
     "te",
-    "trailer",
     "transfer-encoding",
     "upgrade",
 ];
@@ -65,6 +64,7 @@ impl Towards<'_> {
         self.filter_authorization(headers);
         filter_cookies(headers);
         filter_subprotocols(headers);
+        filter_trailer_names(headers);
         let mut set = |name, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(HeaderName::from_static(name), value);
@@ -204,6 +204,13 @@ fn filter_cookies(headers: &mut HeaderMap) {
 fn filter_subprotocols(headers: &mut HeaderMap) {
     filter_list(headers, &SEC_WEBSOCKET_PROTOCOL, b',', b", ", |name| {
         name != OUR_SUBPROTOCOL.as_bytes() && !name.starts_with(TOKEN_SUBPROTOCOL.as_bytes())
+    });
+}
+
+/// What trailers are announced; those of ours are dropped from the body, too.
+fn filter_trailer_names(headers: &mut HeaderMap) {
+    filter_list(headers, &TRAILER, b',', b", ", |name| {
+        !is_ours(&String::from_utf8_lossy(name).to_ascii_lowercase())
     });
 }
 

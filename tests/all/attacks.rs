@@ -79,6 +79,7 @@ fn identity_cannot_come_in_trailers() {
     let (head, body) = told.recv_timeout(PATIENCE).unwrap();
     assert!(!head.contains("roberto") && !body.contains("roberto"), "{head}{body}");
     assert!(body.starts_with("2\r\nhi\r\n"), "{body}");
+    assert!(body.to_lowercase().contains("x-own: kept"), "other trailers pass: {body}");
 }
 
 #[test]

@@ -130,6 +130,37 @@ fn what_a_client_streams_arrives_at_once() {
 }
 
 #[test]
+fn heads_trailers_and_long_polls_pass() {
+    let (go, wait) = std::sync::mpsc::sync_channel::<()>(0);
+    let wait = std::sync::Mutex::new(wait);
+    let runtime = Runtime::start(move |mut socket| {
+        if socket.head.starts_with("HEAD") {
+            socket.send(b"HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nX-Own: head\r\n\r\n");
+        } else if socket.head.contains("/poll") {
+            let _ = wait.lock().unwrap().recv();
+            socket.send(b"HTTP/1.1 204 No Content\r\n\r\n");
+        } else {
+            socket.send(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+                  2\r\nhi\r\n0\r\nX-Sum: 42\r\n\r\n",
+            );
+        }
+    });
+    let flowgate = Flowgate::start(&mike(runtime.address), &[]);
+    let head = flowgate.ask(&request("HEAD", "/public/mike/x", "", ""));
+    assert!(head.contains("Content-Length: 12345") && head.ends_with("\r\n\r\n"), "{head}");
+    let trailers = flowgate.ask(&request("GET", "/public/mike/x", "TE: trailers\r\n", ""));
+    assert!(trailers.to_lowercase().contains("x-sum: 42"), "{trailers}");
+    let data = flowgate.data;
+    let poll = std::thread::spawn(move || {
+        crate::support::flowgate::ask(data, &request("GET", "/public/mike/poll", "", ""))
+    });
+    wait_until("it polls", || flowgate.status()["live"] == 1);
+    go.send(()).unwrap();
+    assert!(poll.join().unwrap().starts_with("HTTP/1.1 204"));
+}
+
+#[test]
 fn a_body_over_the_limit_is_413_and_early() {
     let runtime = Runtime::start(|mut socket| {
         let mut all = Vec::new();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, interval, sleep_until, timeout_at};
 
 use crate::close::Cause;
-use crate::live::LiveTable;
+use crate::live::{Entry, Kind, LiveTable};
 
 /// How a shutdown is paced.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ const TOLD_PER_PACE_MIN: usize = 10;
 /// Cancel safe: what was told stays told.
 pub async fn drain_connections(live: &Arc<LiveTable>, timeout: Duration) -> u64 {
     let deadline = Instant::now() + timeout;
-    let mut entries = live.entries();
+    let mut entries = connections(live);
     shuffle(&mut entries);
     let paces = (timeout / TELLING_PART).as_millis() / PACE.as_millis();
     let per_pace = entries.len().div_ceil(usize::try_from(paces).unwrap_or(1).max(1));
@@ -46,7 +46,7 @@ pub async fn drain_connections(live: &Arc<LiveTable>, timeout: Duration) -> u64 
     drop(entries);
     while !live.is_empty() && Instant::now() < deadline {
         // Handshakes that were under way may have become connections since.
-        for entry in live.entries() {
+        for entry in connections(live) {
             entry.close(Cause::Drain);
         }
         tokio::select! {
@@ -55,6 +55,13 @@ pub async fn drain_connections(live: &Arc<LiveTable>, timeout: Duration) -> u64 
         }
     }
     live.len()
+}
+
+/// Plain requests are let finish: they end by themselves.
+fn connections(live: &LiveTable) -> Vec<Arc<Entry>> {
+    let mut entries = live.entries();
+    entries.retain(|entry| entry.kind == Kind::Connection);
+    entries
 }
 
 /// Fisher and Yates; without randomness the order stays as it is.

@@ -270,6 +270,8 @@ impl LiveTable {
         let mut entries = shared.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let max = match kind {
             Kind::Connection => tenant.plan.connections_for(&grant),
+            // As with the plan's connections, strangers do not get them all.
+            Kind::Exchange if grant == Grant::Anonymous => Some(EXCHANGES_PER_TENANT_MAX / 4 * 3),
             Kind::Exchange => Some(EXCHANGES_PER_TENANT_MAX),
         };
         if let Some(max) = max

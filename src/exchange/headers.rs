@@ -130,6 +130,8 @@ pub fn make_private(headers: &mut HeaderMap) {
         .get_all(CACHE_CONTROL)
         .iter()
         .filter_map(|value| value.to_str().ok())
+        // A quoted list of fields is not worth taking apart: without it more is kept private.
+        .filter(|value| !value.contains('"'))
         .flat_map(|value| value.split(','))
         .map(|directive| directive.trim().to_owned())
         .filter(|directive| {

@@ -42,7 +42,12 @@ impl Body {
     ) -> Self {
         let entry = Arc::clone(registered.entry());
         let closed = Box::pin(async move { entry.closed().await });
-        Self::Runtime { body, closed, registered, at_end: Some(Box::new(at_end)) }
+        let mut at_end: Option<Box<dyn FnOnce() + Send>> = Some(Box::new(at_end));
+        // hyper polls no body that is known to be empty, as after HEAD.
+        if body.is_end_stream() {
+            at_end.take().into_iter().for_each(|at_end| at_end());
+        }
+        Self::Runtime { body, closed, registered, at_end }
     }
 
     /// No body.

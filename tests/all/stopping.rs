@@ -99,3 +99,25 @@ fn many_connections_are_told_in_paces() {
     durations.sort_unstable();
     assert_eq!(durations.len(), CONNECTIONS);
 }
+
+#[test]
+fn a_stop_lets_a_download_finish() {
+    let (go, wait) = std::sync::mpsc::sync_channel::<()>(0);
+    let wait = std::sync::Mutex::new(wait);
+    let runtime = Runtime::start(move |mut socket| {
+        socket.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
+        let _ = wait.lock().unwrap().recv();
+        socket.send(b" half");
+    });
+    let mut flowgate = Flowgate::start(&mike(runtime.address), &[]);
+    let request = "GET /public/mike/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut download = WebSocket::open(flowgate.data, request);
+    assert!(download.head.starts_with("HTTP/1.1 200"), "{}", download.head);
+    flowgate.signal("-TERM");
+    flowgate.wait_for_line("it stops", |line| line["signal"] == "SIGTERM");
+    go.send(()).unwrap();
+    let mut body = String::new();
+    std::io::Read::read_to_string(&mut download.socket, &mut body).unwrap();
+    assert_eq!(body, "first half");
+    assert!(flowgate.wait().success());
+}

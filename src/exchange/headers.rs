@@ -123,9 +123,11 @@ pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
 }
 
 /// Keeps an answer to a private request out of shared caches, and from being given to whoever asks
-/// with another credential.
+/// with another credential. A browser keeps it under its address alone, without the password that it
+/// has added by itself, so a page of another origin must not match it either.
 pub fn make_private(headers: &mut HeaderMap) {
-    const CREDENTIALS: &str = "Authorization, X-Auth-User, X-Auth-Key, apikey, Cookie";
+    const ASKER: &str =
+        "Authorization, X-Auth-User, X-Auth-Key, apikey, Cookie, Origin, Sec-Fetch-Site";
     let said: Vec<String> = headers
         .get_all(CACHE_CONTROL)
         .iter()
@@ -140,7 +142,7 @@ pub fn make_private(headers: &mut HeaderMap) {
     let directives = [&["private".to_owned()][..], &said].concat().join(", ");
     headers.remove(CACHE_CONTROL);
     headers.extend(HeaderValue::from_str(&directives).ok().map(|value| (CACHE_CONTROL, value)));
-    headers.append(VARY, HeaderValue::from_static(CREDENTIALS));
+    headers.append(VARY, HeaderValue::from_static(ASKER));
 }
 
 /// One of the challenges in a `WWW-Authenticate` is Basic: a browser would ask for a password.

@@ -207,7 +207,9 @@ fn private_answers_are_kept_out_of_shared_caches() {
     let private = flowgate.ask(&request("GET", "/api/x", &with_key(), "")).to_lowercase();
     assert!(private.contains("cache-control: private, max-age=60\r\n"), "{private}");
     assert!(
-        private.contains("vary: authorization, x-auth-user, x-auth-key, apikey, cookie"),
+        private.contains(
+            "vary: authorization, x-auth-user, x-auth-key, apikey, cookie, origin, sec-fetch-site\r\n"
+        ),
         "{private}"
     );
     assert!(

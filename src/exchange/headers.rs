@@ -19,13 +19,15 @@ use crate::row::Row;
 use crate::tenant::Username;
 
 /// What one runtime would say to a browser about a host that many runtimes share.
-const ABOUT_THE_WHOLE_HOST: [&str; 7] = [
+const ABOUT_THE_WHOLE_HOST: [&str; 8] = [
     "alt-svc",
     "clear-site-data",
     "nel",
     "report-to",
     "reporting-endpoints",
     "service-worker-allowed",
+    // The next tenant's runtime would be told it, with whatever it is good for.
+    "set-cookie",
     "strict-transport-security",
 ];
 

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, and says so"
 )]
 
+mod browser;
 mod cleanup;
 mod close_codes;
 mod command_line;

@@ -126,8 +126,9 @@ pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
 
 /// Keeps an answer to a private request out of shared caches, and from being given to whoever asks
 /// with another credential. A browser keeps it under its address alone, without the password that it
-/// has added by itself, so a page of another origin must not match it either.
-pub fn make_private(headers: &mut HeaderMap) {
+/// has added by itself, so a page of another origin must not match it either; where the browser does
+/// not say where its requests come from, it may keep nothing.
+pub fn make_private(headers: &mut HeaderMap, may_be_kept: bool) {
     const ASKER: &str =
         "Authorization, X-Auth-User, X-Auth-Key, apikey, Cookie, Origin, Sec-Fetch-Site";
     let said: Vec<String> = headers
@@ -141,7 +142,8 @@ pub fn make_private(headers: &mut HeaderMap) {
             !matches!(name.as_str(), "" | "public" | "private" | "s-maxage")
         })
         .collect();
-    let directives = [&["private".to_owned()][..], &said].concat().join(", ");
+    let first = if may_be_kept { "private" } else { "private, no-store" };
+    let directives = [&[first.to_owned()][..], &said].concat().join(", ");
     headers.remove(CACHE_CONTROL);
     headers.extend(HeaderValue::from_str(&directives).ok().map(|value| (CACHE_CONTROL, value)));
     headers.append(VARY, HeaderValue::from_static(ASKER));

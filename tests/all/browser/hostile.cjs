@@ -1,11 +1,11 @@
 // roberto logs in with his password, reads his own data, and then comes to mike's pages. Prints what each could do.
 const { launch } = require(process.argv[1]);
-const [, , port, password] = process.argv;
+const [, , domain, port, password] = process.argv;
 
 launch(async (context) => {
-    const bare = `http://flows.localhost:${port}`;
-    const tenant = `http://roberto.flows.localhost:${port}`;
-    const mikes = `http://mike.flows.localhost:${port}`;
+    const bare = `http://${domain}:${port}`;
+    const tenant = `http://roberto.${domain}:${port}`;
+    const mikes = `http://mike.${domain}:${port}`;
     const page = await context.newPage();
     const text = async (url) => {
         const answer = await page.goto(url);
@@ -23,6 +23,8 @@ launch(async (context) => {
         localStorage.setItem("robertos", "roberto's secret");
         return [await read("/api/data", { cache: "reload" }), await read("/api/change?own", { method: "POST" })];
     });
+    // So that the browser has it as a script, too.
+    await page.addScriptTag({ url: "/api/data.js" });
     const evil = {};
     const addresses = { public: `${bare}/public/mike/evil.html`, tenant: `${mikes}/api/public/evil.html` };
     for (const [stage, address] of Object.entries(addresses)) {

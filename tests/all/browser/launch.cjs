@@ -4,6 +4,8 @@ const { chromium } = require(`${process.cwd()}/node_modules/playwright-core`);
 const ARGUMENTS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server",
+    // Names that are not loopback to the browser.
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
 ];
 
 exports.launch = async (conduct) => {

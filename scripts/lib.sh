@@ -106,19 +106,33 @@ need_node() {
         die "Node.js is too old: $(node --version), and Node-RED needs 18.5 or newer." "Newer ones: https://nodejs.org"
 }
 
-# install_node_modules: Node-RED and wscat into scripts/node, unless exactly these are there already.
-install_node_modules() {
-    local stamp="$NODE_DIR/node_modules/.installed" wanted
-    wanted=$(cd "$NODE_DIR" && cat package.json package-lock.json .npmrc | cksum)
-    if [ -x "$WSCAT" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
-        say "Node-RED and wscat are installed already (scripts/node)."
+# need_chromium: the tests drive Debian's, which is where they look for it.
+need_chromium() {
+    [ -x /usr/bin/chromium ] || apt_install chromium || true
+    [ -x /usr/bin/chromium ] ||
+        die "/usr/bin/chromium is needed and was not found." "On Debian: apt-get install chromium"
+}
+
+# install_packages FOLDER WHAT: npm's packages into the folder, unless exactly these are there already.
+install_packages() {
+    local folder=$1 what=$2 stamp="$1/node_modules/.installed" wanted
+    local shown=${folder#"$FLOWGATE_ROOT/"}
+    wanted=$(cd "$folder" && cat package.json package-lock.json .npmrc | cksum)
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+        say "$what: installed already ($shown)."
         return
     fi
-    say "Installing Node-RED and wscat into scripts/node (npm ci) ..."
-    (cd "$NODE_DIR" && npm ci --loglevel=error) ||
-        die "npm could not install scripts/node." "Is the npm registry within reach? Try: cd scripts/node && npm ci"
+    say "Installing $what into $shown (npm ci) ..."
+    (cd "$folder" && npm ci --loglevel=error) ||
+        die "npm could not install $shown." "Is the npm registry within reach? Try: cd $shown && npm ci"
     printf '%s\n' "$wanted" >"$stamp"
 }
+
+# install_node_modules: Node-RED and its clients into scripts/node.
+install_node_modules() { install_packages "$NODE_DIR" "Node-RED and wscat"; }
+
+# install_dashboard: a palette in a folder of its own; in scripts/node every runtime would load it.
+install_dashboard() { install_packages "$NODE_DIR/dashboard" "node-red-dashboard"; }
 
 # --- Ports and waiting -----------------------------------------------------------------------------------------------
 

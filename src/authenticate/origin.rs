@@ -16,13 +16,9 @@ pub fn check(method: &Method, headers: &HeaderMap, tenant: &Tenant) -> Result<()
     if headers.get_all("origin").iter().count() > 1 {
         return Err(Refusal::ForeignOrigin);
     }
+    let host = value("host").unwrap_or_default();
     if let Some(origin) = value("origin") {
-        let host = value("host").unwrap_or_default();
-        let own = ["http://", "https://"].iter().any(|scheme| {
-            origin
-                .strip_prefix(scheme)
-                .is_some_and(|rest| !rest.is_empty() && rest.eq_ignore_ascii_case(host))
-        });
+        let own = is_own(origin, host);
         let allowed = tenant.allowed_origins.iter().any(|allowed| allowed == origin);
         return if own || allowed { Ok(()) } else { Err(Refusal::ForeignOrigin) };
     }
@@ -32,8 +28,32 @@ pub fn check(method: &Method, headers: &HeaderMap, tenant: &Tenant) -> Result<()
         && value("sec-fetch-dest") == Some("document");
     match value("sec-fetch-site") {
         Some("cross-site" | "same-site") if !navigation => Err(Refusal::ForeignOrigin),
+        None if is_foreign_without_metadata(value, host) => Err(Refusal::ForeignOrigin),
         _ => Ok(()),
     }
+}
+
+/// Without TLS browsers say where a request comes from to loopback names only. Then it must open a
+/// page, which nobody else can read, or come from a page of this host. What is no browser has no
+/// page.
+fn is_foreign_without_metadata<'a>(value: impl Fn(&str) -> Option<&'a str>, host: &str) -> bool {
+    let is_browser = value("user-agent").is_some_and(|agent| agent.starts_with("Mozilla/"));
+    let opens_a_page = value("upgrade-insecure-requests") == Some("1");
+    let is_from_here = value("referer").is_some_and(|page| {
+        // scheme://host/path
+        let end = page.match_indices('/').nth(2).map_or(page.len(), |(at, _)| at);
+        is_own(&page[..end], host)
+    });
+    is_browser && !opens_a_page && !is_from_here
+}
+
+/// It is this host's origin, whatever the scheme: TLS may have ended before us.
+fn is_own(origin: &str, host: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| {
+        origin
+            .strip_prefix(scheme)
+            .is_some_and(|rest| !rest.is_empty() && rest.eq_ignore_ascii_case(host))
+    })
 }
 
 #[cfg(test)]

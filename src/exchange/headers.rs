@@ -19,13 +19,15 @@ use crate::row::Row;
 use crate::tenant::Username;
 
 /// What one runtime would say to a browser about a host that many runtimes share.
-const ABOUT_THE_WHOLE_HOST: [&str; 7] = [
+const ABOUT_THE_WHOLE_HOST: [&str; 8] = [
     "alt-svc",
     "clear-site-data",
     "nel",
     "report-to",
     "reporting-endpoints",
     "service-worker-allowed",
+    // The next tenant's runtime would be told it, with whatever it is good for.
+    "set-cookie",
     "strict-transport-security",
 ];
 
@@ -123,9 +125,12 @@ pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
 }
 
 /// Keeps an answer to a private request out of shared caches, and from being given to whoever asks
-/// with another credential.
-pub fn make_private(headers: &mut HeaderMap) {
-    const CREDENTIALS: &str = "Authorization, X-Auth-User, X-Auth-Key, apikey, Cookie";
+/// with another credential. A browser keeps it under its address alone, without the password that it
+/// has added by itself, so a page of another origin must not match it either; where the browser does
+/// not say where its requests come from, it may keep nothing.
+pub fn make_private(headers: &mut HeaderMap, may_be_kept: bool) {
+    const ASKER: &str =
+        "Authorization, X-Auth-User, X-Auth-Key, apikey, Cookie, Origin, Sec-Fetch-Site";
     let said: Vec<String> = headers
         .get_all(CACHE_CONTROL)
         .iter()
@@ -139,10 +144,11 @@ pub fn make_private(headers: &mut HeaderMap) {
             !matches!(name.as_str(), "" | "public" | "private" | "s-maxage")
         })
         .collect();
-    let directives = [&["private".to_owned()][..], &said].concat().join(", ");
+    let first = if may_be_kept { "private" } else { "private, no-store" };
+    let directives = [&[first.to_owned()][..], &said].concat().join(", ");
     headers.remove(CACHE_CONTROL);
     headers.extend(HeaderValue::from_str(&directives).ok().map(|value| (CACHE_CONTROL, value)));
-    headers.append(VARY, HeaderValue::from_static(CREDENTIALS));
+    headers.append(VARY, HeaderValue::from_static(ASKER));
 }
 
 /// One of the challenges in a `WWW-Authenticate` is Basic: a browser would ask for a password.

@@ -48,6 +48,8 @@ impl Journey {
         let ended = |cause| super::ended(row, cause);
         current.allows(&identity.grant, self.registry.wall().now()).map_err(ended)?;
 
+        let may_be_kept =
+            !identity.authorization_consumed || parts.headers.contains_key("sec-fetch-site");
         let towards = Towards {
             row,
             tenant: &tenant.username,
@@ -67,7 +69,7 @@ impl Journey {
         }
         rewrite_answer(response.headers_mut(), row);
         if !row.is_public() {
-            make_private(response.headers_mut());
+            make_private(response.headers_mut(), may_be_kept);
         }
         *response.version_mut() = Version::HTTP_11;
         Ok(response.map(|body| Body::runtime(body, registered, move || reuse.keep())))

@@ -6,6 +6,7 @@
 )]
 
 mod attacks;
+mod browser;
 mod cleanup;
 mod close_codes;
 mod command_line;

@@ -6,6 +6,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::flowgate::Flowgate;
@@ -240,13 +242,23 @@ fn private_answers_are_kept_out_of_shared_caches() {
     let private = flowgate.ask(&request("GET", "/api/x", &with_key(), "")).to_lowercase();
     assert!(private.contains("cache-control: private, max-age=60\r\n"), "{private}");
     assert!(
-        private.contains("vary: authorization, x-auth-user, x-auth-key, apikey, cookie"),
+        private.contains(
+            "vary: authorization, x-auth-user, x-auth-key, apikey, cookie, origin, sec-fetch-site\r\n"
+        ),
         "{private}"
     );
     assert!(
         private.contains("content-security-policy: sandbox allow-scripts allow-forms"),
         "{private}"
     );
+    // A browser that has added the password, but does not say for whose page.
+    let login = BASE64_STANDARD.encode(format!("mike:{MIKE_PASSWORD}"));
+    let ambient = format!("Authorization: Basic {login}\r\n");
+    let unsaid = flowgate.ask(&request("GET", "/api/x", &ambient, "")).to_lowercase();
+    assert!(unsaid.contains("cache-control: private, no-store, max-age=60\r\n"), "{unsaid}");
+    let ambient = format!("{ambient}Sec-Fetch-Site: none\r\n");
+    let said = flowgate.ask(&request("GET", "/api/x", &ambient, "")).to_lowercase();
+    assert!(said.contains("cache-control: private, max-age=60\r\n"), "{said}");
     let public = flowgate.ask(&request("GET", "/public/mike/x", "", "")).to_lowercase();
     assert!(public.contains("cache-control: public, max-age=60, s-maxage=900\r\n"), "{public}");
     assert!(!public.contains("strict-transport-security"), "{public}");
@@ -266,10 +278,7 @@ fn pages_of_others_use_only_what_they_were_given() {
     assert!(answer.contains("Access-Control-Allow-Headers: authorization, x-own"), "{answer}");
     assert!(!answer.contains("Allow-Credentials"), "{answer}");
     assert!(flowgate.ask(&request("OPTIONS", "/public/mike/x", preflight, "")).ends_with("ok"));
-    let login = {
-        use base64::Engine;
-        base64::prelude::BASE64_STANDARD.encode(format!("mike:{MIKE_PASSWORD}"))
-    };
+    let login = BASE64_STANDARD.encode(format!("mike:{MIKE_PASSWORD}"));
     let ambient = |method: &str, more: &str| {
         let headers = format!("Authorization: Basic {login}\r\n{more}");
         flowgate.ask(&request(method, "/api/x", &headers, ""))[9..12].to_owned()

@@ -248,13 +248,20 @@ fn what_a_runtime_answers_instead_of_101_passes_through() {
         );
     });
     let flowgate = Flowgate::start(&mike(runtime.address), &[]);
-    let mut request = handshake("/public/mike/data", "localhost", "");
-    request += "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let answer = flowgate.ask(&request);
-    assert!(answer.starts_with("HTTP/1.1 418 "), "{answer}");
-    assert!(answer.contains("X-Own: yes") && answer.contains("short"), "{answer}");
-    assert!(answer.contains("own=1") && !answer.contains("stolen"), "{answer}");
-    assert!(!answer.contains("WWW-Authenticate") && !answer.contains("ok\n"), "{answer}");
+    for (host, path) in
+        [("localhost", "/public/mike/data"), ("mike.flows.localhost", "/api/public/data")]
+    {
+        let mut request = handshake(path, host, "");
+        request += "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let answer = flowgate.ask(&request);
+        assert!(answer.starts_with("HTTP/1.1 418 "), "{answer}");
+        assert!(answer.contains("X-Own: yes") && answer.contains("short"), "{answer}");
+        // All tenants' runtimes share the bare host, and its cookies.
+        let own = host != "localhost";
+        assert_eq!(answer.contains("Set-Cookie: own=1"), own, "{answer}");
+        assert_eq!(answer.contains("WWW-Authenticate"), own, "{answer}");
+        assert!(!answer.contains("stolen") && !answer.contains("ok\n"), "{answer}");
+    }
     flowgate.wait_until_idle();
 }
 

@@ -88,6 +88,25 @@ fn without_an_origin_the_fetch_metadata_decides() {
 }
 
 #[test]
+fn a_browser_that_sends_no_fetch_metadata_opens_pages_and_stays_on_this_host() {
+    let browser = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)");
+    assert!(!allows(&Method::GET, &[browser]));
+    assert!(allows(&Method::GET, &[browser, ("upgrade-insecure-requests", "1")]));
+    assert!(allows(&Method::GET, &[browser, ("sec-fetch-site", "none")]));
+    assert!(allows(&Method::GET, &[("user-agent", "curl/8.0")]));
+    for (page, expected) in [
+        ("http://mike.flows.localhost:8080/api/ui/", true),
+        ("https://mike.flows.localhost:8080", true),
+        ("http://roberto.flows.localhost:8080/api/ui/", false),
+        ("http://evil.org/http://mike.flows.localhost:8080/", false),
+        ("http://mike.flows.localhost:8080@evil.org/", false),
+        ("", false),
+    ] {
+        assert_eq!(allows(&Method::GET, &[browser, ("referer", page)]), expected, "{page:?}");
+    }
+}
+
+#[test]
 fn an_origin_outweighs_the_fetch_metadata() {
     let cross_site = ("sec-fetch-site", "cross-site");
     assert!(allows(&Method::GET, &[("origin", "https://app.example.org"), cross_site]));

@@ -296,7 +296,6 @@ fn an_answer_on_the_bare_host() {
     expect![[r#"
         content-security-policy: sandbox allow-scripts allow-forms
         sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=
-        set-cookie: a=1; Path=/
         www-authenticate: Bearer
         x-powered-by: Express
     "#]]

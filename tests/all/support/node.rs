@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::flowgate::ask;
@@ -37,9 +38,22 @@ pub struct NodeRed {
 
 impl NodeRed {
     pub fn start(name: &str) -> Self {
+        let flows = std::fs::read_to_string(root().join("scripts/runtimes/flows.json")).unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), name, &flows)
+    }
+
+    /// With flows of its own and the nodes of `scripts/node/dashboard`.
+    pub fn start_with_palette(name: &str, flows: &str) -> Self {
+        let palette = self::folder().join("dashboard/node_modules");
+        assert!(palette.exists(), "node-red-dashboard is not installed: run scripts/test");
         let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(palette, folder.path().join("node_modules")).unwrap();
+        Self::start_in(folder, name, flows)
+    }
+
+    fn start_in(folder: TempDir, name: &str, flows: &str) -> Self {
         let runtimes = root().join("scripts/runtimes");
-        std::fs::copy(runtimes.join("flows.json"), folder.path().join("flows.json")).unwrap();
+        std::fs::write(folder.path().join("flows.json"), flows).unwrap();
         let log = folder.path().join("log");
         let output = std::fs::File::create(&log).unwrap();
         let child = Command::new("node")
@@ -168,4 +182,17 @@ pub fn run_script(script: &str, arguments: &[&str]) -> String {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
     printed
+}
+
+/// Runs a script of `tests/all/browser` with the real Chromium; returns the JSON that it printed.
+pub fn run_in_browser(script: &str, arguments: &[&str]) -> Value {
+    assert!(
+        Path::new("/usr/bin/chromium").exists(),
+        "Chromium is missing: run scripts/test, or apt-get install chromium"
+    );
+    let driver = folder().join("node_modules/playwright-core");
+    assert!(driver.exists(), "playwright-core is not installed: run scripts/test");
+    let launch = root().join("tests/all/browser/launch.cjs");
+    let printed = run_script(script, &[&[launch.to_str().unwrap()], arguments].concat());
+    serde_json::from_str(&printed).expect(&printed)
 }

@@ -106,6 +106,13 @@ need_node() {
         die "Node.js is too old: $(node --version), and Node-RED needs 18.5 or newer." "Newer ones: https://nodejs.org"
 }
 
+# The tests call with the real curl, too.
+need_curl() {
+    have curl && return
+    can_apt && apt_install curl
+    need_command curl "the tests need it; on Debian and Ubuntu: apt-get install curl"
+}
+
 # need_chromium: the tests drive Debian's, which is where they look for it.
 need_chromium() {
     [ -x /usr/bin/chromium ] || apt_install chromium || true

@@ -132,6 +132,13 @@ fn what_could_be_two_requests_is_one_or_none() {
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{what}: {answer}");
     }
     assert!(told.try_recv().is_err(), "nothing of these may reach a runtime");
+    // Lines that end in LF alone are understood by us, so the runtime must see CRLF.
+    let bare = post("Content-Length: 2\r\n", "hi").replace("\r\n", "\n");
+    let answer =
+        flowgate.ask(&bare.replace("Host: localhost\n", "Host: localhost\nConnection: close\n"));
+    assert_eq!(status(&answer), "200", "{answer}");
+    let (head, body) = told.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((head.matches('\n').count(), body.as_str()), (head.matches("\r\n").count(), "hi"));
     // CL and TE: by the chunks, once, and the connection ends.
     let both = post(
         "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",

@@ -43,6 +43,7 @@ impl Journey {
             .live
             .enter(tenant, Kind::Exchange, identity.grant, client, path, self.clock.now())
             .map_err(|TooMany { .. }| Refusal::Overloaded("the tenant has too many requests"))?;
+        let registered = Arc::new(registered);
         let current = self.registry.by_id(tenant.id).await.map_err(away)?;
         let current = current.ok_or(super::ended(row, Cause::TenantDisabled))?;
         let ended = |cause| super::ended(row, cause);
@@ -57,7 +58,7 @@ impl Journey {
             client: client.address.ip(),
             request_id: client.request_id,
         };
-        let body = Upload::new(body, self.body_bytes_max);
+        let body = Upload::new(body, self.body_bytes_max, Arc::clone(&registered));
         let request = upstream_request(parts, body, &towards, path_and_query)?;
         let answer = tokio::select! {
             answer = self.dialer.request(&current, request) => answer,

@@ -110,7 +110,7 @@ impl Entry {
         if let Some(seat) = self.seat.get() {
             seat.mailbox.look_at(seat.slot);
         }
-        self.closed.notify_one();
+        self.closed.notify_waiters();
         first
     }
 
@@ -119,13 +119,14 @@ impl Entry {
         Cause::from_byte(self.closing.load(Ordering::SeqCst))
     }
 
-    /// Waits for [`Entry::close`]. For the one task that carries the handshake; cancel safe.
+    /// Waits for [`Entry::close`]; cancel safe. An exchange's two bodies may both wait.
     pub async fn closed(&self) -> Cause {
         loop {
+            let notified = self.closed.notified();
             if let Some(cause) = self.closing() {
                 return cause;
             }
-            self.closed.notified().await;
+            notified.await;
         }
     }
 

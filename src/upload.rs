@@ -1,5 +1,7 @@
 //! A request's body on its way to a runtime: streamed, bounded, and without identity in its trailers.
 
+use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +12,8 @@ use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::carriers::is_ours;
+use crate::close::Cause;
+use crate::live::Registered;
 
 /// Whether a body went over its limit.
 #[derive(Clone, Debug, Default)]
@@ -23,10 +27,12 @@ impl OverLimit {
     }
 }
 
-/// The body.
-#[derive(Debug)]
+/// The body. A runtime may answer before it has read it, so it has a place of its own in the live
+/// table and is closed there.
 pub struct Upload {
     body: Incoming,
+    closed: Pin<Box<dyn Future<Output = Cause> + Send>>,
+    registered: Arc<Registered>,
     left_bytes: u64,
     over_limit: OverLimit,
 }
@@ -34,14 +40,22 @@ pub struct Upload {
 impl Upload {
     /// A body of which at most `limit_bytes` pass.
     #[must_use]
-    pub fn new(body: Incoming, limit_bytes: u64) -> Self {
-        Self { body, left_bytes: limit_bytes, over_limit: OverLimit::default() }
+    pub fn new(body: Incoming, limit_bytes: u64, registered: Arc<Registered>) -> Self {
+        let entry = Arc::clone(registered.entry());
+        let closed = Box::pin(async move { entry.closed().await });
+        Self { body, closed, registered, left_bytes: limit_bytes, over_limit: OverLimit::default() }
     }
 
     /// Tells later whether it was too long.
     #[must_use]
     pub fn over_limit(&self) -> OverLimit {
         self.over_limit.clone()
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("entry", &self.registered.entry().id).finish_non_exhaustive()
     }
 }
 
@@ -54,6 +68,9 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
+        if let Poll::Ready(cause) = this.closed.as_mut().poll(cx) {
+            return Poll::Ready(Some(Err(cause.reason().into())));
+        }
         let frame = match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => frame,
             Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),

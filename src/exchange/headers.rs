@@ -141,12 +141,15 @@ pub fn make_private(headers: &mut HeaderMap, may_be_kept: bool) {
         .map(|directive| directive.trim().to_owned())
         .filter(|directive| {
             let name = directive.split('=').next().unwrap_or_default().to_ascii_lowercase();
-            !matches!(name.as_str(), "" | "public" | "private" | "s-maxage")
+            // The last one takes no-store back (RFC 9111 section 5.2.2.3).
+            !matches!(name.as_str(), "" | "public" | "private" | "s-maxage" | "must-understand")
         })
         .collect();
     let first = if may_be_kept { "private" } else { "private, no-store" };
     let directives = [&[first.to_owned()][..], &said].concat().join(", ");
     headers.remove(CACHE_CONTROL);
+    // Caches that know these do not look at Cache-Control (RFC 9213).
+    remove_all(headers, |name| name.ends_with("cdn-cache-control") || name == "surrogate-control");
     headers.extend(HeaderValue::from_str(&directives).ok().map(|value| (CACHE_CONTROL, value)));
     headers.append(VARY, HeaderValue::from_static(ASKER));
 }

@@ -26,7 +26,7 @@ pub enum Body {
         /// Its end by somebody's [`crate::live::Entry::close`].
         closed: Pin<Box<dyn Future<Output = Cause> + Send>>,
         /// Its place in the live table.
-        registered: Registered,
+        registered: Arc<Registered>,
         /// What is called once it has come to its end.
         at_end: Option<Box<dyn FnOnce() + Send>>,
     },
@@ -37,7 +37,7 @@ impl Body {
     #[must_use]
     pub fn runtime(
         body: Incoming,
-        registered: Registered,
+        registered: Arc<Registered>,
         at_end: impl FnOnce() + Send + 'static,
     ) -> Self {
         let entry = Arc::clone(registered.entry());

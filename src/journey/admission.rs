@@ -1,6 +1,7 @@
 //! Whose request it is, whether they may make it, and where it goes: everything that is decided before
 //! anything is dialled. A dry run ends here.
 
+use http::Method;
 use http::header::HOST;
 use http::request::Parts;
 
@@ -63,6 +64,9 @@ impl Admission<'_> {
     ) -> Result<Decision, Refusal> {
         let host = single_host(parts)?;
         trail.path = parts.uri.path().chars().take(PATH_BYTES_MAX).collect();
+        if parts.method == Method::CONNECT {
+            return Err(Refusal::Malformed("There are no tunnels here."));
+        }
         let target = match route(host, parts.uri.path(), self.base_domain)? {
             Target::Own(own) => {
                 trail.row = "own";

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
-    CONTENT_LENGTH, HeaderValue, ORIGIN,
+    CONTENT_LENGTH, HeaderValue, ORIGIN, TRANSFER_ENCODING,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use super::{Admitted, Journey, away};
 use crate::client::Client;
@@ -43,6 +43,7 @@ impl Journey {
             .live
             .enter(tenant, Kind::Exchange, identity.grant, client, path, self.clock.now())
             .map_err(|TooMany { .. }| Refusal::Overloaded("the tenant has too many requests"))?;
+        let registered = Arc::new(registered);
         let current = self.registry.by_id(tenant.id).await.map_err(away)?;
         let current = current.ok_or(super::ended(row, Cause::TenantDisabled))?;
         let ended = |cause| super::ended(row, cause);
@@ -57,7 +58,7 @@ impl Journey {
             client: client.address.ip(),
             request_id: client.request_id,
         };
-        let body = Upload::new(body, self.body_bytes_max);
+        let body = Upload::new(body, self.body_bytes_max, Arc::clone(&registered));
         let request = upstream_request(parts, body, &towards, path_and_query)?;
         let answer = tokio::select! {
             answer = self.dialer.request(&current, request) => answer,
@@ -135,5 +136,10 @@ fn upstream_request(
     *request.uri_mut() = Uri::from(path_and_query);
     *request.version_mut() = Version::HTTP_11;
     towards.rewrite(request.headers_mut());
+    // hyper leaves out a GET's body of unknown length unless it is told to send chunks.
+    if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+    }
     Ok(request)
 }

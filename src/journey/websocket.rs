@@ -89,7 +89,7 @@ impl Journey {
             Answer::Declined(mut response) => {
                 rewrite_answer(response.headers_mut(), row);
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                return Ok(response.map(|body| Body::runtime(body, registered, || {})));
+                return Ok(response.map(|body| Body::runtime(body, Arc::new(registered), || {})));
             }
         };
         self.reach(Step::Answered).await;

@@ -20,7 +20,7 @@ use crate::authenticate::Identity;
 use crate::clock::{Clock, UnixMillis};
 use crate::close::Cause;
 use crate::grant::Grant;
-use crate::live::LiveTable;
+use crate::live::{Entry, LiveTable};
 use crate::passwords::Passwords;
 use crate::refusal::Refusal;
 use crate::registry::store::StoreError;
@@ -182,9 +182,18 @@ impl Desk {
                 false => Err(Refusal::GrantEnded(Cause::PasswordChanged)),
             }
         };
+        // Counted among these: by the time that the change is made, the feed may have ended some.
+        let before = self.live.entries_of(id);
         match self.registry.change(id, change).await {
             Ok((tenant, answer)) => {
-                let ended = revoke(&self.live, &tenant, self.now());
+                let now = self.now();
+                revoke(&self.live, &tenant, now);
+                let held = |entry: &&Arc<Entry>| identity.tenant.allows(&entry.grant, now).is_ok();
+                let ended = before
+                    .iter()
+                    .filter(held)
+                    .filter(|entry| tenant.allows(&entry.grant, now).is_err())
+                    .count();
                 let revision = tenant.revision;
                 tracing::info!(tenant = %tenant.username, revision, ended, "tenant changed");
                 Ok((tenant, answer, ended))

@@ -163,6 +163,35 @@ fn what_could_be_two_requests_is_one_or_none() {
 }
 
 #[test]
+fn a_chunked_body_reaches_the_runtime_whatever_the_method() {
+    let (runtime, told) = telling();
+    let flowgate = Flowgate::start(&mike(runtime.address), &[]);
+    for method in ["GET", "HEAD", "POST", "DELETE"] {
+        flowgate.ask(&format!(
+            "{method} /public/mike/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+        ));
+        let (head, body) = told.recv_timeout(PATIENCE).unwrap();
+        assert!(body.contains("hi"), "{head}{body}");
+    }
+}
+
+#[test]
+fn nobody_digs_a_tunnel() {
+    let (runtime, told) = telling();
+    let flowgate = Flowgate::start(&mike(runtime.address), &[]);
+    // What stands behind the head is the tunnel's to a runtime: here a request for the editor.
+    let inner = "GET /red HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let answer = flowgate.ask(&format!(
+        "CONNECT /public/mike/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{inner}",
+        inner.len()
+    ));
+    assert_eq!(status(&answer), "400", "{answer}");
+    assert!(told.try_recv().is_err(), "it reached the runtime");
+}
+
+#[test]
 fn paths_lead_to_no_other_tenant_and_no_editor() {
     let (mikes, _told) = telling();
     let (robertos, robertos_told) = telling();

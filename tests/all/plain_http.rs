@@ -231,6 +231,30 @@ fn a_revoked_key_cuts_a_download() {
 }
 
 #[test]
+fn a_revoked_key_cuts_an_upload_that_was_answered_early() {
+    let (cut, was_cut) = std::sync::mpsc::sync_channel(1);
+    let runtime = Runtime::start(move |mut socket| {
+        socket.socket.read_exact(&mut [0; 7]).unwrap();
+        socket.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let _ = socket.socket.read_to_end(&mut Vec::new());
+        let _ = cut.send(());
+    });
+    let flowgate = Flowgate::start(&mike(runtime.address), &[]);
+    let head = format!(
+        "POST /api/x HTTP/1.1\r\nHost: localhost\r\n{}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
+        with_key()
+    );
+    let mut upload = WebSocket::open(flowgate.data, head);
+    let mut ok = [0; 2];
+    upload.socket.read_exact(&mut ok).unwrap();
+    assert_eq!((&ok, &flowgate.status()["live"]), (b"ok", &json!(1)), "its body is on its way yet");
+    let (code, said) = flowgate.profile(("mike", MIKE_PASSWORD), "POST", "/api-key", &Value::Null);
+    assert_eq!(code, 200, "{said}");
+    was_cut.recv_timeout(PATIENCE).expect("the upload went on");
+    flowgate.wait_until_idle();
+}
+
+#[test]
 fn private_answers_are_kept_out_of_shared_caches() {
     let runtime = Runtime::start(|mut socket| {
         socket.send(

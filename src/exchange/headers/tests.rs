@@ -377,3 +377,16 @@ fn a_length_that_another_framing_overrides_goes_with_it() {
     rewrite_answer(&mut answer, Row::TenantApi);
     assert_eq!(answer["content-length"], "3");
 }
+
+#[test]
+fn no_other_header_or_directive_undoes_what_is_private() {
+    let mut said = headers(
+        "Cache-Control: no-store, must-understand, max-age=9
+        CDN-Cache-Control: public, max-age=99
+        Cloudflare-CDN-Cache-Control: public, max-age=99
+        Surrogate-Control: max-age=99",
+    );
+    make_private(&mut said, false);
+    assert_eq!(said.get(CACHE_CONTROL).unwrap(), "private, no-store, no-store, max-age=9");
+    assert_eq!(said.keys_len(), 2, "{}", lines(&said));
+}

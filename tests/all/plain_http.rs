@@ -259,7 +259,8 @@ fn private_answers_are_kept_out_of_shared_caches() {
     let runtime = Runtime::start(|mut socket| {
         socket.send(
             b"HTTP/1.1 200 OK\r\nCache-Control: public, max-age=60, s-maxage=900\r\nVary: Accept\r\n\
-              Strict-Transport-Security: max-age=1\r\nContent-Length: 2\r\n\r\nok",
+              Strict-Transport-Security: max-age=1\r\nConnection: close\r\n\
+              Content-Length: 2\r\n\r\nok",
         );
     });
     let flowgate = Flowgate::start(&mike(runtime.address), &[]);
@@ -291,7 +292,7 @@ fn private_answers_are_kept_out_of_shared_caches() {
 #[test]
 fn pages_of_others_use_only_what_they_were_given() {
     let runtime = Runtime::start(|mut socket| {
-        socket.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        socket.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
     });
     let flowgate = Flowgate::start(&mike(runtime.address), &[]);
     let preflight = "Origin: http://evil.example\r\nAccess-Control-Request-Method: PUT\r\n\

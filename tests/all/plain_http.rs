@@ -137,13 +137,13 @@ fn heads_trailers_and_long_polls_pass() {
     let wait = std::sync::Mutex::new(wait);
     let runtime = Runtime::start(move |mut socket| {
         if socket.head.starts_with("HEAD") {
-            socket.send(b"HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nX-Own: head\r\n\r\n");
+            socket.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 12345\r\n\r\n");
         } else if socket.head.contains("/poll") {
             let _ = wait.lock().unwrap().recv();
             socket.send(b"HTTP/1.1 204 No Content\r\n\r\n");
         } else {
             socket.send(
-                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+                b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
                   2\r\nhi\r\n0\r\nX-Sum: 42\r\n\r\n",
             );
         }

@@ -12,9 +12,8 @@ use crate::close::Cause;
 use crate::grant::Grant;
 use crate::passwords::{self, Passwords, Verdict};
 use crate::refusal::Refusal;
-use crate::registry::Registry;
 use crate::registry::record::TenantRecord;
-use crate::registry::store::StoreError;
+use crate::registry::{Registry, away};
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::{Password, Tenant, Username};
 
@@ -209,10 +208,6 @@ fn accept(identity: &mut Option<Proof>, proof: Proof) -> Result<(), Refusal> {
 
 fn wrong(why: &'static str, tenant: Option<&Tenant>) -> Refusal {
     Refusal::WrongCredential { why, claimed: tenant.map(|tenant| tenant.username.clone()) }
-}
-
-fn away(error: StoreError) -> Refusal {
-    Refusal::RegistryAway(error.to_string())
 }
 
 /// The index may be behind; the tenant's own record decides.

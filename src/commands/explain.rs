@@ -15,9 +15,8 @@ use crate::authenticate::Authority;
 use crate::client::{Client, RequestIds};
 use crate::clock::{Clock, Wall};
 use crate::config::Settings;
-use crate::exchange::headers::Towards;
 use crate::grant::Grant;
-use crate::journey::admission::{Admission, Admitted, Decision};
+use crate::journey::admission::{Admission, Admitted, Decision, towards};
 use crate::journey::trail::Trail;
 use crate::passwords::Passwords;
 use crate::refusal::Refusal;
@@ -151,14 +150,7 @@ fn relayed(admitted: &Admitted, parts: Parts, client: Client) -> Lines {
     let tenant = &identity.tenant;
     let before = parts.headers.clone();
     let mut headers = parts.headers;
-    Towards {
-        row: *row,
-        tenant: &tenant.username,
-        authorization_consumed: identity.authorization_consumed,
-        client: client.address.ip(),
-        request_id: client.request_id,
-    }
-    .rewrite(&mut headers);
+    towards(*row, identity, client).rewrite(&mut headers);
     vec![
         ("row", row.label().to_owned()),
         ("credential", describe(&identity.grant, tenant)),

@@ -5,14 +5,15 @@ use http::Method;
 use http::header::HOST;
 use http::request::Parts;
 
+use super::plain;
 use super::trail::Trail;
-use super::{away, plain};
 use crate::authenticate::{Authority, Identity};
 use crate::client::Client;
-use crate::exchange::headers::without_credentials;
+use crate::exchange::headers::{Towards, without_credentials};
 use crate::grant::Grant;
 use crate::path::is_under;
 use crate::refusal::Refusal;
+use crate::registry::away;
 use crate::registry::usage::Usage;
 use crate::route::{Own, PATH_BYTES_MAX, RuntimeTarget, Target, route};
 use crate::row::Row;
@@ -176,6 +177,18 @@ impl Admission<'_> {
             }
             _ => Err(Refusal::OutOfScope),
         }
+    }
+}
+
+/// What the runtime is told of an admitted request.
+#[must_use]
+pub fn towards(row: Row, identity: &Identity, client: Client) -> Towards<'_> {
+    Towards {
+        row,
+        tenant: &identity.tenant.username,
+        authorization_consumed: identity.authorization_consumed,
+        client: client.address.ip(),
+        request_id: client.request_id,
     }
 }
 

@@ -10,7 +10,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::accept::Peer;
-use crate::authenticate::Authority;
+use crate::authenticate::{Authority, Identity};
 use crate::client::{Client, RequestIds};
 use crate::clock::Clock;
 use crate::close::Cause;
@@ -19,12 +19,12 @@ use crate::exchange::Body;
 use crate::live::LiveTable;
 use crate::passwords::Passwords;
 use crate::refusal::{Refusal, wants_page};
-use crate::registry::Registry;
-use crate::registry::store::StoreError;
 use crate::registry::usage::Usage;
+use crate::registry::{Registry, away};
 use crate::relay::plane::Plane;
 use crate::route::Own;
 use crate::row::Row;
+use crate::tenant::Tenant;
 
 pub mod admission;
 pub mod handshake;
@@ -122,6 +122,16 @@ impl Journey {
         Authority { registry: &self.registry, passwords: &self.passwords }
     }
 
+    /// Reads the tenant again, now that whoever ends the grant would find the request, and returns
+    /// them as they are.
+    async fn confirm(&self, row: Row, identity: &Identity) -> Result<Arc<Tenant>, Refusal> {
+        let ended = |cause| ended(row, cause);
+        let current = self.registry.by_id(identity.tenant.id).await.map_err(away)?;
+        let current = current.ok_or(ended(Cause::TenantDisabled))?;
+        current.allows(&identity.grant, self.registry.wall().now()).map_err(ended)?;
+        Ok(current)
+    }
+
     fn admission(&self) -> Admission<'_> {
         let authority = self.authority();
         Admission { base_domain: &self.base_domain, authority, usage: &self.usage }
@@ -137,10 +147,6 @@ impl Journey {
         *response.status_mut() = status;
         response
     }
-}
-
-fn away(error: StoreError) -> Refusal {
-    Refusal::RegistryAway(error.to_string())
 }
 
 /// A public row knows no credentials: a tenant who went is one who is not there.

@@ -13,9 +13,9 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
-use super::{Admitted, Journey, away};
+use super::admission::towards;
+use super::{Admitted, Journey, ended};
 use crate::client::Client;
-use crate::close::Cause;
 use crate::exchange::Body;
 use crate::exchange::headers::{Towards, make_private, rewrite_answer};
 use crate::live::{Kind, TooMany};
@@ -44,25 +44,16 @@ impl Journey {
             .enter(tenant, Kind::Exchange, identity.grant, client, path, self.clock.now())
             .map_err(|TooMany { .. }| Refusal::Overloaded("the tenant has too many requests"))?;
         let registered = Arc::new(registered);
-        let current = self.registry.by_id(tenant.id).await.map_err(away)?;
-        let current = current.ok_or(super::ended(row, Cause::TenantDisabled))?;
-        let ended = |cause| super::ended(row, cause);
-        current.allows(&identity.grant, self.registry.wall().now()).map_err(ended)?;
+        let current = self.confirm(row, &identity).await?;
 
         let may_be_kept =
             !identity.authorization_consumed || parts.headers.contains_key("sec-fetch-site");
-        let towards = Towards {
-            row,
-            tenant: &tenant.username,
-            authorization_consumed: identity.authorization_consumed,
-            client: client.address.ip(),
-            request_id: client.request_id,
-        };
+        let towards = towards(row, &identity, client);
         let body = Upload::new(body, self.body_bytes_max, Arc::clone(&registered));
         let request = upstream_request(parts, body, &towards, path_and_query)?;
         let answer = tokio::select! {
             answer = self.dialer.request(&current, request) => answer,
-            cause = registered.entry().closed() => return Err(ended(cause)),
+            cause = registered.entry().closed() => return Err(ended(row, cause)),
         };
         let (mut response, reuse) = answer?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -14,11 +14,11 @@ use http_body_util::Empty;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::time::timeout;
 
+use super::admission::towards;
 use super::steps::Step;
-use super::{Admitted, Journey, away};
+use super::{Admitted, Journey, ended};
 use crate::accept::Permit;
 use crate::client::Client;
-use crate::close::Cause;
 use crate::connect::upgrade::{Answer, detach, detach_now};
 use crate::exchange::Body;
 use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
@@ -60,10 +60,7 @@ impl Journey {
             .enter(tenant, Kind::Connection, identity.grant, client, path, self.clock.now())
             .map_err(|TooMany { max }| Refusal::PlanConnections { connections_max: max })?;
         self.reach(Step::Entered).await;
-        let ended = |cause| super::ended(row, cause);
-        let current = self.registry.by_id(tenant.id).await.map_err(away)?;
-        let current = current.ok_or(ended(Cause::TenantDisabled))?;
-        current.allows(&identity.grant, self.registry.wall().now()).map_err(ended)?;
+        let current = self.confirm(row, &identity).await?;
         self.reach(Step::Confirmed).await;
         let reservation =
             self.plane.reserve().ok_or(Refusal::Overloaded("the relay threads are behind"))?;
@@ -72,17 +69,11 @@ impl Journey {
         let client_upgrade =
             client_upgrade.ok_or(Refusal::BadHandshake("No upgrade is possible."))?;
         let ours_offered = offers_our_subprotocol(&parts.headers);
-        let towards = Towards {
-            row,
-            tenant: &tenant.username,
-            authorization_consumed: identity.authorization_consumed,
-            client: client.address.ip(),
-            request_id: client.request_id,
-        };
+        let towards = towards(row, &identity, client);
         let request = upstream_request(parts, &towards, path_and_query)?;
         let answer = tokio::select! {
             answer = self.dialer.handshake(&current.instance, request) => answer?,
-            cause = registered.entry().closed() => return Err(ended(cause)),
+            cause = registered.entry().closed() => return Err(ended(row, cause)),
         };
         let (mut response, upgraded) = match answer {
             Answer::Switched { response, upgraded } => (response, upgraded),

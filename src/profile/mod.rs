@@ -25,7 +25,7 @@ use crate::passwords::Passwords;
 use crate::refusal::Refusal;
 use crate::registry::store::StoreError;
 use crate::registry::usage::Usage;
-use crate::registry::{ChangeError, Registry, record::TenantRecord};
+use crate::registry::{ChangeError, Registry, away, record::TenantRecord};
 use crate::revoke::revoke;
 use crate::tenant::Tenant;
 
@@ -210,10 +210,6 @@ impl Desk {
             Err(ChangeError::Store(error)) => Err(Refusal::RegistryAway(error.to_string())),
         }
     }
-}
-
-fn away(error: StoreError) -> Refusal {
-    Refusal::RegistryAway(error.to_string())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Wall};
 use crate::plan::Plan;
+use crate::refusal::Refusal;
 use crate::secret::SecretDigest;
 use crate::tenant::{Tenant, TenantId, Username};
 
@@ -235,6 +236,12 @@ impl Registry {
         }
         Err(last.into())
     }
+}
+
+/// What a client is told when a tenant cannot be read.
+#[must_use]
+pub fn away(error: StoreError) -> Refusal {
+    Refusal::RegistryAway(error.to_string())
 }
 
 /// The write that puts a tenant's record.

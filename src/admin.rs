@@ -29,9 +29,12 @@ impl Admin {
             "/healthz" => (StatusCode::OK, serde_json::json!({ "status": "ok" })),
             "/readyz" => {
                 let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                let freshness = self.journey.registry.freshness();
                 let said = serde_json::json!({
                     "ready": ready,
                     "live": self.journey.live.len(),
+                    "registry": freshness.standing().as_str(),
+                    "registry_age_ms": u64::try_from(freshness.age().as_millis()).unwrap_or(u64::MAX),
                 });
                 (status, said)
             }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::accept::AcceptSettings;
 use crate::connect::ConnectSettings;
 use crate::drain::DrainSettings;
+use crate::registry::Caching;
 use crate::relay::pair::Patience;
 use crate::telemetry::{Filter, Format, LogSettings};
 
@@ -31,8 +32,8 @@ pub struct Settings {
     pub admin_listen: SocketAddr,
     /// Where tenants live.
     pub registry: String,
-    /// How many of them are kept in memory.
-    pub tenants_cached_max: usize,
+    /// What of it is kept in memory.
+    pub caching: Caching,
     /// A profiles file.
     pub import: Option<PathBuf>,
     /// The registrable domain of the tenant hosts, in lower case.
@@ -103,7 +104,10 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         listen: reader.some("listen")?,
         admin_listen: reader.one("admin_listen")?,
         registry: reader.one::<RegistryUrl>("registry")?.0,
-        tenants_cached_max: reader.number("tenants_cached_max", 1, 100_000_000)?,
+        caching: Caching {
+            tenants_max: reader.number("tenants_cached_max", 1, 100_000_000)?,
+            stale_max: reader.span("registry_stale_max")?,
+        },
         import: reader.all("import")?.pop(),
         base_domain: reader.one::<BaseDomain>("base_domain")?.0,
         workers: reader.threads("workers")?,

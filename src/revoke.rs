@@ -4,22 +4,30 @@
 //! revoker writes, replaces the cached tenant, and then looks through the live table. Whatever the
 //! order, one of the two sees the other.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::clock::UnixMillis;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::clock::{Millis, UnixMillis};
 use crate::close::Cause;
 use crate::live::LiveTable;
 use crate::registry::Registry;
+use crate::registry::freshness::Standing;
 use crate::registry::record::TENANT;
-use crate::registry::store::Notice;
+use crate::registry::store::{FeedPage, Notice, StoreError};
 use crate::tenant::{Tenant, TenantId};
 
 /// How often everything that runs is held against the one rule.
 const RECHECK_EVERY: Duration = Duration::from_secs(1);
 const NOTICES_PER_PAGE: usize = 1000;
-/// Between two attempts to read a feed that cannot be read.
-const FEED_PAUSE: Duration = Duration::from_secs(1);
+/// How often the feed is read even if nothing seems to be new.
+const FEED_READ_EVERY: Duration = Duration::from_secs(1);
+/// How often the log says again that the registry is away.
+const REMINDED_EVERY: Duration = Duration::from_secs(60);
+/// Tenants who are read at once when all are looked at.
+const RECHECKS_AT_ONCE: usize = 32;
 
 /// Ends everything that rests on a grant which the tenant does not allow any more. Returns how much
 /// that was; the feed may have been faster with some of it. Each is told at its next frame boundary.
@@ -42,39 +50,116 @@ pub fn revoke_all(live: &LiveTable, tenant: TenantId) -> usize {
 }
 
 /// Follows the registry's feed from `after` on: what this process has not written itself, or wrote
-/// for a caller who did not wait, reaches cache and live table here. Runs until it is dropped.
+/// for a caller who did not wait, reaches cache and live table here. Says how fresh the cache is, and
+/// so reads again when nothing happens. Runs until it is dropped.
 pub async fn follow(live: Arc<LiveTable>, registry: Arc<Registry>, mut after: u64) {
     let mut changes = registry.store().changes();
+    let mut contact = Contact::default();
     loop {
         changes.mark_unchanged();
+        let asked_at = registry.freshness().now();
         match registry.store().feed(after, NOTICES_PER_PAGE).await {
-            Ok(page) if page.gap => {
-                tracing::warn!(
-                    after,
-                    last = page.last_revision,
-                    "a gap in the feed: looking at all"
-                );
-                registry.forget_all();
-                for id in live.tenants() {
-                    recheck_one(&live, &registry, id).await;
-                }
-                after = page.last_revision;
-            }
             Ok(page) => {
-                for notice in &page.notices {
-                    apply(&live, &registry, notice).await;
-                    after = notice.revision;
+                contact.found(&page, after);
+                if page.gap {
+                    registry.forget_all();
+                    recheck_all(&live, &registry).await;
+                    after = page.last_revision;
+                } else {
+                    for notice in &page.notices {
+                        apply(&live, &registry, notice).await;
+                        after = notice.revision;
+                    }
                 }
-                if after >= page.last_revision && changes.changed().await.is_err() {
-                    return;
+                if after < page.last_revision {
+                    continue;
                 }
+                registry.freshness().caught_up(asked_at);
             }
-            Err(error) => {
-                tracing::warn!(%error, "the feed cannot be read");
-                tokio::time::sleep(FEED_PAUSE).await;
-            }
+            Err(error) => contact.missed(&registry, asked_at, &error),
+        }
+        // A sender that is gone tells no more: then by time alone.
+        if let Ok(Err(_)) = timeout(FEED_READ_EVERY, changes.changed()).await {
+            sleep(FEED_READ_EVERY).await;
         }
     }
+}
+
+/// Tells the log when the registry goes and comes, once each.
+#[derive(Default)]
+struct Contact {
+    lost: Option<(Millis, Standing)>,
+}
+
+impl Contact {
+    fn found(&mut self, page: &FeedPage, after: u64) {
+        let last = page.last_revision;
+        if page.gap {
+            tracing::warn!(
+                after,
+                last,
+                "a gap in the registry's feed: everything is looked at anew"
+            );
+        }
+        if self.lost.take().is_some() {
+            tracing::info!(after, last, "the registry is back");
+        }
+    }
+
+    fn missed(&mut self, registry: &Registry, asked_at: Millis, error: &StoreError) {
+        let freshness = registry.freshness();
+        let standing = match error {
+            StoreError::Stale(_) => {
+                freshness.is_held(asked_at);
+                Standing::Held
+            }
+            _ => {
+                freshness.is_away();
+                Standing::Away
+            }
+        };
+        let now = freshness.now();
+        let is_news = self
+            .lost
+            .is_none_or(|(said_at, said)| said != standing || now.since(said_at) >= REMINDED_EVERY);
+        if !is_news {
+            return;
+        }
+        self.lost = Some((now, standing));
+        let stale_max = humantime::format_duration(freshness.stale_max());
+        match standing {
+            Standing::Held => tracing::error!(
+                %error,
+                "known tenants are served from memory; 'flowgate registry adopt' accepts what is stored"
+            ),
+            _ => tracing::error!(
+                %error,
+                age = ?freshness.age(),
+                "the registry's feed cannot be read: known tenants are served for up to {stale_max}"
+            ),
+        }
+    }
+}
+
+/// Holds all that runs against the one rule, some tenants at a time: after a gap each may have to be
+/// read from the registry.
+async fn recheck_all(live: &Arc<LiveTable>, registry: &Arc<Registry>) {
+    let tenants = live.tenants();
+    let at_once = tenants.len().min(RECHECKS_AT_ONCE);
+    let tenants = Arc::new(Mutex::new(tenants));
+    let workers: JoinSet<()> = (0..at_once)
+        .map(|_| {
+            let (live, registry) = (Arc::clone(live), Arc::clone(registry));
+            let tenants = Arc::clone(&tenants);
+            let next = move || tenants.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            async move {
+                while let Some(id) = next() {
+                    recheck_one(&live, &registry, id).await;
+                }
+            }
+        })
+        .collect();
+    workers.join_all().await;
 }
 
 async fn apply(live: &LiveTable, registry: &Registry, notice: &Notice) {
@@ -91,8 +176,12 @@ async fn recheck_one(live: &LiveTable, registry: &Registry, id: TenantId) -> usi
     match registry.by_id(id).await {
         Ok(Some(tenant)) => revoke(live, &tenant, registry.wall().now()),
         Ok(None) => revoke_all(live, id),
-        // What cannot be read now is looked at again by `recheck`.
-        Err(_) => 0,
+        // Nothing is known to have changed but the time. What cannot be read now is looked at again
+        // by `recheck`.
+        Err(_) => match registry.cached(id) {
+            Some(tenant) => revoke(live, &tenant, registry.wall().now()),
+            None => 0,
+        },
     }
 }
 
@@ -103,8 +192,6 @@ pub async fn recheck(live: Arc<LiveTable>, registry: Arc<Registry>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        for id in live.tenants() {
-            recheck_one(&live, &registry, id).await;
-        }
+        recheck_all(&live, &registry).await;
     }
 }

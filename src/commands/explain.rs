@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
@@ -20,11 +21,12 @@ use crate::journey::admission::{Admission, Admitted, Decision, towards};
 use crate::journey::trail::Trail;
 use crate::passwords::Passwords;
 use crate::refusal::Refusal;
-use crate::registry::Registry;
 use crate::registry::usage::Usage;
+use crate::registry::{Caching, Registry};
 use crate::tenant::{ApiKey, Tenant};
 
-const TENANTS_CACHED_MAX: usize = 100;
+/// Asked once, nothing gets old.
+const CACHING: Caching = Caching { tenants_max: 100, stale_max: Duration::MAX };
 /// The request was understood, and would be refused.
 const EXIT_REFUSED: u8 = 1;
 
@@ -90,7 +92,7 @@ pub(super) fn run(settings: &Settings, parts: Parts) -> Result<(), Failure> {
     }
     let failed = |error: std::io::Error| Failure::runtime(error.to_string());
     let clock = Clock::start();
-    let registry = Arc::new(Registry::new(store, TENANTS_CACHED_MAX, clock, Wall::system()));
+    let registry = Arc::new(Registry::new(store, CACHING, clock, Wall::system()));
     let passwords = Passwords::start(clock).map_err(failed)?;
     let usage = Usage::default();
     let admission = Admission {

@@ -57,7 +57,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         import::fill(&store, runtime.handle(), path, false)?;
     }
     let wall = Wall::system();
-    let registry = Arc::new(Registry::new(store, settings.tenants_cached_max, clock, wall));
+    let registry = Arc::new(Registry::new(store, settings.caching, clock, wall));
     let plane = Plane::start(settings.relay_threads, settings.patience, clock)
         .map_err(|error| cannot("start the relay threads", error))?;
     let passwords = Passwords::start(clock);

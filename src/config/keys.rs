@@ -56,6 +56,12 @@ pub const KEYS: &[Key] = &[
         "Tenants' hosts are {username}.DOMAIN; in production a registrable domain of its own",
     ),
     key("tenants_cached_max", "N", "100000", "Tenants of the registry that are kept in memory"),
+    key(
+        "registry_stale_max",
+        "SPAN",
+        "10m",
+        "While the registry is away, known tenants are served for this long; then nobody is",
+    ),
     key("workers", "N", "0", "Threads of the handshake plane; 0 for one per core"),
     key("relay_threads", "N", "0", "Threads of the relay plane; 0 for one per core"),
     key(

@@ -16,7 +16,7 @@ use crate::connect::ConnectSettings;
 use crate::profile::{self, Desk};
 use crate::registry::record::{InstanceRecord, KeyRecord, TenantRecord};
 use crate::registry::store::{Expected, Store};
-use crate::registry::{ChangeError, put};
+use crate::registry::{ChangeError, put, testing};
 use crate::relay::pair::Patience;
 use crate::revoke::{recheck, revoke};
 use crate::secret::{Secret, SecretDigest};
@@ -117,7 +117,7 @@ impl World {
         let store = Store::open("memory:").await.unwrap();
         let record = mike(port, &wall);
         store.write(vec![put(MIKE, Expected::Absent, &record).unwrap()]).await.unwrap();
-        let registry = Arc::new(Registry::new(store, 1000, clock, wall.clone()));
+        let registry = Arc::new(Registry::new(store, testing::CACHING, clock, wall.clone()));
         let live = Arc::new(LiveTable::default());
         let (usage, passwords) =
             (Arc::<Usage>::default(), Arc::new(Passwords::start(clock).unwrap()));

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::{Clock, Wall};
 use crate::plan::Plan;
@@ -14,6 +15,7 @@ use crate::secret::SecretDigest;
 use crate::tenant::{Tenant, TenantId, Username};
 
 mod cache;
+pub mod freshness;
 pub mod import;
 pub mod profiles;
 pub mod record;
@@ -26,6 +28,7 @@ mod turns;
 pub mod usage;
 
 use cache::{Cache, Knowledge, Lookup};
+use freshness::Freshness;
 use record::{PLAN, TENANT, TenantRecord};
 use store::{Change, Document, Expected, Notice, Store, StoreError, Write};
 use turns::Turns;
@@ -41,9 +44,19 @@ const CHANGES_WAITING_MAX: usize = 64;
 pub struct Registry {
     store: Store,
     cache: Cache,
+    freshness: Freshness,
     wall: Wall,
     /// One change at a time for each tenant in this process; other replicas are met as conflicts.
     changes: Turns<TenantId>,
+}
+
+/// What is kept in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Caching {
+    /// How many tenants.
+    pub tenants_max: usize,
+    /// How long they are believed while the registry is away.
+    pub stale_max: Duration,
 }
 
 /// Why a tenant was not changed.
@@ -66,12 +79,13 @@ impl<E> From<StoreError> for ChangeError<E> {
 }
 
 impl Registry {
-    /// A registry on this store, with a cache for `tenants_cached_max` tenants.
+    /// A registry on this store.
     #[must_use]
-    pub fn new(store: Store, tenants_cached_max: usize, clock: Clock, wall: Wall) -> Self {
+    pub fn new(store: Store, caching: Caching, clock: Clock, wall: Wall) -> Self {
         Self {
             store,
-            cache: Cache::new(tenants_cached_max, clock),
+            cache: Cache::new(caching.tenants_max, clock),
+            freshness: Freshness::new(caching.stale_max, clock),
             wall,
             changes: Turns::default(),
         }
@@ -81,6 +95,12 @@ impl Registry {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// How old what is cached may be.
+    #[must_use]
+    pub fn freshness(&self) -> &Freshness {
+        &self.freshness
     }
 
     /// The time of day that expiry goes by.
@@ -127,7 +147,7 @@ impl Registry {
         self.look_up(Lookup::Key(digest), fetch).await
     }
 
-    /// The tenant with this id, if that is known without asking the store.
+    /// The tenant with this id as last known, however old that is, without asking the store.
     #[must_use]
     pub fn cached(&self, id: TenantId) -> Option<Arc<Tenant>> {
         match self.cache.peek(&Lookup::Id(id)) {
@@ -153,6 +173,10 @@ impl Registry {
                 }
             }
         };
+        if !self.freshness.is_believed() {
+            // What is read now is true now, but nobody would hear of its end.
+            return Ok(fetch().await?.map(Arc::new));
+        }
         self.cache.get(lookup, fetch).await
     }
 

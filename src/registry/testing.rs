@@ -1,11 +1,12 @@
 //! Registries in memory whose time stands still, and what to put into them. For tests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::record::{InstanceRecord, KeyRecord, PasswordRecord, TenantRecord};
 use super::store::embedded::Settings;
 use super::store::{Embedded, Expected, Store};
-use super::{Registry, put};
+use super::{Caching, Registry, put};
 use crate::clock::{Clock, UnixMillis, Wall};
 use crate::grant::KeyId;
 use crate::secret::{Secret, SecretDigest};
@@ -13,6 +14,9 @@ use crate::tenant::{Tenant, TenantId};
 
 /// When the clock stands: some time in 2026.
 pub const BEGIN: UnixMillis = UnixMillis(1_790_000_000_000);
+
+/// Room enough, believed for long enough.
+pub const CACHING: Caching = Caching { tenants_max: 1000, stale_max: Duration::from_secs(60 * 60) };
 
 /// An empty store that goes by this clock.
 pub async fn store(wall: &Wall) -> Store {
@@ -23,7 +27,7 @@ pub async fn store(wall: &Wall) -> Store {
 /// An empty registry; its clock moves with [`Registry::wall`].
 pub async fn registry() -> Registry {
     let wall = Wall::stopped_at(BEGIN.0);
-    Registry::new(store(&wall).await, 1000, Clock::start(), wall)
+    Registry::new(store(&wall).await, CACHING, Clock::start(), wall)
 }
 
 /// A tenant with a name and a runtime, and nothing else.

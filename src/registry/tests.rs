@@ -2,7 +2,7 @@ use std::convert::Infallible;
 
 use super::record::{KeyRecord, PreviousRecord};
 use super::*;
-use crate::clock::UnixMillis;
+use crate::clock::{Millis, UnixMillis};
 use crate::grant::KeyId;
 use crate::secret::Secret;
 
@@ -218,4 +218,42 @@ async fn a_plan_is_resolved_and_a_missing_one_is_an_error() {
     // Rather nobody than somebody without limits.
     let error = registry.by_id(lost).await.unwrap_err();
     assert!(matches!(&error, StoreError::Corrupt(what) if what.contains("lost")), "{error}");
+}
+
+#[tokio::test]
+async fn what_may_be_old_is_asked_for_again() {
+    let wall = Wall::stopped_at(testing::BEGIN.0);
+    let store = testing::store(&wall).await;
+    let stale_max = Duration::from_millis(1);
+    let clock = Clock::start();
+    let registry = Registry::new(store, Caching { tenants_max: 10, stale_max }, clock, wall);
+    let mike = testing::add(&registry, 1, &testing::record("mike")).await;
+    let hour = Duration::from_secs(60 * 60);
+    registry.freshness().caught_up(clock.now().plus(hour));
+    let first = testing::tenant(&registry, mike).await;
+    // As another replica would, and no word of it comes.
+    let disabled = TenantRecord { disabled: true, ..testing::record("mike") };
+    registry.store().write(vec![put(mike, Expected::Any, &disabled).unwrap()]).await.unwrap();
+    assert_eq!(testing::tenant(&registry, mike).await.revision, first.revision);
+
+    let silent = Registry::new(
+        registry.store().clone(),
+        Caching { tenants_max: 10, stale_max },
+        clock,
+        registry.wall().clone(),
+    );
+    assert_eq!(silent.freshness().standing(), freshness::Standing::Current);
+    while silent.freshness().is_believed() {
+        tokio::task::yield_now().await;
+    }
+    assert!(testing::tenant(&silent, mike).await.disabled);
+    assert!(silent.cached(mike).is_none(), "nobody would hear of its end");
+    silent.freshness().is_away();
+    assert_eq!(silent.freshness().standing(), freshness::Standing::Away);
+    silent.freshness().is_held(clock.now().plus(hour));
+    assert_eq!(silent.freshness().standing(), freshness::Standing::Held);
+    assert!(silent.freshness().is_believed());
+    // An answer that was asked for earlier makes nothing older.
+    silent.freshness().caught_up(Millis(0));
+    assert!(silent.freshness().is_believed());
 }

@@ -29,6 +29,9 @@ pub enum StoreError {
     Held(String),
     /// What is there is no registry, or one of another format.
     Foreign(String),
+    /// It is the same registry, but older than what this process has seen of it, or with another
+    /// history: nothing of it is believed until an operator adopts it.
+    Stale(String),
 }
 
 impl fmt::Display for StoreError {
@@ -46,6 +49,7 @@ impl fmt::Display for StoreError {
                 write!(f, "the registry may or may not have kept the last write: {what}")
             }
             Self::Corrupt(what) => write!(f, "the registry is corrupt: {what}"),
+            Self::Stale(what) => write!(f, "the registry is held: {what}"),
         }
     }
 }
@@ -56,6 +60,6 @@ impl StoreError {
     /// Whether the store itself failed, and not merely the call.
     #[must_use]
     pub fn is_fault(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Unknown(_) | Self::Corrupt(_))
+        matches!(self, Self::Unavailable(_) | Self::Unknown(_) | Self::Corrupt(_) | Self::Stale(_))
     }
 }

@@ -1,17 +1,17 @@
-//! Logs: text on a terminal, JSON lines elsewhere. Written by a thread of their own, so that a slow
-//! reader of the log slows nothing else down.
+//! Logs: text on a terminal, JSON lines elsewhere.
 
 use std::io::IsTerminal;
 use std::str::FromStr;
 
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Lines that may wait for the log's reader; beyond it lines are dropped rather than connections held.
-const LINES_WAITING_MAX: usize = 65_536;
+mod lines;
+
+pub use lines::Flush;
+use lines::Lines;
 
 /// What is logged, and how.
 #[derive(Clone, Debug)]
@@ -59,12 +59,12 @@ impl FromStr for Filter {
     }
 }
 
-/// Starts logging to standard error. Lines are flushed when the guard is dropped.
-pub fn start(settings: &LogSettings) -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(LINES_WAITING_MAX)
-        .lossy(true)
-        .finish(std::io::stderr());
+/// Starts logging to standard error. What waits is written when the guard is dropped.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn start(settings: &LogSettings) -> std::io::Result<Flush> {
+    let (writer, guard) = Lines::start(std::io::stderr())?;
     let is_terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match settings.format {
@@ -76,5 +76,5 @@ pub fn start(settings: &LogSettings) -> WorkerGuard {
     let _ = tracing_subscriber::registry()
         .with(lines.with_filter(settings.filter.0.clone()))
         .try_init();
-    guard
+    Ok(guard)
 }

@@ -25,7 +25,7 @@ use crate::upload::Upload;
 
 /// For how long a connection is kept without a request.
 const IDLE_MAX: Duration = Duration::from_secs(4);
-const IDLE_PER_INSTANCE_MAX: usize = 8;
+const IDLE_PER_INSTANCE_MAX: usize = 64;
 const IDLE_IN_ALL_MAX: usize = 4096;
 
 /// Which runtime, as it was when it was dialled.

@@ -1,13 +1,13 @@
 //! `flowgate import` and `flowgate export`, and the import that `serve` begins with.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use tokio::runtime::{Builder, Handle};
 
 use super::check::fault;
+use super::draft::Draft;
 use super::{EXIT_CONFIG, Failure};
 use crate::clock::Wall;
 use crate::config::Settings;
@@ -104,11 +104,9 @@ pub(super) fn run_export(settings: &Settings, path: &Path) -> Result<(), Failure
         export(&store, runtime.handle(), &mut std::io::stdout().lock()).map_err(failed)?;
         return Ok(());
     }
-    // Hashes are no secrets, but they are nobody else's business either. Never over another file.
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let file = file.map_err(|error| failed(error.to_string()))?;
-    let mut out = std::io::BufWriter::new(file);
-    let tenants = export(&store, runtime.handle(), &mut out).map_err(failed)?;
+    let mut draft = Draft::begin(path).map_err(|error| failed(error.to_string()))?;
+    let tenants = export(&store, runtime.handle(), &mut draft).map_err(failed)?;
+    draft.finish().map_err(|error| failed(error.to_string()))?;
     let _ = writeln!(std::io::stdout(), "{tenants} tenants exported");
     Ok(())
 }

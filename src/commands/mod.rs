@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::config::{self, ConfigError, KEYS, Settings};
 
 mod check;
+mod draft;
 mod explain;
 mod import;
 mod serve;

@@ -227,7 +227,7 @@ fn to_record(
         let existing = known(&sha256, Some(&name));
         let id = match &existing {
             Some(existing) => existing.id.clone(),
-            None => KeyId(getrandom::u64().map_err(text)?).to_string(),
+            None => KeyId::named(getrandom::u64().map_err(text)?).to_string(),
         };
         keys.push(KeyRecord {
             id,

@@ -14,6 +14,8 @@ use crate::secret::SecretDigest;
 use crate::tenant::{Tenant, TenantId, Username};
 
 mod cache;
+pub mod check;
+pub mod copy;
 pub mod import;
 pub mod profiles;
 pub mod record;
@@ -24,6 +26,7 @@ pub mod testing;
 pub mod tickets;
 mod turns;
 pub mod usage;
+mod walk;
 
 use cache::{Cache, Knowledge, Lookup};
 use record::{PLAN, TENANT, TenantRecord};

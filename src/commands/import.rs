@@ -8,21 +8,34 @@ use tokio::runtime::{Builder, Handle};
 
 use super::check::fault;
 use super::draft::Draft;
+use super::progress::bar;
 use super::{EXIT_CONFIG, Failure};
 use crate::clock::Wall;
 use crate::config::Settings;
+use crate::registry::copy;
 use crate::registry::import::{Imported, export, import};
 use crate::registry::store::{Store, StoreError};
 
 /// Tenants between two updates of the progress line.
 const PROGRESS_STEP: usize = 500;
 
-/// Opens the registry.
+/// Opens the registry of a server or of what changes it.
 pub(super) fn open(url: &str, handle: &Handle) -> Result<Store, Failure> {
-    handle.block_on(Store::open(url)).map_err(|error| {
-        let exit_code = if matches!(error, StoreError::Invalid(_)) { EXIT_CONFIG } else { 1 };
-        Failure { exit_code, message: error.to_string() }
-    })
+    let store = handle.block_on(Store::open(url)).map_err(|error| cannot_open(&error))?;
+    let unfinished = handle.block_on(copy::unfinished(&store));
+    match unfinished.map_err(|error| Failure::runtime(error.to_string()))? {
+        None => Ok(store),
+        Some(source) => Err(Failure::runtime(format!(
+            "the registry is an unfinished copy of the registry {source}: finish it with the same \
+             'flowgate registry copy' command"
+        ))),
+    }
+}
+
+/// What a store that does not open is to the user.
+pub(super) fn cannot_open(error: &StoreError) -> Failure {
+    let exit_code = if matches!(error, StoreError::Invalid(_)) { EXIT_CONFIG } else { 1 };
+    Failure { exit_code, message: error.to_string() }
 }
 
 /// Imports a file and logs what came of it.
@@ -70,7 +83,7 @@ pub(super) fn run_import(settings: &Settings, path: &Path, replace: bool) -> Res
     let is_terminal = std::io::stderr().is_terminal();
     let done = import_file(&store, runtime.handle(), path, replace, |done, of| {
         if is_terminal && (done % PROGRESS_STEP == 0 || done == of) {
-            let _ = write!(std::io::stderr(), "\r{}", bar(done, of));
+            let _ = write!(std::io::stderr(), "\r{}", bar(done as u64, of as u64, "tenants"));
         }
     });
     if is_terminal {
@@ -87,12 +100,6 @@ pub(super) fn run_import(settings: &Settings, path: &Path, replace: bool) -> Res
          {plans} plans written"
     );
     Ok(())
-}
-
-fn bar(done: usize, of: usize) -> String {
-    const WIDTH: usize = 40;
-    let full = done * WIDTH / of.max(1);
-    format!("[{}{}] {done} of {of} tenants", "#".repeat(full), " ".repeat(WIDTH - full))
 }
 
 /// `flowgate export FILE`

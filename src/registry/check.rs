@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::copy::unfinished;
 use super::profiles::check_plan;
-use super::record::{LASTING, PLAN, SESSION, TENANT, TenantRecord};
+use super::record::{LASTING, PLAN, TENANT, TenantRecord};
 use super::sessions::Session;
 use super::store::{Document, Store, StoreError};
 use super::walk::Walk;

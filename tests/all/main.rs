@@ -17,6 +17,7 @@ mod logs;
 mod plain_http;
 mod profile;
 mod refusals;
+mod registry_commands;
 mod registry_file;
 mod relaying;
 mod revocation;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::grant::KeyId;
-use crate::registry::record::{COPY, KeyRecord, PreviousRecord};
+use crate::registry::record::{COPY, KeyRecord, PreviousRecord, SESSION};
 use crate::registry::store::{Change, Expected, Kind, Write};
 use crate::registry::{Registry, put, testing};
 

@@ -27,8 +27,11 @@ pub enum StoreError {
     Corrupt(String),
     /// Another process has the registry's file.
     Held(String),
-    /// What is there is no registry, or one of another format.
+    /// What is there is no registry, another one than before, or one of another format.
     Foreign(String),
+    /// The registry is the same, but older than what this process has seen of it, or its history is
+    /// another one. Held until an operator adopts it.
+    Stale(String),
 }
 
 impl fmt::Display for StoreError {
@@ -40,7 +43,9 @@ impl fmt::Display for StoreError {
             Self::IndexTaken { place, index } => {
                 write!(f, "write {place}: {index:?} belongs to another document")
             }
-            Self::Invalid(what) | Self::Held(what) | Self::Foreign(what) => f.write_str(what),
+            Self::Invalid(what) | Self::Held(what) | Self::Foreign(what) | Self::Stale(what) => {
+                f.write_str(what)
+            }
             Self::Unavailable(what) => write!(f, "the registry is unavailable: {what}"),
             Self::Unknown(what) => {
                 write!(f, "the registry may or may not have kept the last write: {what}")
@@ -56,6 +61,13 @@ impl StoreError {
     /// Whether the store itself failed, and not merely the call.
     #[must_use]
     pub fn is_fault(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Unknown(_) | Self::Corrupt(_))
+        matches!(
+            self,
+            Self::Unavailable(_)
+                | Self::Unknown(_)
+                | Self::Corrupt(_)
+                | Self::Foreign(_)
+                | Self::Stale(_)
+        )
     }
 }

@@ -10,8 +10,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::config::{self, ConfigError, KEYS, Settings};
 
 mod check;
+mod draft;
 mod explain;
 mod import;
+mod progress;
+mod registry;
 mod serve;
 
 /// Wrong usage, as in sysexits.h.
@@ -73,6 +76,7 @@ pub fn run() -> ExitCode {
         Some(("export", matches)) => {
             settings(matches).and_then(|it| import::run_export(&it, &file(matches)))
         }
+        Some(("registry", matches)) => registry::run(matches),
         _ => Ok(()),
     };
     match outcome {
@@ -103,6 +107,7 @@ fn program() -> Command {
         .subcommand(with_settings(serve))
         .subcommand(with_settings(check))
         .subcommands(import_and_export())
+        .subcommand(registry::command())
         .subcommand(with_keys(explain::command(), &["registry", "import", "base_domain"]))
 }
 

@@ -162,7 +162,8 @@ impl Import<'_> {
     fn replace(&mut self, profile: Checked, existing: &Document) -> Result<(), String> {
         let before = TenantRecord::from_body(&existing.body).map_err(text)?;
         let record = to_record(profile, Some(&before), self.wall.now())?;
-        if record == before {
+        // Indexes that are not the record's are mended by writing it again.
+        if record == before && existing.indexes == record.indexes() {
             self.done.left_alone += 1;
             return Ok(());
         }
@@ -227,7 +228,7 @@ fn to_record(
         let existing = known(&sha256, Some(&name));
         let id = match &existing {
             Some(existing) => existing.id.clone(),
-            None => KeyId(getrandom::u64().map_err(text)?).to_string(),
+            None => KeyId::named(getrandom::u64().map_err(text)?).to_string(),
         };
         keys.push(KeyRecord {
             id,
@@ -325,7 +326,8 @@ fn for_each(
     }
 }
 
-fn to_profile(record: &TenantRecord) -> serde_json::Value {
+/// The profile that an import would make this record of.
+pub(super) fn to_profile(record: &TenantRecord) -> serde_json::Value {
     let host = &record.instance.host;
     let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let mut profile = json!({

@@ -15,6 +15,8 @@ use crate::secret::SecretDigest;
 use crate::tenant::{Tenant, TenantId, Username};
 
 mod cache;
+pub mod check;
+pub mod copy;
 pub mod freshness;
 pub mod import;
 pub mod profiles;
@@ -26,6 +28,7 @@ pub mod testing;
 pub mod tickets;
 mod turns;
 pub mod usage;
+mod walk;
 
 use cache::{Cache, Knowledge, Lookup};
 use freshness::Freshness;

@@ -17,6 +17,7 @@ mod instance;
 pub mod keys;
 mod stream;
 
+pub use instance::ADMIN_ROOT_ADVICE;
 use instance::InstanceProfile;
 use keys::KeyProfile;
 pub use keys::NamedKey;
@@ -174,6 +175,19 @@ pub fn each(
     }
 }
 
+/// What an import would have against a tenant's profile.
+#[must_use]
+pub fn faults(profile: serde_json::Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    match serde_json::from_value::<Profile>(profile) {
+        Ok(profile) => {
+            profile.check(None, &mut |field, what| faults.push(format!("{field} {what}")));
+        }
+        Err(error) => faults.push(error.to_string()),
+    }
+    faults
+}
+
 /// What [`each`] finds.
 #[derive(Debug)]
 pub enum Good {
@@ -208,7 +222,11 @@ struct Seen {
     wanted_plans: HashMap<String, (usize, String)>,
 }
 
-fn check_plan(name: &str, plan: &Plan) -> Result<(), String> {
+/// Says whether a plan can have this name and these numbers.
+///
+/// # Errors
+/// What is wrong.
+pub fn check_plan(name: &str, plan: &Plan) -> Result<(), String> {
     let is_visible = name.bytes().all(|byte| byte.is_ascii_graphic());
     if name.is_empty() || name.len() > PLAN_NAME_BYTES_MAX || !is_visible {
         return Err("its name must be 1 to 64 visible ASCII characters".to_owned());

@@ -15,6 +15,16 @@ use crate::tenant::{ApiKey, Instance, Password, PreviousSecret, Tenant, TenantId
 pub const TENANT: Kind = Kind("tenant");
 /// Documents that are plans, by name.
 pub const PLAN: Kind = Kind("plan");
+/// Documents that are browser sessions, by their secret's digest.
+pub const SESSION: Kind = Kind("session");
+/// The document that marks a registry as a copy of another.
+pub const COPY: Kind = Kind("copy");
+
+/// The kinds that make up a registry: what a copy takes along and a check goes through. What one of
+/// them refers to comes before it.
+pub const LASTING: [Kind; 3] = [PLAN, TENANT, SESSION];
+/// The other kinds: about one registry, or one process.
+pub const PASSING: [Kind; 1] = [COPY];
 
 /// What is stored of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,6 +20,7 @@ mod redis_away;
 mod redis_failover;
 mod redis_other;
 mod refusals;
+mod registry_commands;
 mod registry_file;
 mod relaying;
 mod replicas;

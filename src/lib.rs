@@ -29,7 +29,8 @@
 //! # Invariants
 //!
 //! - Nobody gets an `Identity` for a private row but from [`authenticate`].
-//! - [`tenant::Tenant::allows`] alone says whether a grant holds.
+//! - [`tenant::Tenant::allows`] alone says whether a grant holds, [`tenant::Tenant::keeps`] alone
+//!   whether what runs may stay on the instance that it was made for.
 //! - Whatever runs is in the live table before its runtime is dialled, and out of it by a guard.
 //! - Nothing of a frame is forwarded before its header was judged, and nothing of it is changed.
 //! - A connection at rest owns no buffer, no task and no timer.

@@ -12,6 +12,9 @@ mod response;
 
 pub use response::wants_page;
 
+/// Somebody has to set one up first.
+const NO_RUNTIME_RETRY_SECONDS: u32 = 60;
+
 /// A request that is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -71,6 +74,8 @@ pub enum Refusal {
     MethodNotAllowed(String),
     /// The grant ended before the request was served.
     GrantEnded(Cause),
+    /// The tenant has no runtime at present.
+    NoRuntime,
     /// The runtime could not be reached or broke the connection.
     RuntimeUnreachable(String),
     /// The runtime's answer was no valid HTTP or no valid handshake.
@@ -102,6 +107,8 @@ impl Refusal {
             Self::GrantEnded(Cause::Drain),
             Self::GrantEnded(Cause::KeyRegenerated),
             Self::GrantEnded(Cause::ClosedByOwner),
+            Self::NoRuntime,
+            Self::GrantEnded(Cause::RuntimeMoved),
             Self::RuntimeUnreachable("10.0.0.1:1880: Connection refused".into()),
             Self::RuntimeBroke("invalid HTTP version parsed".into()),
             Self::RuntimeTimedOut("no answer to the handshake"),
@@ -163,6 +170,7 @@ impl Refusal {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::PlanConnections { .. } => Some(10),
+            Self::NoRuntime => Some(NO_RUNTIME_RETRY_SECONDS),
             Self::Overloaded(_) | Self::RegistryAway(_) => Some(2),
             Self::GrantEnded(cause) if !takes_the_credential(*cause) => Some(1),
             _ => None,
@@ -192,6 +200,7 @@ impl Refusal {
             Self::GrantEnded(Cause::Drain) => {
                 face(S::SERVICE_UNAVAILABLE, "draining", "The server is shutting down.")
             }
+            Self::GrantEnded(Cause::RuntimeMoved) | Self::NoRuntime => self.face_of_the_rest(),
             Self::GrantEnded(cause) if takes_the_credential(*cause) => {
                 Face { label: "grant_ended", ..WRONG }
             }
@@ -252,6 +261,14 @@ impl Refusal {
                 "Service workers are for the tenant's own host, not for this one.",
             ),
             Self::PathTooLong => face(S::URI_TOO_LONG, "path_too_long", "The path is too long."),
+            Self::GrantEnded(_) => face(
+                S::SERVICE_UNAVAILABLE,
+                "runtime_moved",
+                "The runtime restarts or moved; try again.",
+            ),
+            Self::NoRuntime => {
+                face(S::SERVICE_UNAVAILABLE, "no_runtime", "No runtime is set up for this account.")
+            }
             Self::RegistryAway(_) => {
                 face(S::SERVICE_UNAVAILABLE, "registry_away", "The registry cannot be asked.")
             }

@@ -148,7 +148,7 @@ fn accepted(decision: &Decision, parts: Parts, client: Client) -> Lines {
 }
 
 fn relayed(admitted: &Admitted, parts: Parts, client: Client) -> Lines {
-    let Admitted { identity, row, path_and_query } = admitted;
+    let Admitted { identity, row, instance, path_and_query } = admitted;
     let tenant = &identity.tenant;
     let before = parts.headers.clone();
     let mut headers = parts.headers;
@@ -157,7 +157,7 @@ fn relayed(admitted: &Admitted, parts: Parts, client: Client) -> Lines {
         ("row", row.label().to_owned()),
         ("credential", describe(&identity.grant, tenant)),
         ("tenant", format!("{} ({})", tenant.username, tenant.id)),
-        ("runtime", tenant.instance.to_string()),
+        ("runtime", instance.to_string()),
         ("its path", path_and_query.clone()),
         ("headers removed", names(&before, &headers)),
         ("headers set", set(&before, &headers)),

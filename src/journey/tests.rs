@@ -20,7 +20,9 @@ use crate::registry::{ChangeError, put, testing};
 use crate::relay::pair::Patience;
 use crate::revoke::{recheck, revoke};
 use crate::secret::{Secret, SecretDigest};
-use crate::tenant::TenantId;
+use crate::tenant::{OnChange, TenantId};
+
+mod changes;
 
 const KEY: &str = "key-of-mike-0123456789";
 const MIKE: TenantId = TenantId(77);
@@ -86,12 +88,13 @@ fn mike(port: u16, wall: &Wall) -> TenantRecord {
         password: None,
         keys: vec![key(KEY, wall)],
         plan: None,
-        instance: InstanceRecord {
+        instance: Some(InstanceRecord {
             host: "127.0.0.1".into(),
             port,
             node_root: "/api".into(),
             admin_root: None,
-        },
+            on_change: OnChange::Keep,
+        }),
         allowed_origins: Vec::new(),
         disabled: false,
     }
@@ -195,9 +198,14 @@ impl World {
     }
 
     async fn regenerate(&self) -> usize {
-        let wall = &self.wall;
+        let keys = vec![key("another-key-9876543210", &self.wall)];
+        self.change(move |record| record.keys.clone_from(&keys)).await
+    }
+
+    /// Changes mike; returns how much that ended.
+    async fn change(&self, change: impl Fn(&mut TenantRecord)) -> usize {
         let changed = self.journey.registry.change(MIKE, |record| {
-            record.keys = vec![key("another-key-9876543210", wall)];
+            change(record);
             Ok::<_, ()>(())
         });
         let (tenant, ()) = match changed.await {
@@ -205,7 +213,7 @@ impl World {
             Err(ChangeError::Store(error)) => panic!("{error}"),
             Err(_) => panic!("mike is gone"),
         };
-        revoke(&self.journey.live, &tenant, wall.now())
+        revoke(&self.journey.live, &self.journey.registry, &tenant).await
     }
 
     async fn wait_until_idle(&self) {

@@ -186,8 +186,8 @@ impl Desk {
         let before = self.live.entries_of(id);
         match self.registry.change(id, change).await {
             Ok((tenant, answer)) => {
+                revoke(&self.live, &self.registry, &tenant).await;
                 let now = self.now();
-                revoke(&self.live, &tenant, now);
                 let held = |entry: &&Arc<Entry>| identity.tenant.allows(&entry.grant, now).is_ok();
                 let ended = before
                     .iter()

@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::json;
 use tokio::runtime::Handle;
 
+use super::profiles::instance;
 use super::profiles::{Checked, Good, NamedKey, ProfilesError, check, each};
 use super::record::{KeyRecord, PLAN, PasswordRecord, TENANT, TenantRecord, username_index};
 use super::store::limits::BODY_BYTES_MAX;
@@ -328,15 +329,9 @@ fn for_each(
 
 /// The profile that an import would make this record of.
 pub(super) fn to_profile(record: &TenantRecord) -> serde_json::Value {
-    let host = &record.instance.host;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let mut profile = json!({
         "username": record.username,
-        "instance": {
-            "address": format!("http://{host}:{}", record.instance.port),
-            "node_root": record.instance.node_root,
-            "admin_root": record.instance.admin_root,
-        },
+        "instance": record.instance.as_ref().map(instance::to_profile),
     });
     let named = record.keys.iter().filter_map(|key| {
         let mut profile = json!({

@@ -106,6 +106,12 @@ impl Registry {
         &self.freshness
     }
 
+    /// The process's clock, by which budgets are counted as well.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.cache.clock()
+    }
+
     /// The time of day that expiry goes by.
     #[must_use]
     pub fn wall(&self) -> &Wall {
@@ -206,8 +212,7 @@ impl Registry {
                 self.cache.invalidate_before(id, notice.revision);
             }
         } else if notice.kind == PLAN.0 {
-            // Any tenant may have it.
-            self.cache.clear();
+            self.cache.invalidate_plan(&notice.id);
         }
     }
 
@@ -242,6 +247,7 @@ impl Registry {
             let document = document.ok_or(ChangeError::Gone)?;
             let mut record = TenantRecord::from_body(&document.body)?;
             let answer = change(&mut record).map_err(ChangeError::Refused)?;
+            let plans = self.cache.plans();
             let plan = self.plan(record.plan.as_deref()).await?;
             // Before it is written: behind that nothing may fail any more.
             let mut tenant = record.to_tenant(id, document.revision, plan)?;
@@ -250,7 +256,7 @@ impl Registry {
                 Ok(revisions) => {
                     tenant.revision = revisions.first().copied().unwrap_or(tenant.revision);
                     let tenant = Arc::new(tenant);
-                    self.cache.replace(Arc::clone(&tenant));
+                    self.cache.replace(Arc::clone(&tenant), plans);
                     return Ok((tenant, answer));
                 }
                 Err(conflict @ StoreError::Conflict { .. }) => last = conflict,

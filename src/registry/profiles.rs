@@ -13,7 +13,7 @@ use crate::registry::record::InstanceRecord;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::Username;
 
-mod instance;
+pub mod instance;
 pub mod keys;
 mod stream;
 
@@ -44,7 +44,9 @@ pub struct Profile {
     #[serde(default)]
     keys: Vec<KeyProfile>,
     plan: Option<String>,
-    instance: InstanceProfile,
+    /// `null` has to be said, for a tenant without a runtime.
+    #[serde(deserialize_with = "Option::deserialize")]
+    instance: Option<InstanceProfile>,
     #[serde(default)]
     allowed_origins: Vec<String>,
     #[serde(default)]
@@ -78,8 +80,8 @@ pub struct Checked {
     pub named_keys: Vec<NamedKey>,
     /// The plan's name.
     pub plan: Option<String>,
-    /// The runtime.
-    pub instance: InstanceRecord,
+    /// The runtime, if there is one.
+    pub instance: Option<InstanceRecord>,
     /// See [`crate::tenant::Tenant::allowed_origins`].
     pub allowed_origins: Vec<String>,
     /// See [`crate::tenant::Tenant::disabled`].
@@ -258,7 +260,7 @@ impl Profile {
             }
         }
         check_origins(&self.allowed_origins, &mut fault);
-        let instance = self.instance.check(&mut fault);
+        let instance = self.instance.as_ref().and_then(|instance| instance.check(&mut fault));
         if faults.get() > 0 {
             return None;
         }
@@ -270,7 +272,7 @@ impl Profile {
             key_hint: self.api_key.as_ref().map(Secret::hint),
             named_keys,
             plan: self.plan,
-            instance: instance?,
+            instance,
             allowed_origins: self.allowed_origins,
             disabled: self.disabled,
         })

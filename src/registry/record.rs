@@ -9,7 +9,9 @@ use crate::grant::KeyId;
 use crate::plan::Plan;
 use crate::registry::store::{Document, Kind, StoreError};
 use crate::secret::SecretDigest;
-use crate::tenant::{ApiKey, Instance, Password, PreviousSecret, Tenant, TenantId, Username};
+use crate::tenant::{
+    ApiKey, Instance, OnChange, Password, PreviousSecret, Tenant, TenantId, Username,
+};
 
 /// Documents that are tenants, by id.
 pub const TENANT: Kind = Kind("tenant");
@@ -41,8 +43,9 @@ pub struct TenantRecord {
     /// The plan's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
-    /// The runtime.
-    pub instance: InstanceRecord,
+    /// The runtime, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceRecord>,
     /// See [`Tenant::allowed_origins`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_origins: Vec<String>,
@@ -110,6 +113,25 @@ pub struct InstanceRecord {
     pub node_root: String,
     /// A path, or `null`.
     pub admin_root: Option<String>,
+    /// See [`Instance::on_change`].
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_change: OnChange,
+}
+
+fn is_default(on_change: &OnChange) -> bool {
+    *on_change == OnChange::default()
+}
+
+impl InstanceRecord {
+    fn to_instance(&self) -> Instance {
+        Instance {
+            host: self.host.clone(),
+            port: self.port,
+            node_root: self.node_root.clone(),
+            admin_root: self.admin_root.clone(),
+            on_change: self.on_change,
+        }
+    }
 }
 
 impl TenantRecord {
@@ -165,12 +187,7 @@ impl TenantRecord {
             keys: keys.collect::<Result<_, _>>()?,
             plan_name: self.plan.clone(),
             plan,
-            instance: Instance {
-                host: self.instance.host.clone(),
-                port: self.instance.port,
-                node_root: self.instance.node_root.clone(),
-                admin_root: self.instance.admin_root.clone(),
-            },
+            instance: self.instance.as_ref().map(|instance| Arc::new(instance.to_instance())),
             allowed_origins: self.allowed_origins.clone(),
             disabled: self.disabled,
         })

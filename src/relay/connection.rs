@@ -107,6 +107,11 @@ impl<S: Socket> Connection<S> {
         &mut self.legs[side as usize].socket
     }
 
+    /// See [`Pair::limit_messages`].
+    pub fn limit_messages(&mut self, message_bytes_max: u64) {
+        self.pair.limit_messages(message_bytes_max);
+    }
+
     /// This side has bytes, or has ended if `read_closed`.
     pub fn readable(&mut self, side: Side, read_closed: bool) {
         let leg = &mut self.legs[side as usize];

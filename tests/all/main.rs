@@ -7,6 +7,7 @@
 
 mod attacks;
 mod browser;
+mod changes;
 mod cleanup;
 mod close_codes;
 mod command_line;

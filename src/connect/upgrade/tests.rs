@@ -5,6 +5,7 @@ use http_body_util::BodyExt;
 
 use super::super::*;
 use super::*;
+use crate::tenant::OnChange;
 
 /// RFC 6455 section 1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -21,7 +22,13 @@ fn dialer() -> Dialer {
 }
 
 fn instance(host: &str, port: u16) -> Instance {
-    Instance { host: host.into(), port, node_root: String::new(), admin_root: None }
+    Instance {
+        host: host.into(),
+        port,
+        node_root: String::new(),
+        admin_root: None,
+        on_change: OnChange::Keep,
+    }
 }
 
 fn request() -> Request<Empty<Bytes>> {

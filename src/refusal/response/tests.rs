@@ -95,6 +95,8 @@ fn the_whole_table() {
         503 overloaded; retry-after: 2
             The server has too much to do.
             log: the relay threads are behind
+        503 no_runtime; retry-after: 60
+            No runtime is set up for this account.
         502 runtime_unreachable
             The runtime cannot be reached.
             log: 10.0.0.1:1880: Connection refused
@@ -144,7 +146,7 @@ fn what_a_handshake_is_told_that_was_closed() {
         ClosedByOperator: 503 closed; retry-after: 1
         ClientStalled: 503 closed; retry-after: 1
         ClientSilent: 503 closed; retry-after: 1
-        RuntimeMoved: 503 closed; retry-after: 1
+        RuntimeMoved: 503 runtime_moved; retry-after: 1
         RuntimeGone: 503 closed; retry-after: 1
         RuntimeStalled: 503 closed; retry-after: 1
         BudgetExhausted: 503 closed; retry-after: 1

@@ -84,10 +84,16 @@ async fn each_field_of_a_record_is_looked_at() {
     type Change = fn(&mut TenantRecord);
     let cases: [(Change, String); 16] = [
         (|it| it.username = "www".into(), "username is reserved".into()),
-        (|it| it.instance.port = 0, "instance.address must have a port from 1 to 65535".into()),
-        (|it| it.instance.node_root = "api/".into(), format!("instance.node_root {path}")),
         (
-            |it| it.instance.admin_root = Some("/".into()),
+            |it| it.instance.as_mut().unwrap().port = 0,
+            "instance.address must have a port from 1 to 65535".into(),
+        ),
+        (
+            |it| it.instance.as_mut().unwrap().node_root = "api/".into(),
+            format!("instance.node_root {path}"),
+        ),
+        (
+            |it| it.instance.as_mut().unwrap().admin_root = Some("/".into()),
             format!("instance.admin_root {}", crate::registry::profiles::ADMIN_ROOT_ADVICE),
         ),
         (

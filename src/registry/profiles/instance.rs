@@ -1,9 +1,11 @@
 //! A profile's instance: address and roots.
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::path::is_under;
 use crate::registry::record::InstanceRecord;
+use crate::tenant::OnChange;
 
 /// The instance as the file has it.
 #[derive(Debug, Deserialize)]
@@ -15,6 +17,8 @@ pub struct InstanceProfile {
     /// `null` has to be said: an editor that nobody thought of would be open to all.
     #[serde(deserialize_with = "Option::deserialize")]
     admin_root: Option<String>,
+    #[serde(default)]
+    on_change: OnChange,
 }
 
 impl InstanceProfile {
@@ -50,6 +54,7 @@ impl InstanceProfile {
             port,
             node_root: self.node_root.clone(),
             admin_root: self.admin_root.clone(),
+            on_change: self.on_change,
         })
     }
 }
@@ -57,6 +62,22 @@ impl InstanceProfile {
 /// What to do about it.
 pub const ADMIN_ROOT_ADVICE: &str = "must not be, or contain, node_root: the flows' paths would open the editor; \
      in the runtime's settings.js set e.g. httpAdminRoot: \"/red\" and httpNodeRoot: \"/api\"";
+
+/// The instance as a file would have it.
+#[must_use]
+pub fn to_profile(instance: &InstanceRecord) -> Value {
+    let host = &instance.host;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let mut profile = json!({
+        "address": format!("http://{host}:{}", instance.port),
+        "node_root": instance.node_root,
+        "admin_root": instance.admin_root,
+    });
+    if instance.on_change != OnChange::default() {
+        profile["on_change"] = json!(instance.on_change);
+    }
+    profile
+}
 
 /// Host and port. The text itself is not repeated in the fault: it may hold a password.
 fn parse_address(address: &str) -> Result<(String, u16), &'static str> {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::tenant::Instance;
+use crate::tenant::{Instance, OnChange};
 
 mod instance;
 
@@ -59,6 +59,7 @@ fn address(instance: &InstanceRecord) -> String {
         port: instance.port,
         node_root: instance.node_root,
         admin_root: instance.admin_root,
+        on_change: instance.on_change,
     }
     .to_string()
 }
@@ -82,9 +83,11 @@ fn the_example_is_good() {
     assert_eq!((plans[0].0.as_str(), plans[0].1.connections), ("standard", Some(100)));
     let mike = &checked[0];
     assert_eq!((mike.username.as_str(), mike.plan.as_deref()), ("mike", Some("standard")));
-    assert_eq!(address(&mike.instance), "127.0.0.1:1881");
-    assert_eq!(mike.instance.node_root, "/api");
-    assert_eq!(mike.instance.admin_root.as_deref(), Some("/red"));
+    let instance = mike.instance.as_ref().unwrap();
+    assert_eq!(address(instance), "127.0.0.1:1881");
+    assert_eq!(instance.on_change, OnChange::Keep);
+    assert_eq!(instance.node_root, "/api");
+    assert_eq!(instance.admin_root.as_deref(), Some("/red"));
 }
 
 #[test]
@@ -120,8 +123,9 @@ fn hashes_and_digests_are_taken_as_they_are() {
     assert_eq!(mike.password_hash.as_ref(), Some(&hash));
     assert_eq!(mike.key, Some(SecretDigest::of(&Secret::new("abc".into()))));
     assert_eq!((&mike.plan, &mike.key_hint), (&None, &None));
-    assert_eq!(address(&mike.instance), "h:80");
-    assert_eq!((mike.instance.node_root.as_str(), &mike.instance.admin_root), ("", &None));
+    let instance = mike.instance.as_ref().unwrap();
+    assert_eq!(address(instance), "h:80");
+    assert_eq!((instance.node_root.as_str(), &instance.admin_root), ("", &None));
 }
 
 #[test]

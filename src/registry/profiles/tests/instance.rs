@@ -6,7 +6,7 @@ use super::*;
 fn instance_with(field: &str, value: &str) -> Result<InstanceRecord, String> {
     let json = file_with(|file| file["tenants"][0]["instance"][field] = json!(value));
     check(&json).map_err(|error| error.to_string())?;
-    Ok(contents(&json).unwrap().1.remove(0).instance)
+    Ok(contents(&json).unwrap().1.remove(0).instance.unwrap())
 }
 
 #[test]
@@ -95,4 +95,23 @@ fn addresses_name_a_host_and_perhaps_a_port() {
     }
     let https = instance_with("address", "https://h:1880").unwrap_err();
     assert!(https.contains("TLS"), "{https}");
+}
+
+#[test]
+fn the_instance_says_what_a_change_does_to_live_connections() {
+    for (text, on_change) in [("keep", OnChange::Keep), ("move", OnChange::Move)] {
+        assert_eq!(instance_with("on_change", text).unwrap().on_change, on_change);
+    }
+    let error = instance_with("on_change", "Move").unwrap_err();
+    assert!(error.contains("expected `keep` or `move`"), "{error}");
+}
+
+#[test]
+fn a_tenant_without_a_runtime_has_to_be_said_to_be_one() {
+    let json = file_with(|file| file["tenants"][0]["instance"] = Value::Null);
+    assert_eq!(contents(&json).unwrap().1.remove(0).instance, None);
+    let forgotten = file_with(|file| {
+        file["tenants"][0].as_object_mut().unwrap().remove("instance");
+    });
+    assert!(faults(&forgotten).contains("missing field `instance`"), "{}", faults(&forgotten));
 }

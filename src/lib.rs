@@ -19,7 +19,7 @@
 //!
 //! Imports go down only; on floors 1 and 2 modules may import their neighbours, acyclically.
 //!
-//! - 4, the stories: [`journey`], [`profile`], [`revoke`], [`commands`], [`admin`],
+//! - 4, the stories: [`journey`], [`profile`], [`revoke`], [`presence`], [`commands`], [`admin`],
 //!   [`drain`], [`config`]
 //! - 3, the stages: [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`], [`relay`]
 //! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`upload`]
@@ -54,6 +54,7 @@ pub mod live;
 pub mod passwords;
 pub mod path;
 pub mod plan;
+pub mod presence;
 pub mod profile;
 pub mod refusal;
 pub mod registry;

@@ -338,6 +338,14 @@ impl LiveTable {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// How many entries of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        let of = |shared: &TenantLive| {
+            shared.entries.lock().unwrap_or_else(PoisonError::into_inner).count(kind)
+        };
+        self.tenants.iter().map(|shared| of(&shared)).sum()
+    }
+
     /// Whether nothing runs.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

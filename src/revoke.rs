@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::live::LiveTable;
+use crate::presence::Presence;
 use crate::registry::Registry;
 use crate::registry::record::TENANT;
 use crate::registry::store::Notice;
@@ -42,8 +43,14 @@ pub fn revoke_all(live: &LiveTable, tenant: TenantId) -> usize {
 }
 
 /// Follows the registry's feed from `after` on: what this process has not written itself, or wrote
-/// for a caller who did not wait, reaches cache and live table here. Runs until it is dropped.
-pub async fn follow(live: Arc<LiveTable>, registry: Arc<Registry>, mut after: u64) {
+/// for a caller who did not wait, reaches cache and live table here, and what other replicas ask
+/// reaches `presence`. Runs until it is dropped.
+pub async fn follow(
+    live: Arc<LiveTable>,
+    registry: Arc<Registry>,
+    presence: Arc<Presence>,
+    mut after: u64,
+) {
     let mut changes = registry.store().changes();
     loop {
         changes.mark_unchanged();
@@ -62,6 +69,7 @@ pub async fn follow(live: Arc<LiveTable>, registry: Arc<Registry>, mut after: u6
             }
             Ok(page) => {
                 for notice in &page.notices {
+                    presence.heed(notice);
                     apply(&live, &registry, notice).await;
                     after = notice.revision;
                 }

@@ -17,12 +17,13 @@ mod cache;
 pub mod import;
 pub mod profiles;
 pub mod record;
+pub mod replicas;
 pub mod sessions;
 pub mod store;
 #[cfg(test)]
 pub mod testing;
 pub mod tickets;
-mod turns;
+pub mod turns;
 pub mod usage;
 
 use cache::{Cache, Knowledge, Lookup};

@@ -19,8 +19,8 @@
 //!
 //! Imports go down only; on floors 1 and 2 modules may import their neighbours, acyclically.
 //!
-//! - 4, the stories: [`journey`], [`profile`], [`revoke`], [`commands`], [`admin`],
-//!   [`drain`], [`config`]
+//! - 4, the stories: [`journey`], [`profile`], [`revoke`], [`follow`], [`presence`], [`commands`],
+//!   [`admin`], [`drain`], [`config`]
 //! - 3, the stages: [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`], [`relay`]
 //! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`upload`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
@@ -49,12 +49,14 @@ pub mod config;
 pub mod connect;
 pub mod drain;
 pub mod exchange;
+pub mod follow;
 pub mod grant;
 pub mod journey;
 pub mod live;
 pub mod passwords;
 pub mod path;
 pub mod plan;
+pub mod presence;
 pub mod profile;
 pub mod refusal;
 pub mod registry;

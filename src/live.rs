@@ -308,6 +308,11 @@ impl LiveTable {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// How many entries of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.tenants.iter().map(|shared| shared.entries().count(kind)).sum()
+    }
+
     /// Whether nothing runs.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

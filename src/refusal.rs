@@ -60,6 +60,8 @@ pub enum Refusal {
     RegistryAway(String),
     /// The registry broke off in a write; it may have been done.
     UnknownOutcome(String),
+    /// The replica that has a connection did not answer; it may have closed it.
+    ReplicaSilent(String),
     /// The key does not open this path.
     OutOfScope,
     /// An API key where only the password may.
@@ -114,6 +116,7 @@ impl Refusal {
             Self::RuntimeTimedOut("no answer to the handshake"),
             Self::RegistryAway("disk is full".into()),
             Self::UnknownOutcome("disk is full".into()),
+            Self::ReplicaSilent("host-2 (pid 7) did not answer".into()),
             Self::OutOfScope,
             Self::PasswordOnly,
             Self::WrongOldPassword,
@@ -171,7 +174,7 @@ impl Refusal {
         match self {
             Self::PlanConnections { .. } => Some(10),
             Self::NoRuntime => Some(NO_RUNTIME_RETRY_SECONDS),
-            Self::Overloaded(_) | Self::RegistryAway(_) => Some(2),
+            Self::Overloaded(_) | Self::RegistryAway(_) | Self::ReplicaSilent(_) => Some(2),
             Self::GrantEnded(cause) if !takes_the_credential(*cause) => Some(1),
             _ => None,
         }
@@ -230,6 +233,7 @@ impl Refusal {
             }
             Self::RegistryAway(_)
             | Self::UnknownOutcome(_)
+            | Self::ReplicaSilent(_)
             | Self::OutOfScope
             | Self::PasswordOnly
             | Self::WrongOldPassword
@@ -277,6 +281,11 @@ impl Refusal {
                 "unknown_outcome",
                 "It is not known whether the change was made. Look, and try again.",
             ),
+            Self::ReplicaSilent(_) => face(
+                S::SERVICE_UNAVAILABLE,
+                "replica_silent",
+                "It is not known whether the connection was closed. Try again.",
+            ),
             Self::OutOfScope => {
                 face(S::FORBIDDEN, "out_of_scope", "The API key does not open this path.")
             }
@@ -320,7 +329,8 @@ impl fmt::Display for Refusal {
             Self::RuntimeUnreachable(why)
             | Self::RuntimeBroke(why)
             | Self::RegistryAway(why)
-            | Self::UnknownOutcome(why) => f.write_str(why),
+            | Self::UnknownOutcome(why)
+            | Self::ReplicaSilent(why) => f.write_str(why),
             other => f.write_str(&other.public()),
         }
     }

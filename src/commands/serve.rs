@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::system::uname;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
@@ -21,15 +22,18 @@ use crate::clock::{Clock, Wall};
 use crate::config::Settings;
 use crate::connect::Dialer;
 use crate::drain::drain_connections;
+use crate::follow::follow;
 use crate::journey::Journey;
 use crate::live::LiveTable;
 use crate::passwords::Passwords;
+use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
 use crate::registry::Registry;
+use crate::registry::replicas::About;
 use crate::registry::store::redacted;
 use crate::registry::usage::{FLUSH_EVERY, Usage};
 use crate::relay::plane::Plane;
-use crate::revoke::{follow, recheck};
+use crate::revoke::recheck;
 use crate::telemetry;
 
 /// Descriptors for everything but clients' connections and their runtimes'.
@@ -67,12 +71,15 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         Arc::new(passwords.map_err(|error| cannot("start the password threads", error))?);
     let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
     let (live, usage) = (Arc::new(LiveTable::default()), Arc::new(Usage::default()));
+    let replicas = presence::Settings::new(registry.is_shared());
+    let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, replicas);
+    let presence = Arc::new(presence.map_err(|error| cannot("get randomness", error.into()))?);
     let desk = Desk {
         registry: Arc::clone(&registry),
         passwords: Arc::clone(&passwords),
         live: Arc::clone(&live),
+        presence: Arc::clone(&presence),
         usage: Arc::clone(&usage),
-        clock,
     };
     let journey = Arc::new(Journey {
         base_domain: settings.base_domain.clone(),
@@ -91,14 +98,15 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         #[cfg(test)]
         gate: Arc::default(),
     });
-    let outcome = runtime.block_on(serve(settings, journey));
+    let outcome = runtime.block_on(serve(settings, journey, presence));
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
 }
 
-/// What goes on beside requests: revocations by feed and by time, and the use of keys written down.
-async fn attend(journey: Arc<Journey>, revision: u64) {
+/// What goes on beside requests: revocations by feed and by time, other replicas, and the use of
+/// keys written down.
+async fn attend(journey: Arc<Journey>, presence: Arc<Presence>, revision: u64) {
     let flush = async {
         let mut tick = tokio::time::interval(FLUSH_EVERY);
         loop {
@@ -116,11 +124,16 @@ async fn attend(journey: Arc<Journey>, revision: u64) {
         }
     };
     let recheck = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
-    let follow = follow(Arc::clone(&journey.live), Arc::clone(&journey.registry), revision);
-    tokio::join!(flush, sweep, recheck, follow);
+    let (live, registry) = (Arc::clone(&journey.live), Arc::clone(&journey.registry));
+    let follow = follow(live, registry, Arc::clone(&presence), revision);
+    tokio::join!(flush, sweep, recheck, follow, presence.attend());
 }
 
-async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure> {
+async fn serve(
+    settings: Settings,
+    journey: Arc<Journey>,
+    presence: Arc<Presence>,
+) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
     let admin_listener = listen("admin", settings.admin_listen)?;
@@ -144,6 +157,7 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
     // Before the first client: nothing has been cached yet, so nothing older can be.
     let revision = journey.registry.store().last_revision().await;
     let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
+    presence.enter(about(&listeners)).await;
     let permits = Arc::new(Semaphore::new(connections_max(&settings.accept)));
     let (stop_data, data_stopped) = watch::channel(false);
     let mut data_tasks = JoinSet::new();
@@ -157,12 +171,14 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
             move |request, peer| Arc::clone(&journey).answer(request, peer),
         ));
     }
-    let attendant = tokio::spawn(attend(Arc::clone(&journey), revision));
+    let attending = attend(Arc::clone(&journey), Arc::clone(&presence), revision);
+    let attendant = tokio::spawn(attending);
     journey.ready.store(true, Ordering::Relaxed);
-    tracing::info!(registry = redacted(&settings.registry), "ready");
+    tracing::info!(replica = %presence.id(), registry = redacted(&settings.registry), "ready");
 
     let first = signals.next().await;
     tracing::info!(signal = first, "stopping; a second signal cuts");
+    presence.drain();
     tokio::select! {
         () = stop(&settings, &journey, &stop_data, &mut data_tasks) => {}
         second = signals.next() => tracing::warn!(signal = second, "cutting all connections"),
@@ -171,13 +187,30 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
     // Not a task of its own: it would queue behind name look-ups.
     tokio::task::block_in_place(|| journey.plane.stop());
     attendant.abort();
+    // Whatever it was about to write must not come behind the last words.
+    let _ = attendant.await;
     if let Err(error) = journey.usage.flush(&journey.registry).await {
         tracing::warn!(%error, "the use of keys could not be written down");
+    }
+    if !matches!(tokio::time::timeout(LAST_WORDS, presence.leave()).await, Ok(Ok(()))) {
+        tracing::warn!("the other replicas could not be told of the stop");
     }
     stop_admin.send_replace(true);
     let _ = tokio::time::timeout(LAST_WORDS, admin_task).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What other replicas are told of this one.
+fn about(listeners: &[TcpListener]) -> About {
+    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
+    About {
+        host: uname().nodename().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        since_unix_ms: Wall::system().now().0,
+        listen: addresses.map(|address| address.to_string()).collect(),
+    }
 }
 
 /// The order of a graceful stop, up to where what is left is cut.

@@ -13,6 +13,7 @@ use super::*;
 use crate::accept::{self, AcceptSettings};
 use crate::clock::Wall;
 use crate::connect::ConnectSettings;
+use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
 use crate::registry::record::{InstanceRecord, KeyRecord, TenantRecord};
 use crate::registry::store::{Expected, Store};
@@ -130,12 +131,14 @@ impl World {
             half_open_max: WAIT_MAX,
             ping_after: None,
         };
+        let alone = presence::Settings::new(false);
+        let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, alone);
         let desk = Desk {
             registry: Arc::clone(&registry),
             passwords: Arc::clone(&passwords),
             live: Arc::clone(&live),
+            presence: Arc::new(presence.unwrap()),
             usage: Arc::clone(&usage),
-            clock,
         };
         let connect = ConnectSettings {
             connect_timeout: WAIT_MAX,

@@ -21,12 +21,13 @@ pub mod freshness;
 pub mod import;
 pub mod profiles;
 pub mod record;
+pub mod replicas;
 pub mod sessions;
 pub mod store;
 #[cfg(test)]
 pub mod testing;
 pub mod tickets;
-mod turns;
+pub mod turns;
 pub mod usage;
 mod walk;
 

@@ -4,10 +4,12 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::client::{Client, RequestIds};
+use crate::follow::follow;
 use crate::grant::{Grant, KeyId};
 use crate::live::{Kind, Registered};
 use crate::plan::{Over, Plan, Rate};
-use crate::registry::record::TenantRecord;
+use crate::presence::{Presence, Settings};
+use crate::registry::record::{PLAN, TenantRecord};
 use crate::registry::store::{Change, Expected, Write};
 use crate::registry::testing;
 use crate::tenant::OnChange;
@@ -75,7 +77,11 @@ impl World {
 
     /// Follows the feed until something is so.
     async fn follow_until(&self, what: &str, condition: impl Fn() -> bool) {
-        let feed = follow(Arc::clone(&self.live), Arc::clone(&self.registry), 0);
+        let (live, registry) = (Arc::clone(&self.live), Arc::clone(&self.registry));
+        let clock = registry.clock();
+        let presence =
+            Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, Settings::new(false));
+        let feed = follow(live, registry, Arc::new(presence.unwrap()), 0);
         let wait = async {
             while !condition() {
                 tokio::task::yield_now().await;

@@ -112,6 +112,9 @@ fn the_whole_table() {
         503 unknown_outcome
             It is not known whether the change was made. Look, and try again.
             log: disk is full
+        503 replica_silent; retry-after: 2
+            It is not known whether the connection was closed. Try again.
+            log: host-2 (pid 7) did not answer
         403 out_of_scope
             The API key does not open this path.
         403 password_only

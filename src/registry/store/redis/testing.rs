@@ -21,9 +21,8 @@ const ATTEMPTS: u32 = 20;
 const WATCHDOG: &str = r#"
 folder=$1; shift
 [ -z "$folder" ] || mkdir -p "$folder"
-"$@" </dev/null 2>&1 &
+sh -c 'echo "pid $$"; exec "$@"' server "$@" </dev/null 2>&1 &
 server=$!
-echo "pid $server"
 exec >/dev/null 2>&1
 read -r _
 kill -9 $server
@@ -83,9 +82,12 @@ impl Server {
 
     /// Runs a command as an operator would.
     pub(crate) fn command(&self, command: &[&str]) -> redis::Value {
-        let client = redis::Client::open(format!("unix:{}", self.socket.display())).unwrap();
-        let mut request = redis::cmd(command[0]);
-        request.arg(&command[1..]).query(&mut client.get_connection().unwrap()).unwrap()
+        self.try_command(command).unwrap()
+    }
+
+    pub(crate) fn try_command(&self, command: &[&str]) -> redis::RedisResult<redis::Value> {
+        let client = redis::Client::open(format!("unix:{}", self.socket.display()))?;
+        redis::cmd(command[0]).arg(&command[1..]).query(&mut client.get_connection()?)
     }
 
     /// Ends it and waits until it is gone.

@@ -36,14 +36,14 @@ async fn a_write_wakes_who_reads_elsewhere() {
 #[tokio::test]
 async fn who_was_away_hears_of_it_afterwards() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start_in(folder.path(), &["--appendonly", "yes"]);
+    let kept = ["--appendonly", "yes", "--appendfsync", "always"];
+    let server = Server::start_in(folder.path(), &kept);
     let store = open(&server.socket_url()).await;
     store.write(vec![put("1", "first")]).await.unwrap();
     let mut changes = store.changes();
     changes.mark_unchanged();
-    server.command(&["SAVE"]);
     server.stop();
-    let server = Server::start_in(folder.path(), &["--appendonly", "yes"]);
+    let server = Server::start_in(folder.path(), &kept);
     let other = open(&server.socket_url()).await;
     assert_eq!(other.write(vec![put("1", "second")]).await, Ok(vec![2]));
     tokio::time::timeout(PATIENCE, changes.wait_for(|last| *last == 2)).await.unwrap().unwrap();

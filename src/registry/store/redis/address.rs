@@ -232,7 +232,7 @@ fn server(text: &str, default_port: u16) -> Result<Server, String> {
             None => (text, None),
         },
     };
-    if host.is_empty() || host.contains(['[', ']']) {
+    if host.is_empty() || host.contains(['[', ']', ',', '/', '@']) {
         return Err("it needs a host".to_owned());
     }
     let port = match port {

@@ -86,7 +86,14 @@ impl Contact {
 
     pub(super) fn link(&self) -> Result<Arc<Link>, StoreError> {
         let link = self.link.read().unwrap_or_else(PoisonError::into_inner).clone();
-        link.map_err(|why| self.away(&why))
+        let link = link.map_err(|why| self.away(&why))?;
+        self.check_link(&link)?;
+        Ok(link)
+    }
+
+    /// A link may be of no use any more before its keeper has taken it away.
+    fn check_link(&self, link: &Link) -> Result<(), StoreError> {
+        link.why_broken().map_or(Ok(()), |why| Err(self.away(&why)))
     }
 
     /// Makes readers of the feed look, whether or not anything is new.
@@ -135,12 +142,12 @@ impl Contact {
         &self,
         link: &'l Link,
     ) -> Result<tokio::sync::SemaphorePermit<'l>, StoreError> {
-        tokio::select! {
-            turn = timeout(self.options.command_timeout, link.writes.acquire()) => match turn {
-                Ok(Ok(turn)) => Ok(turn),
-                _ => Err(self.away("others have been writing for too long")),
-            },
-            why = link.broken() => Err(self.away(&why)),
+        let turn = timeout(self.options.command_timeout, link.writes.acquire()).await;
+        // Whoever had it before may have found that nobody answers.
+        self.check_link(link)?;
+        match turn {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(self.away("others have been writing for too long")),
         }
     }
 

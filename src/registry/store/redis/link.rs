@@ -45,6 +45,11 @@ impl Link {
         });
     }
 
+    pub(super) fn why_broken(&self) -> Option<String> {
+        self.broken.borrow().clone()
+    }
+
+    /// Waits until it is of no use any more.
     pub(super) async fn broken(&self) -> String {
         let mut broken = self.broken.subscribe();
         let why = broken.wait_for(Option::is_some).await;

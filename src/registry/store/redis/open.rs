@@ -12,7 +12,7 @@ use super::address::Address;
 use super::contact::{Contact, Seen, other_format};
 use super::keeper::{CONNECT_MAX, greet};
 use super::link::{Drivers, Link, connect, run};
-use super::reply::{Reply, unreadable};
+use super::reply::Reply;
 use super::scripts::{Arguments, CREATE};
 use crate::registry::store::error::StoreError;
 
@@ -44,8 +44,18 @@ async fn open_at(
     let (id, seen) = match recognise(&mut link.writer, &address).await? {
         Some(known) => known,
         None if options.create => {
-            create(&mut link.writer, &address).await?;
-            recognise(&mut link.writer, &address).await?.ok_or_else(unreadable)?
+            let stray = any_key(&mut link.writer, &address.prefix).await?;
+            if stray.is_none() {
+                create(&mut link.writer, &address).await?;
+            }
+            // What was found may be what somebody else has just made.
+            let stray = || {
+                StoreError::Foreign(format!(
+                    "there is no registry at {address}, but there is a key {:?}: empty it, or choose another prefix",
+                    stray.unwrap_or_default()
+                ))
+            };
+            recognise(&mut link.writer, &address).await?.ok_or_else(stray)?
         }
         None => {
             return Err(StoreError::Foreign(format!(
@@ -80,11 +90,6 @@ async fn create(
     connection: &mut MultiplexedConnection,
     address: &Address,
 ) -> Result<(), StoreError> {
-    if let Some(key) = any_key(connection, &address.prefix).await? {
-        return Err(StoreError::Foreign(format!(
-            "there is no registry at {address}, but there is a key {key:?}: empty it, or choose another prefix"
-        )));
-    }
     let arguments = Arguments::default()
         .text(&address.prefix)
         .text(&random()?)

@@ -8,7 +8,8 @@ local tried = {
   {'ZADD', probe, '0', 'member'}, {'ZREMRANGEBYSCORE', probe, '0', '0'},
   {'ZRANGEBYLEX', probe, '-', '+'}, {'ZRANGEBYSCORE', probe, '0', '0'}, {'ZSCORE', probe, 'member'},
   {'XADD', probe, '1-0', 'field', '1'}, {'XTRIM', probe, 'MINID', '2'},
-  {'XREVRANGE', probe, '+', '-', 'COUNT', '1'}, {'XLEN', probe}, {'PEXPIRE', probe, '1000'},
+  {'XRANGE', probe, '-', '+', 'COUNT', '1'}, {'XREVRANGE', probe, '+', '-', 'COUNT', '1'},
+  {'PEXPIRE', probe, '1000'},
   {'DEL', probe},
 }
 for _, command in ipairs(tried) do

@@ -15,6 +15,7 @@ use open::Known;
 use tables::{Space, Tables};
 use writer::Writer;
 
+mod check;
 mod create;
 mod documents;
 mod expiring;
@@ -232,7 +233,9 @@ impl Embedded {
         self.read(move |view| series::read(view, &name, from_minute..=to_minute, now_ms)).await
     }
 
-    pub(super) async fn check(&self, _report: &mut dyn FnMut(String)) -> Result<u64, StoreError> {
-        Ok(0)
+    pub(super) async fn check(&self, report: &mut dyn FnMut(String)) -> Result<u64, StoreError> {
+        let findings = self.read(check::check).await?;
+        findings.lines.into_iter().for_each(report);
+        Ok(findings.documents)
     }
 }

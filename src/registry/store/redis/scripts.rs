@@ -88,6 +88,11 @@ scripts! {
     RELEASE = "scripts/passing.lua", "scripts/release.lua";
     MERGE = "scripts/minutes.lua", "scripts/merge.lua";
     SERIES = "scripts/minutes.lua", "scripts/series.lua";
+    CHECK_KEYS = "scripts/minutes.lua", "scripts/check.lua", "scripts/check_keys.lua";
+    CHECK_IDS = "scripts/minutes.lua", "scripts/check.lua", "scripts/check_ids.lua";
+    CHECK_INDEX = "scripts/minutes.lua", "scripts/check.lua", "scripts/check_index.lua";
+    CHECK_SERIES = "scripts/minutes.lua", "scripts/check.lua", "scripts/check_series.lua";
+    CHECK_FEED = "scripts/minutes.lua", "scripts/check.lua", "scripts/check_feed.lua";
 }
 
 pub(super) static CREATE: LazyLock<Script> =

@@ -11,7 +11,8 @@ use crate::registry::store::types::{Bucket, Merge, SeriesUpdate};
 /// Buckets that one script reads: a script holds up everybody.
 const PAGE: usize = 1_000;
 
-fn kept() -> Arguments {
+/// The minutes whose buckets are kept, as `minutes.lua` wants them.
+pub(super) fn kept() -> Arguments {
     Arguments::default().number(SERIES_KEPT_MINUTES).number(SERIES_AHEAD_MINUTES)
 }
 

@@ -25,7 +25,7 @@ folder=$1; shift
 "$@" </dev/null 2>&1 &
 server=$!
 echo "pid $server"
-exec >/dev/null
+exec >/dev/null 2>&1
 read -r _
 kill -9 $server
 wait $server

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,7 +13,9 @@ use crate::accept::AcceptSettings;
 use crate::connect::ConnectSettings;
 use crate::drain::DrainSettings;
 use crate::registry::Caching;
+use crate::registry::store::{self, redis};
 use crate::relay::pair::Patience;
+use crate::secret::Secret;
 use crate::telemetry::{Filter, Format, LogSettings};
 
 mod keys;
@@ -30,8 +33,10 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// The operators' listener.
     pub admin_listen: SocketAddr,
-    /// Where tenants live.
+    /// Where tenants live: the URL, which may hold a password.
     pub registry: String,
+    /// How to go there, where the URL does not say it.
+    pub registry_access: redis::Options,
     /// What of it is kept in memory.
     pub caching: Caching,
     /// A profiles file.
@@ -103,7 +108,8 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
     Ok(Settings {
         listen: reader.some("listen")?,
         admin_listen: reader.one("admin_listen")?,
-        registry: reader.one::<RegistryUrl>("registry")?.0,
+        registry: registry_url(&reader)?,
+        registry_access: registry_access(&reader)?,
         caching: Caching {
             tenants_max: reader.number("tenants_cached_max", 1, 100_000_000)?,
             stale_max: reader.span("registry_stale_max")?,
@@ -134,6 +140,26 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
             filter: reader.one::<Filter>("log")?,
             format: reader.one::<Format>("log_format")?,
         },
+    })
+}
+
+/// Never repeated in an error, since there may be a password in it.
+fn registry_url(reader: &Reader<'_>) -> Result<String, ConfigError> {
+    let url: String = reader.one("registry")?;
+    let (_, source) = reader.texts("registry");
+    let checked = store::check_url(&url);
+    checked.map_err(|why| ConfigError(format!("{source}: {}: {why}", store::redacted(&url))))?;
+    Ok(url)
+}
+
+fn registry_access(reader: &Reader<'_>) -> Result<redis::Options, ConfigError> {
+    Ok(redis::Options {
+        ca_file: reader.all("registry_ca_file")?.pop(),
+        client_cert_file: reader.all("registry_certificate_file")?.pop(),
+        client_key_file: reader.secret_file("registry_key_file")?.map(|(path, _)| path),
+        password: reader.secret_file("registry_password_file")?.map(|(_, text)| text),
+        command_timeout: reader.span("registry_command_timeout")?,
+        ..redis::Options::default()
     })
 }
 
@@ -180,6 +206,22 @@ impl Reader<'_> {
         self.all(name)?.pop().ok_or_else(missing)
     }
 
+    /// A file that only its owner and their group can read, and what is in it, without white space at
+    /// its end.
+    fn secret_file(&self, name: &'static str) -> Result<Option<(PathBuf, Secret)>, ConfigError> {
+        const OTHERS: u32 = 0o007;
+        let Some(path) = self.all::<PathBuf>(name)?.pop() else { return Ok(None) };
+        let (_, source) = self.texts(name);
+        let fault = |what: String| ConfigError(format!("{source}: {}: {what}", path.display()));
+        let metadata = std::fs::metadata(&path).map_err(|error| fault(error.to_string()))?;
+        if metadata.permissions().mode() & OTHERS != 0 {
+            return Err(fault("others may read or write it; chmod o= takes that away".to_owned()));
+        }
+        let text = std::fs::read_to_string(&path).map_err(|error| fault(error.to_string()))?;
+        let secret = Secret::new(text.trim_end().to_owned());
+        Ok(Some((path, secret)))
+    }
+
     fn span(&self, name: &'static str) -> Result<Duration, ConfigError> {
         const SPAN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
         let span: Duration = self.one::<humantime::Duration>(name)?.into();
@@ -207,20 +249,6 @@ impl Reader<'_> {
         match self.number(name, 0, 1024)? {
             0 => Ok(cores),
             threads => Ok(threads),
-        }
-    }
-}
-
-struct RegistryUrl(String);
-
-impl FromStr for RegistryUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix("file:") {
-            Some("") => Err("names no file"),
-            None if text != "memory:" => Err("must be file:PATH, or memory: to forget it all"),
-            _ => Ok(Self(text.to_owned())),
         }
     }
 }

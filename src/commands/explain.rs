@@ -86,7 +86,7 @@ pub(super) fn request(matches: &ArgMatches) -> Result<Parts, Failure> {
 /// Decides about the request as a server with these settings would, and says so.
 pub(super) fn run(settings: &Settings, parts: Parts) -> Result<(), Failure> {
     let runtime = super::import::runtime()?;
-    let store = open(&settings.registry, runtime.handle())?;
+    let store = open(settings, false, runtime.handle())?;
     if let Some(path) = &settings.import {
         fill(&store, runtime.handle(), path, false)?;
     }

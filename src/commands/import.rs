@@ -14,14 +14,17 @@ use crate::clock::Wall;
 use crate::config::Settings;
 use crate::registry::copy;
 use crate::registry::import::{Imported, export, import};
-use crate::registry::store::{Store, StoreError};
+use crate::registry::store::{Store, StoreError, redis};
 
 /// Tenants between two updates of the progress line.
 const PROGRESS_STEP: usize = 500;
 
-/// Opens the registry of a server or of what changes it.
-pub(super) fn open(url: &str, handle: &Handle) -> Result<Store, Failure> {
-    let store = handle.block_on(Store::open(url)).map_err(|error| cannot_open(&error))?;
+/// Opens the registry of a server or of what changes it. Whether one is made in a Redis without is up
+/// to `create`.
+pub(super) fn open(settings: &Settings, create: bool, handle: &Handle) -> Result<Store, Failure> {
+    let access = redis::Options { create, ..settings.registry_access.clone() };
+    let store = handle.block_on(Store::open_with(&settings.registry, &access));
+    let store = store.map_err(|error| cannot_open(&error))?;
     let unfinished = handle.block_on(copy::unfinished(&store));
     match unfinished.map_err(|error| Failure::runtime(error.to_string()))? {
         None => Ok(store),
@@ -79,7 +82,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// `flowgate import FILE`
 pub(super) fn run_import(settings: &Settings, path: &Path, replace: bool) -> Result<(), Failure> {
     let runtime = runtime()?;
-    let store = open(&settings.registry, runtime.handle())?;
+    let store = open(settings, true, runtime.handle())?;
     let is_terminal = std::io::stderr().is_terminal();
     let done = import_file(&store, runtime.handle(), path, replace, |done, of| {
         if is_terminal && (done % PROGRESS_STEP == 0 || done == of) {
@@ -105,7 +108,7 @@ pub(super) fn run_import(settings: &Settings, path: &Path, replace: bool) -> Res
 /// `flowgate export FILE`
 pub(super) fn run_export(settings: &Settings, path: &Path) -> Result<(), Failure> {
     let runtime = runtime()?;
-    let store = open(&settings.registry, runtime.handle())?;
+    let store = open(settings, false, runtime.handle())?;
     let failed = |what: String| Failure::runtime(format!("{}: {what}", path.display()));
     if path == Path::new("-") {
         export(&store, runtime.handle(), &mut std::io::stdout().lock()).map_err(failed)?;

@@ -22,6 +22,16 @@ const EXIT_USAGE: u8 = 64;
 /// Bad configuration, as in sysexits.h.
 const EXIT_CONFIG: u8 = 78;
 
+/// What it takes to open a registry.
+const REGISTRY_KEYS: &[&str] = &[
+    "registry",
+    "registry_password_file",
+    "registry_ca_file",
+    "registry_certificate_file",
+    "registry_key_file",
+    "registry_command_timeout",
+];
+
 const AFTER_HELP: &str = "\
 Every option may also be given in the environment (FLOWGATE_BASE_DOMAIN for --base-domain) or in a
 TOML file (base_domain = \"…\"). Flags win over the environment, which wins over the file. Spans are
@@ -108,7 +118,10 @@ fn program() -> Command {
         .subcommand(with_settings(check))
         .subcommands(import_and_export())
         .subcommand(registry::command())
-        .subcommand(with_keys(explain::command(), &["registry", "import", "base_domain"]))
+        .subcommand(with_keys(
+            explain::command(),
+            &[REGISTRY_KEYS, &["import", "base_domain"]].concat(),
+        ))
 }
 
 fn import_and_export() -> [Command; 2] {
@@ -131,7 +144,7 @@ fn import_and_export() -> [Command; 2] {
             "Passwords and keys are in it as hashes. A file that exists is not overwritten.",
         )
         .arg(file("The file to write; - for standard output"));
-    [import, export].map(|command| with_keys(command, &["registry"]))
+    [import, export].map(|command| with_keys(command, REGISTRY_KEYS))
 }
 
 fn with_settings(command: Command) -> Command {

@@ -6,10 +6,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::runtime::Handle;
 
 use super::import::cannot_open;
-use super::{EXIT_CONFIG, Failure, settings, with_keys};
+use super::{EXIT_CONFIG, Failure, REGISTRY_KEYS, settings, with_keys};
 use crate::config::Settings;
 use crate::registry::store::Store;
 
+mod adopt;
 mod check;
 mod copy;
 mod create;
@@ -68,10 +69,10 @@ pub(super) fn command() -> Command {
         .about("Make, copy, check or adopt a registry")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(with_keys(create, &["registry"]))
-        .subcommand(with_keys(copy, &[]))
-        .subcommand(with_keys(check, &["registry"]))
-        .subcommand(with_keys(adopt, &["registry"]))
+        .subcommand(with_keys(create, REGISTRY_KEYS))
+        .subcommand(with_keys(copy, &REGISTRY_KEYS[1..]))
+        .subcommand(with_keys(check, REGISTRY_KEYS))
+        .subcommand(with_keys(adopt, REGISTRY_KEYS))
 }
 
 /// Runs one of them.
@@ -83,19 +84,21 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             copy::run(&settings(matches)?, &url("from"), &url("to"))
         }
         Some(("check", matches)) => check::run(&settings(matches)?, matches.get_flag("json")),
+        Some(("adopt", matches)) => adopt::run(&settings(matches)?, matches.get_flag("yes")),
         _ => Ok(()),
     }
 }
 
 /// Opens a registry that must be there.
-fn existing(_settings: &Settings, url: &str, handle: &Handle) -> Result<Store, Failure> {
+fn existing(settings: &Settings, url: &str, handle: &Handle) -> Result<Store, Failure> {
     lasting(url)?;
     if let Some(path) = url.strip_prefix("file:")
         && !Path::new(path).exists()
     {
         return Err(Failure::runtime(format!("there is no registry file {path}")));
     }
-    handle.block_on(Store::open(url)).map_err(|error| cannot_open(&error))
+    let store = handle.block_on(Store::open_with(url, &settings.registry_access));
+    store.map_err(|error| cannot_open(&error))
 }
 
 /// Refuses what is gone with this process.

@@ -26,6 +26,7 @@ use crate::live::LiveTable;
 use crate::passwords::Passwords;
 use crate::profile::{self, Desk};
 use crate::registry::Registry;
+use crate::registry::store::redacted;
 use crate::registry::usage::{FLUSH_EVERY, Usage};
 use crate::relay::plane::Plane;
 use crate::revoke::{follow, recheck};
@@ -53,7 +54,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| cannot("start the worker threads", error))?;
-    let store = open(&settings.registry, runtime.handle())?;
+    let store = open(&settings, false, runtime.handle())?;
     if let Some(path) = &settings.import {
         import::fill(&store, runtime.handle(), path, false)?;
     }
@@ -158,7 +159,7 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
     }
     let attendant = tokio::spawn(attend(Arc::clone(&journey), revision));
     journey.ready.store(true, Ordering::Relaxed);
-    tracing::info!(registry = settings.registry, "ready");
+    tracing::info!(registry = redacted(&settings.registry), "ready");
 
     let first = signals.next().await;
     tracing::info!(signal = first, "stopping; a second signal cuts");

@@ -41,7 +41,33 @@ pub const KEYS: &[Key] = &[
         "registry",
         "URL",
         "file:flowgate.redb",
-        "Where tenants live: file:PATH, which is made if it is not there; memory: forgets at a stop",
+        "Where tenants live: file:PATH, which is made if it is not there; redis://HOST, rediss://HOST, \
+         unix:PATH or redis+sentinel://HOST,HOST/NAME for many replicas; memory: forgets at a stop",
+    ),
+    key(
+        "registry_password_file",
+        "FILE",
+        "",
+        "Password for a registry in Redis; not for others to read",
+    ),
+    key(
+        "registry_ca_file",
+        "FILE",
+        "",
+        "The only authority to trust for a registry over TLS (PEM), in place of the public ones",
+    ),
+    key(
+        "registry_certificate_file",
+        "FILE",
+        "",
+        "Client certificate for a registry over TLS (PEM)",
+    ),
+    key("registry_key_file", "FILE", "", "Its key (PEM); not for others to read"),
+    key(
+        "registry_command_timeout",
+        "SPAN",
+        "2s",
+        "A registry in Redis must answer within this time",
     ),
     key(
         "import",

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::super::import::{cannot_open, runtime};
 use super::{Failure, Settings, Store, lasting};
+use crate::registry::store::{redacted, redis};
 
 /// Makes the registry of the settings.
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
@@ -16,7 +17,16 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
         return Err(Failure::runtime(format!("{path} exists already; nothing was changed")));
     }
     let runtime = runtime()?;
-    let store = runtime.block_on(Store::open(url)).map_err(|error| cannot_open(&error))?;
-    let _ = writeln!(std::io::stdout(), "registry {:032x} made at {url}", store.id());
+    let open = |create| {
+        let access = redis::Options { create, ..settings.registry_access.clone() };
+        runtime.block_on(Store::open_with(url, &access))
+    };
+    let place = redacted(url);
+    if !url.starts_with("file:") && open(false).is_ok() {
+        let what = format!("there is a registry at {place} already; nothing was changed");
+        return Err(Failure::runtime(what));
+    }
+    let store = open(true).map_err(|error| cannot_open(&error))?;
+    let _ = writeln!(std::io::stdout(), "registry {:032x} made at {place}", store.id());
     Ok(())
 }

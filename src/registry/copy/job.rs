@@ -140,7 +140,7 @@ impl<'a> Job<'a> {
                     let source = source.map_err(CopyError::Source)?;
                     let target = self.target.get(kind, &notice.id).await;
                     let pair = Pair { source, target: target.map_err(CopyError::Target)? };
-                    if !pair.is_equal() && !(pair.source.is_none() && pair.target.is_none()) {
+                    if !pair.is_equal() && (pair.source.is_some() || pair.target.is_some()) {
                         self.settle(kind, pair).await?;
                     }
                 }

@@ -52,7 +52,7 @@ pub struct Options {
     pub client_cert_file: Option<PathBuf>,
     /// Its key (PEM).
     pub client_key_file: Option<PathBuf>,
-    /// The password, in place of one in the URL.
+    /// The password, where the URL has none.
     pub password: Option<Secret>,
     /// How long a command may take.
     pub command_timeout: Duration,

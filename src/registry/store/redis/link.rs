@@ -84,7 +84,7 @@ pub(super) async fn connect(
     let mut connections = Vec::with_capacity(3);
     for _ in 0..3 {
         let mut connection = dial(address, master.as_ref(), options, &mut drivers).await?;
-        let password = options.password.as_ref().or(address.password.as_ref());
+        let password = address.password.as_ref().or(options.password.as_ref());
         if let Some(password) = password {
             log_in(&mut connection, address.user.as_deref(), password.expose()).await?;
         }

@@ -53,7 +53,7 @@ async fn ask(
 ) -> Result<Server, StoreError> {
     let mut drivers = Drivers::new();
     let mut connection = to_server(sentinel, is_tls, options, &mut drivers).await?;
-    let password = options.password.as_ref().or(address.password.as_ref());
+    let password = address.password.as_ref().or(options.password.as_ref());
     // Only where the URL says so: most sentinels have no password and would refuse one.
     if let (Some(user), Some(password)) = (user, password) {
         log_in(&mut connection, Some(user), password.expose()).await?;

@@ -103,7 +103,12 @@ async fn an_empty_registry_is_copied_too() {
 async fn when_keys_were_used_is_copied_once() {
     let pair = Pair::filled().await;
     let registry = |store: &Store| {
-        Registry::new(store.clone(), crate::registry::testing::CACHING, crate::clock::Clock::start(), pair.wall.clone())
+        Registry::new(
+            store.clone(),
+            crate::registry::testing::CACHING,
+            crate::clock::Clock::start(),
+            pair.wall.clone(),
+        )
     };
     let (source, target) = (registry(&pair.source), registry(&pair.target));
     let usage = Usage::default();

@@ -85,8 +85,12 @@ pub fn write(url: &str, kind: &'static str, id: &str, body: &Value) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let store = Store::open(url).await.unwrap();
-        let change = Change::Put { indexes: Vec::new(), body: body.to_string().into_bytes() };
-        let write = Write { kind: Kind(kind), id: id.to_owned(), expected: Expected::Any, change };
-        store.write(vec![write]).await.unwrap();
+        store.write(vec![put(kind, id, body)]).await.unwrap();
     });
+}
+
+/// The write that puts a document without indexes.
+pub fn put(kind: &'static str, id: &str, body: &Value) -> Write {
+    let change = Change::Put { indexes: Vec::new(), body: body.to_string().into_bytes() };
+    Write { kind: Kind(kind), id: id.to_owned(), expected: Expected::Any, change }
 }

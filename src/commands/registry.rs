@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use super::import::cannot_open;
 use super::{EXIT_CONFIG, Failure, REGISTRY_KEYS, settings, with_keys};
 use crate::config::Settings;
-use crate::registry::store::Store;
+use crate::registry::store::{Store, StoreError, redis};
 
 mod adopt;
 mod check;
@@ -20,7 +20,8 @@ The target is made if it is not there. It must be empty, or what an earlier copy
 source left: a copy that was interrupted is gone on with by the same command, and what is equal
 already is not written again. Until it is finished, 'serve' and 'import' refuse the target. At
 the end all documents of both sides are compared. Stop what uses the source; a source that
-changes meanwhile is followed for a while, and then refused.
+changes meanwhile is followed for a while, and then refused. Password and certificates in the
+settings are for both sides; a password in a URL comes first.
 
 Copied: plans, tenants with their passwords and keys, sessions, and when keys were last used.
 Not copied: one-time tickets (they last 30 s), leases, counters, the feed's history, and the
@@ -99,6 +100,12 @@ fn existing(settings: &Settings, url: &str, handle: &Handle) -> Result<Store, Fa
     }
     let store = handle.block_on(Store::open_with(url, &settings.registry_access));
     store.map_err(|error| cannot_open(&error))
+}
+
+/// Opens a registry that is made if it is not there.
+fn made(settings: &Settings, url: &str, handle: &Handle) -> Result<Store, Failure> {
+    let access = redis::Options { create: true, ..settings.registry_access.clone() };
+    handle.block_on(Store::open_with(url, &access)).map_err(|error| cannot_open(&error))
 }
 
 /// Refuses what is gone with this process.

@@ -20,6 +20,8 @@ use crate::tenant::TenantId;
 
 mod tenant;
 
+const MEND_STORE: &str =
+    "copy the registry to an empty one, which writes all of it anew, and check that one";
 const UNREADABLE: &str = "restore the registry from a backup";
 const FINISH: &str =
     "give the same 'flowgate registry copy' command again; no server starts on it before";
@@ -48,7 +50,7 @@ pub struct Checked {
     pub findings: u64,
 }
 
-/// Checks the documents of a registry by what flowgate expects of them. `found` gets each finding;
+/// Checks a registry: the store, then the documents by what flowgate expects of them. `found` gets each finding;
 /// `tell` hears now and then how many documents have been looked at. None of it holds a secret.
 ///
 /// # Errors
@@ -58,10 +60,16 @@ pub async fn check(
     found: &mut dyn FnMut(Finding),
     tell: &mut dyn FnMut(u64),
 ) -> Result<Checked, StoreError> {
+    let mut done = Checked::default();
+    let mut report = |what| {
+        done.findings += 1;
+        found(Finding { about: "the store".to_owned(), what, advice: MEND_STORE });
+    };
+    store.check(&mut report).await?;
     let mut check = Check {
         store,
         found,
-        done: Checked::default(),
+        done,
         plans: HashSet::new(),
         tenants: HashSet::new(),
         owners: HashMap::new(),

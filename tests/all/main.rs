@@ -22,6 +22,7 @@ mod redis_failover;
 mod redis_other;
 mod refusals;
 mod registry_commands;
+mod registry_commands_redis;
 mod registry_file;
 mod relaying;
 mod replicas;

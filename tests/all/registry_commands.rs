@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use flowgate::registry::store::{Change, Expected, Kind, Store, Write};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::support::flowgate::{Flowgate, program};
 use crate::support::profiles::{MIKE_KEY, MIKE_PASSWORD, mike, mike_and_roberto};
+use crate::support::registries::{Place, check, copy, export, many, registry, write};
 use crate::support::runtime::Runtime;
 use crate::support::wait_until;
 use crate::support::websocket::{WebSocket, handshake};
@@ -20,55 +19,6 @@ const INTERRUPTED: i32 = 130;
 const FOUND: i32 = 1;
 /// What could not be checked to the end.
 const UNCHECKED: i32 = 2;
-
-fn run(command: &mut Command) -> (i32, String, String) {
-    let output = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
-
-fn registry(arguments: &[&str]) -> (i32, String, String) {
-    run(program().arg("registry").args(arguments))
-}
-
-/// Registries in a folder.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn url(&self, name: &str) -> String {
-        format!("file:{}", self.path(name).display())
-    }
-
-    /// A registry with what is in these profiles.
-    fn filled(&self, name: &str, profiles: &Value) -> String {
-        let file = self.path("profiles.json");
-        std::fs::write(&file, profiles.to_string()).unwrap();
-        let url = self.url(name);
-        let (code, out, error) = run(program().arg("import").arg(&file).args(["--registry", &url]));
-        assert_eq!(code, 0, "{out}{error}");
-        url
-    }
-}
-
-fn export(url: &str) -> (i32, String, String) {
-    run(program().args(["export", "-", "--registry", url]))
-}
-
-fn copy(from: &str, to: &str) -> (i32, String, String) {
-    registry(&["copy", "--from", from, "--to", to])
-}
-
-fn check(url: &str) -> (i32, String, String) {
-    registry(&["check", "--registry", url])
-}
 
 fn bytes(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
@@ -202,17 +152,7 @@ fn stopped_copy(place: &Place, from: &str, signal: &str, changes: usize) -> (Opt
 fn a_copy_that_is_killed_or_interrupted_is_gone_on_with() {
     const TENANTS: usize = 6000;
     let place = Place::new();
-    let hash = bcrypt::hash("same", 4).unwrap();
-    let tenant = |number: usize| {
-        json!({
-            "username": format!("tenant-{number}"),
-            "password_hash": hash,
-            "api_key": format!("key-of-tenant-number-{number}"),
-            "instance": { "address": "http://127.0.0.1:9", "admin_root": null },
-        })
-    };
-    let tenants: Vec<Value> = (0..TENANTS).map(tenant).collect();
-    let from = place.filled("a.redb", &json!({ "tenants": tenants }));
+    let from = place.filled("a.redb", &many(TENANTS));
     let to = place.url("b.redb");
     for changes in 1.. {
         let (code, _) = stopped_copy(&place, &from, "-KILL", changes);
@@ -233,21 +173,10 @@ fn a_copy_that_is_killed_or_interrupted_is_gone_on_with() {
         }
     }
     let (code, out, error) = copy(&from, &to);
-    assert_eq!((code, error.as_str()), (0, ""));
+    assert_eq!(code, 0, "{error}");
     assert!(out.starts_with(&format!("{TENANTS} documents compared, all equal; ")), "{out}");
     assert_eq!(export(&to), export(&from));
     assert_eq!(check(&to).1, format!("{TENANTS} documents checked, nothing found\n"));
-}
-
-/// Writes a document as no command would.
-fn write(place: &Place, name: &str, kind: &'static str, id: &str, body: &Value) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let store = Store::open(&place.url(name)).await.unwrap();
-        let change = Change::Put { indexes: Vec::new(), body: body.to_string().into_bytes() };
-        let write = Write { kind: Kind(kind), id: id.to_owned(), expected: Expected::Any, change };
-        store.write(vec![write]).await.unwrap();
-    });
 }
 
 #[test]
@@ -256,7 +185,7 @@ fn nothing_starts_on_an_unfinished_copy() {
     let url = place.filled("r.redb", &json!({ "tenants": [] }));
     let source = "5".repeat(32);
     let mark = json!({ "source": source, "revision": 1, "is_finished": false });
-    write(&place, "r.redb", "copy", "mark", &mark);
+    write(&place.url("r.redb"), "copy", "mark", &mark);
     let profiles = place.path("profiles.json");
     let profiles = profiles.to_str().unwrap();
     let data = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
@@ -286,8 +215,8 @@ fn nothing_starts_on_an_unfinished_copy() {
 fn what_is_wrong_is_told_for_people_and_for_scripts() {
     let place = Place::new();
     let url = place.filled("r.redb", &mike(Runtime::nowhere()));
-    write(&place, "r.redb", "plan", "none", &json!({ "connections": 0 }));
-    write(&place, "r.redb", "session", &"0".repeat(64), &json!({}));
+    write(&place.url("r.redb"), "plan", "none", &json!({ "connections": 0 }));
+    write(&place.url("r.redb"), "session", &"0".repeat(64), &json!({}));
     let (code, out, error) = check(&url);
     assert_eq!(code, FOUND, "{out}{error}");
     let lines: Vec<&str> = out.lines().collect();

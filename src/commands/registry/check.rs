@@ -7,9 +7,8 @@ use tokio::runtime::Handle;
 
 use super::super::import::runtime;
 use super::super::progress::Progress;
-use super::{Failure, Settings, Store, existing};
+use super::{Failure, Settings, Store, StoreError, existing};
 use crate::registry::check::{Checked, Finding, check};
-use crate::registry::store::StoreError;
 
 /// Something was found.
 const EXIT_FOUND: u8 = 1;

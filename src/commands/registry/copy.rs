@@ -2,12 +2,11 @@
 
 use std::io::Write;
 
-use super::super::import::{cannot_open, runtime};
+use super::super::import::runtime;
 use super::super::progress;
-use super::{EXIT_CONFIG, Failure, Settings, Store, existing, lasting};
+use super::{EXIT_CONFIG, Failure, Settings, existing, lasting, made};
 use crate::clock::Wall;
 use crate::registry::copy::{Copied, Phase, Progress, copy};
-use crate::registry::store::redis;
 
 /// As shells have it for a command that Ctrl-C ended.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -21,9 +20,7 @@ pub(super) fn run(settings: &Settings, from: &str, to: &str) -> Result<(), Failu
     }
     let runtime = runtime()?;
     let source = existing(settings, from, runtime.handle())?;
-    let access = redis::Options { create: true, ..settings.registry_access.clone() };
-    let target = runtime.block_on(Store::open_with(to, &access));
-    let target = target.map_err(|error| cannot_open(&error))?;
+    let target = made(settings, to, runtime.handle())?;
     let mut shown = progress::Progress::start();
     let wall = Wall::system();
     let outcome = runtime.block_on(async {

@@ -7,6 +7,7 @@ pub mod link;
 pub mod node;
 pub mod profiles;
 pub mod redis;
+pub mod registries;
 pub mod replicas;
 pub mod runtime;
 pub mod traffic;

@@ -176,11 +176,16 @@ fn a_broken_registry_is_told_and_mended_by_a_copy() {
 
 /// On a terminal of its own, with this typed.
 fn adopt_on_a_terminal(url: &str, typed: &str) -> (Option<i32>, String) {
-    let command = program();
-    let command =
-        format!("{} registry adopt --registry {url}", command.get_program().to_str().unwrap());
+    let program = program();
+    let path = program.get_program().to_str().unwrap();
+    let command = format!("{path} registry adopt --registry {url}");
     let mut terminal = Command::new("script");
     terminal.args(["--quiet", "--return", "--command", &command, "/dev/null"]);
+    // Without the caller's settings, as the program itself.
+    for (name, value) in program.get_envs() {
+        assert_eq!(value, None, "only removed ones");
+        terminal.env_remove(name);
+    }
     let mut terminal =
         terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script is installed");
     terminal.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();

@@ -21,12 +21,18 @@ pub const PLAN: Kind = Kind("plan");
 pub const SESSION: Kind = Kind("session");
 /// The document that marks a registry as a copy of another.
 pub const COPY: Kind = Kind("copy");
+/// A process that shares the registry.
+pub const REPLICA: Kind = Kind("replica");
+/// A question to all of them; only its notice is there.
+pub const ASK: Kind = Kind("ask");
+/// An order to close a connection; only its notice is there.
+pub const CLOSE: Kind = Kind("close");
 
 /// The kinds that make up a registry: what a copy takes along and a check goes through. What one of
 /// them refers to comes before it.
 pub const LASTING: [Kind; 3] = [PLAN, TENANT, SESSION];
 /// The other kinds: about one registry, or one process.
-pub const PASSING: [Kind; 1] = [COPY];
+pub const PASSING: [Kind; 4] = [COPY, REPLICA, ASK, CLOSE];
 
 /// What is stored of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,14 +11,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Registry;
+use super::record::{ASK, CLOSE, REPLICA};
 use super::store::limits::VALUE_BYTES_MAX;
 use super::store::{Change, Expected, Kind, Notice, Store, StoreError, Write};
 use crate::close::Cause;
 use crate::tenant::TenantId;
-
-const REPLICA: Kind = Kind("replica");
-const LIST: Kind = Kind("ask");
-const CLOSE: Kind = Kind("close");
 
 /// How long a heartbeat lasts.
 pub const HEARTBEAT_TTL: Duration = Duration::from_secs(15);
@@ -150,7 +147,7 @@ impl Question {
     #[must_use]
     pub fn of(notice: &Notice) -> Option<Self> {
         let is_close = notice.kind == CLOSE.0;
-        if !is_close && notice.kind != LIST.0 {
+        if !is_close && notice.kind != ASK.0 {
             return None;
         }
         let mut parts = notice.id.split('/');
@@ -168,7 +165,7 @@ impl Question {
 
     fn write(&self) -> Write {
         let (kind, id) = match self.wanted {
-            Wanted::List(tenant) => (LIST, format!("{}/{tenant}", self.ask)),
+            Wanted::List(tenant) => (ASK, format!("{}/{tenant}", self.ask)),
             Wanted::Close { tenant, connection, cause } => {
                 (CLOSE, format!("{}/{tenant}/{connection}/{}", self.ask, cause.to_byte()))
             }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Registry;
 use super::record::{ASK, CLOSE, REPLICA};
 use super::store::limits::VALUE_BYTES_MAX;
-use super::store::{Change, Expected, Kind, Notice, Store, StoreError, Write};
+use super::store::{Change, Expected, Notice, Store, StoreError, Write};
 use crate::close::Cause;
 use crate::tenant::TenantId;
 

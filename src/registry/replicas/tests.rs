@@ -83,7 +83,7 @@ async fn a_question_comes_by_the_feed_and_leaves_nothing() {
     let page = registry.store().feed(0, 1000).await.unwrap();
     let heard: Vec<_> = page.notices.iter().filter_map(Question::of).collect();
     assert_eq!(heard, asked);
-    for kind in [LIST, CLOSE] {
+    for kind in [ASK, CLOSE] {
         assert_eq!(registry.store().list(kind, None, 10).await.unwrap(), []);
     }
 }

@@ -10,6 +10,7 @@ use crate::clock::Wall;
 
 mod audit;
 mod crash;
+mod damage;
 mod documents;
 mod expiring;
 mod feed;

@@ -199,7 +199,15 @@ pub(super) fn describe(error: &RedisError) -> String {
     } else if has("AUTH") && has("without any password") {
         "a password is given, but Redis has none for the default user: name the user, or give none"
             .to_owned()
-    } else if has("NOPERM") || has("can't run this command") {
+    } else if [
+        "NOPERM",
+        "can't run this command",
+        "can't access at least one of the keys",
+        "ACL failure",
+    ]
+    .into_iter()
+    .any(has)
+    {
         format!("the Redis user may not do what the registry needs ({})", first_line(&words))
     } else if has("READONLY") {
         "this Redis is a replica, which takes no writes".to_owned()

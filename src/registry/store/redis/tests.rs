@@ -35,7 +35,7 @@ async fn body(store: &Store, id: &str) -> Result<String, StoreError> {
 }
 
 /// What everybody waits for at most; far more than anything takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Asks until the answer is the wanted one; whatever changes for the store wakes this up.
 async fn until<T: std::fmt::Debug>(
@@ -45,16 +45,19 @@ async fn until<T: std::fmt::Debug>(
 ) -> T {
     const PAUSE: Duration = Duration::from_millis(20);
     let mut changes = store.changes();
+    let mut last = None;
     let asked = async {
         loop {
             let answer = ask().await;
             if is_it(&answer) {
                 return answer;
             }
+            last = Some(answer);
             let _ = tokio::time::timeout(PAUSE, changes.changed()).await;
         }
     };
-    tokio::time::timeout(PATIENCE, asked).await.expect("it never came to that")
+    let asked = tokio::time::timeout(PATIENCE, asked).await;
+    asked.unwrap_or_else(|_| panic!("it never came to that; at last: {last:?}"))
 }
 
 /// Checks that nothing contradicts itself.

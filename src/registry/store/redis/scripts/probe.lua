@@ -16,9 +16,10 @@ for _, command in ipairs(tried) do
   local tried_it = redis.pcall(unpack(command))
   local failure = type(tried_it) == 'table' and tried_it.err
   -- Whatever else is wrong is wrong for a while only.
-  local is_forbidden = failure and (string.find(failure, 'NOPERM', 1, true)
-    or string.find(failure, "can't run this command", 1, true)
-    or string.find(failure, "can't access at least one of the keys", 1, true))
+  -- Redis says it in two ways, Valkey in another.
+  local is_forbidden = failure and (string.find(failure, "can't run this command", 1, true)
+    or string.find(failure, "can't access at least one of the keys", 1, true)
+    or string.find(failure, 'ACL failure', 1, true))
   if is_forbidden then return answer(command[1]) end
 end
 return answer()

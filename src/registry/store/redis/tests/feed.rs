@@ -8,7 +8,7 @@ use super::*;
 #[allow(clippy::disallowed_methods, reason = "it measures, and asserts nothing about it")]
 async fn a_write_wakes_who_reads_elsewhere() {
     // More rounds than heartbeats in all the patience: it must be the feed that wakes.
-    const ROUNDS: u64 = 100;
+    const ROUNDS: u64 = 300;
     let server = Server::start(&[]);
     let (writer, reader) = (open(&server.socket_url()).await, open(&server.socket_url()).await);
     let mut changes = reader.changes();

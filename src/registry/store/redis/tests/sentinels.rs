@@ -55,19 +55,25 @@ impl Drop for Sentinel {
     }
 }
 
+/// One group at a time: sentinels that have to wait for the processor mistrust what they see for half
+/// a minute.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 struct Group {
     master: Server,
     replicas: Vec<Server>,
     sentinels: Vec<Sentinel>,
+    _alone: tokio::sync::MutexGuard<'static, ()>,
 }
 
 impl Group {
     async fn start() -> Self {
+        let alone = ALONE.lock().await;
         let master = Server::start(&[]);
         let port = master.port.to_string();
         let replicas = [0, 1].map(|_| Server::start(&["--replicaof", "127.0.0.1", &port])).into();
         let sentinels: Vec<_> = (0..3).map(|_| Sentinel::watch(&master)).collect();
-        let group = Self { master, replicas, sentinels };
+        let group = Self { master, replicas, sentinels, _alone: alone };
         eventually(|| {
             group.sentinels.iter().all(|sentinel| {
                 let count = |what: &str| match sentinel.ask(&[what, "main"]) {

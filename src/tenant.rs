@@ -197,10 +197,24 @@ pub struct Instance {
     pub node_root: String,
     /// Node-RED's `httpAdminRoot`, in the same form; `None` for a runtime without editor and admin API.
     pub admin_root: Option<String>,
+    /// How TLS is spoken with it, if it is.
+    pub tls: Option<InstanceTls>,
+}
+
+/// How TLS is spoken with a runtime. Its certificate is verified in any case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstanceTls {
+    /// The authorities that may have signed its certificate, in PEM; `None` for the public ones.
+    pub ca_pem: Option<Arc<str>>,
+    /// The name that is asked for and verified; `None` for the host's.
+    pub server_name: Option<String>,
 }
 
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tls.is_some() {
+            f.write_str("https://")?;
+        }
         if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
         } else {
@@ -280,6 +294,7 @@ pub fn sample(username: &str) -> Tenant {
             port: 1880,
             node_root: String::new(),
             admin_root: None,
+            tls: None,
         },
         allowed_origins: Vec::new(),
         disabled: false,

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::Failure;
+use super::certificates::InUse;
 use super::import::{self, open};
 use crate::accept::{self, AcceptSettings};
 use crate::admin::Admin;
@@ -44,6 +45,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let _flushed_at_the_end = telemetry::start(&settings.log);
     let clock = Clock::start();
+    let certificates = InUse::load(&settings)?;
     let cannot = |what: &str, error: io::Error| Failure::runtime(format!("cannot {what}: {error}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings.workers)
@@ -63,6 +65,8 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let passwords = Passwords::start(clock);
     let passwords =
         Arc::new(passwords.map_err(|error| cannot("start the password threads", error))?);
+    let dialer = Dialer::new(settings.connect, clock);
+    let dialer = dialer.map_err(|error| Failure::runtime(error.to_string()))?;
     let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
     let (live, usage) = (Arc::new(LiveTable::default()), Arc::new(Usage::default()));
     let desk = Desk {
@@ -80,7 +84,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         passwords,
         profile: profile::router(Arc::new(desk)),
         live,
-        dialer: Dialer::new(settings.connect, clock),
+        dialer,
         plane,
         body_bytes_max: settings.body_bytes_max,
         request_ids,
@@ -89,7 +93,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         #[cfg(test)]
         gate: Arc::default(),
     });
-    let outcome = runtime.block_on(serve(settings, journey));
+    let outcome = runtime.block_on(serve(settings, journey, certificates));
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
@@ -118,18 +122,27 @@ async fn attend(journey: Arc<Journey>, revision: u64) {
     tokio::join!(flush, sweep, recheck, follow);
 }
 
-async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure> {
+async fn serve(
+    settings: Settings,
+    journey: Arc<Journey>,
+    certificates: InUse,
+) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
-    let admin_listener = listen("admin", settings.admin_listen)?;
+    let [data_tls, admin_tls] = certificates.acceptors()?;
+    let admin_listener = listen("admin", settings.admin_listen, admin_tls.is_some())?;
     let mut listeners = Vec::new();
     for address in &settings.listen {
-        listeners.push(listen("data", *address)?);
+        listeners.push((listen("data", *address, false)?, None));
+    }
+    for address in &settings.tls_listen {
+        listeners.push((listen("data", *address, true)?, data_tls.clone()));
     }
     let (stop_admin, admin_stopped) = watch::channel(false);
     let admin = Arc::new(Admin { journey: Arc::clone(&journey) });
     let admin_task = tokio::spawn(accept::serve(
         admin_listener,
+        admin_tls,
         AcceptSettings { connections_max: Admin::CONNECTIONS_MAX, ..settings.accept.clone() },
         Arc::new(Semaphore::new(Admin::CONNECTIONS_MAX)),
         admin_stopped,
@@ -145,17 +158,19 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
     let permits = Arc::new(Semaphore::new(connections_max(&settings.accept)));
     let (stop_data, data_stopped) = watch::channel(false);
     let mut data_tasks = JoinSet::new();
-    for listener in listeners {
+    for (listener, tls) in listeners {
         let journey = Arc::clone(&journey);
         data_tasks.spawn(accept::serve(
             listener,
+            tls,
             settings.accept.clone(),
             Arc::clone(&permits),
             data_stopped.clone(),
             move |request, peer| Arc::clone(&journey).answer(request, peer),
         ));
     }
-    let attendant = tokio::spawn(attend(Arc::clone(&journey), revision));
+    let attendant = attend(Arc::clone(&journey), revision);
+    let attendant = tokio::spawn(async move { tokio::join!(attendant, certificates.keep_fresh()) });
     journey.ready.store(true, Ordering::Relaxed);
     tracing::info!(registry = settings.registry, "ready");
 
@@ -199,11 +214,11 @@ async fn stop(
     }
 }
 
-fn listen(plane: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
+fn listen(plane: &'static str, address: SocketAddr, tls: bool) -> Result<TcpListener, Failure> {
     let bound = accept::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) =
         bound.map_err(|error| Failure::runtime(format!("cannot listen on {address}: {error}")))?;
-    tracing::info!(plane, %address, "listening");
+    tracing::info!(plane, %address, tls, "listening");
     Ok(listener)
 }
 

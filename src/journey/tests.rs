@@ -91,6 +91,7 @@ fn mike(port: u16, wall: &Wall) -> TenantRecord {
             port,
             node_root: "/api".into(),
             admin_root: None,
+            tls: None,
         },
         allowed_origins: Vec::new(),
         disabled: false,
@@ -148,7 +149,7 @@ impl World {
             passwords,
             profile: profile::router(Arc::new(desk)),
             live,
-            dialer: Dialer::new(connect, clock),
+            dialer: Dialer::new(connect, clock).unwrap(),
             plane: Plane::start(1, patience, clock).unwrap(),
             body_bytes_max: 1 << 20,
             request_ids: RequestIds::new().unwrap(),
@@ -168,6 +169,7 @@ impl World {
         let answering = Arc::clone(&journey);
         tokio::spawn(accept::serve(
             listener,
+            None,
             settings,
             Arc::new(Semaphore::new(100)),
             drained,

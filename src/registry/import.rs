@@ -326,15 +326,9 @@ fn for_each(
 }
 
 fn to_profile(record: &TenantRecord) -> serde_json::Value {
-    let host = &record.instance.host;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let mut profile = json!({
         "username": record.username,
-        "instance": {
-            "address": format!("http://{host}:{}", record.instance.port),
-            "node_root": record.instance.node_root,
-            "admin_root": record.instance.admin_root,
-        },
+        "instance": super::profiles::instance::to_profile(&record.instance),
     });
     let named = record.keys.iter().filter_map(|key| {
         let mut profile = json!({

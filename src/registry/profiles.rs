@@ -13,7 +13,7 @@ use crate::registry::record::InstanceRecord;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::Username;
 
-mod instance;
+pub(super) mod instance;
 pub mod keys;
 mod stream;
 

@@ -9,7 +9,9 @@ use crate::grant::KeyId;
 use crate::plan::Plan;
 use crate::registry::store::{Document, Kind, StoreError};
 use crate::secret::SecretDigest;
-use crate::tenant::{ApiKey, Instance, Password, PreviousSecret, Tenant, TenantId, Username};
+use crate::tenant::{
+    ApiKey, Instance, InstanceTls, Password, PreviousSecret, Tenant, TenantId, Username,
+};
 
 /// Documents that are tenants, by id.
 pub const TENANT: Kind = Kind("tenant");
@@ -100,6 +102,21 @@ pub struct InstanceRecord {
     pub node_root: String,
     /// A path, or `null`.
     pub admin_root: Option<String>,
+    /// Present if TLS is spoken with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsRecord>,
+}
+
+/// See [`InstanceTls`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsRecord {
+    /// Kept here and not in a file: replicas have different disks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<Arc<str>>,
+    /// A host name or IP address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
 }
 
 impl TenantRecord {
@@ -160,6 +177,10 @@ impl TenantRecord {
                 port: self.instance.port,
                 node_root: self.instance.node_root.clone(),
                 admin_root: self.instance.admin_root.clone(),
+                tls: self.instance.tls.as_ref().map(|tls| InstanceTls {
+                    ca_pem: tls.ca_pem.clone(),
+                    server_name: tls.server_name.clone(),
+                }),
             },
             allowed_origins: self.allowed_origins.clone(),
             disabled: self.disabled,

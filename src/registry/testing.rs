@@ -38,6 +38,7 @@ pub fn record(username: &str) -> TenantRecord {
             port: 1880,
             node_root: String::new(),
             admin_root: None,
+            tls: None,
         },
         allowed_origins: Vec::new(),
         disabled: false,

@@ -23,3 +23,4 @@ mod revocation;
 mod stopping;
 mod support;
 mod tidy;
+mod tls;

@@ -17,11 +17,11 @@ fn dialer() -> Dialer {
         response_timeout: Duration::from_secs(5),
         header_bytes_max: 8192,
     };
-    Dialer::new(settings, Clock::start())
+    Dialer::new(settings, Clock::start()).unwrap()
 }
 
 fn instance(host: &str, port: u16) -> Instance {
-    Instance { host: host.into(), port, node_root: String::new(), admin_root: None }
+    Instance { host: host.into(), port, node_root: String::new(), admin_root: None, tls: None }
 }
 
 fn request() -> Request<Empty<Bytes>> {

@@ -6,6 +6,7 @@ pub mod flowgate;
 pub mod node;
 pub mod profiles;
 pub mod runtime;
+pub mod tls;
 pub mod websocket;
 
 /// After this long a test that waits has failed. Long, since machines are shared.

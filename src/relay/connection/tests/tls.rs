@@ -32,12 +32,12 @@ fn conversation(from: Side) -> Vec<u8> {
 }
 
 #[test]
-fn cut_at_every_byte_with_some_write_limits() {
+fn cut_in_many_places_with_some_write_limits() {
     let streams = Side::BOTH.map(conversation);
     for protocols in SEALED {
         // Behind the longest there is no cut.
-        for cut in (0..500).step_by(if protocols[0] == Protocol::Tls12 { 1 } else { 3 }) {
-            for limit in [1, 7, 100, usize::MAX] {
+        for cut in (0..500).step_by(3) {
+            for limit in [1, 100, usize::MAX] {
                 let mut bench = Bench::sealed(protocols);
                 bench.run();
                 for side in Side::BOTH {

@@ -17,6 +17,7 @@ use crate::registry::store::{self, redis};
 use crate::relay::pair::Patience;
 use crate::secret::Secret;
 use crate::telemetry::{Filter, Format, LogSettings};
+use crate::tls::certificates::CertificateFiles;
 
 mod keys;
 mod sources;
@@ -29,10 +30,16 @@ pub const ENVIRONMENT_PREFIX: &str = "FLOWGATE_";
 /// Everything that can be set, checked and complete.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Data listeners.
+    /// Data listeners without TLS.
     pub listen: Vec<SocketAddr>,
+    /// Data listeners with TLS.
+    pub tls_listen: Vec<SocketAddr>,
+    /// What they present; one at least if there are any.
+    pub tls_certificates: Vec<CertificateFiles>,
     /// The operators' listener.
     pub admin_listen: SocketAddr,
+    /// What that presents; without any it speaks no TLS.
+    pub admin_tls_certificates: Vec<CertificateFiles>,
     /// Where tenants live: the URL, which may hold a password.
     pub registry: String,
     /// How to go there, where the URL does not say it.
@@ -104,10 +111,18 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         half_open_max: reader.span("half_open_max")?,
         ping_after: Some(reader.span("ping_after")?).filter(|span| !span.is_zero()),
     };
+    let (listen, tls_listen) = (reader.listen()?, reader.all("tls_listen")?);
+    let tls_certificates = reader.all("tls_certificates")?;
+    if listen.is_empty() && tls_listen.is_empty() {
+        return Err(ConfigError("listen, tls_listen: at least one address is needed".to_owned()));
+    }
     let header_bytes_max = reader.number("header_bytes_max", 8192, 1 << 20)?;
     Ok(Settings {
-        listen: reader.some("listen")?,
+        listen,
+        tls_listen,
+        tls_certificates,
         admin_listen: reader.one("admin_listen")?,
+        admin_tls_certificates: reader.all("admin_tls_certificates")?,
         registry: registry_url(&reader)?,
         registry_access: registry_access(&reader)?,
         caching: Caching {
@@ -188,16 +203,12 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn some<T: FromStr<Err: fmt::Display>>(
-        &self,
-        name: &'static str,
-    ) -> Result<Vec<T>, ConfigError> {
-        match self.all(name)? {
-            values if values.is_empty() => {
-                let (_, source) = self.texts(name);
-                Err(ConfigError(format!("{source}: at least one value is needed")))
-            }
-            values => Ok(values),
+    /// Without any address if there is to be none: the word itself, or an empty list in the file.
+    fn listen(&self) -> Result<Vec<SocketAddr>, ConfigError> {
+        match self.texts("listen").0.as_slice() {
+            [] => Ok(Vec::new()),
+            [none] if none == "none" => Ok(Vec::new()),
+            _ => self.all("listen"),
         }
     }
 

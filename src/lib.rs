@@ -22,7 +22,7 @@
 //! - 4, the stories: [`journey`], [`profile`], [`revoke`], [`follow`], [`presence`], [`commands`],
 //!   [`admin`], [`drain`], [`config`]
 //! - 3, the stages: [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`], [`relay`]
-//! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`upload`]
+//! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`tls`], [`upload`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`path`], [`row`]
 //!
@@ -67,4 +67,5 @@ pub mod row;
 pub mod secret;
 pub mod telemetry;
 pub mod tenant;
+pub mod tls;
 pub mod upload;

@@ -80,6 +80,8 @@ pub enum Refusal {
     NoRuntime,
     /// The runtime could not be reached or broke the connection.
     RuntimeUnreachable(String),
+    /// The runtime's certificate is not to be trusted; why is for the log.
+    RuntimeCertificate(String),
     /// The runtime's answer was no valid HTTP or no valid handshake.
     RuntimeBroke(String),
     /// The runtime did not answer in time.
@@ -112,6 +114,7 @@ impl Refusal {
             Self::NoRuntime,
             Self::GrantEnded(Cause::RuntimeMoved),
             Self::RuntimeUnreachable("10.0.0.1:1880: Connection refused".into()),
+            Self::RuntimeCertificate("10.0.0.1:1880: certificate expired".into()),
             Self::RuntimeBroke("invalid HTTP version parsed".into()),
             Self::RuntimeTimedOut("no answer to the handshake"),
             Self::RegistryAway("disk is full".into()),
@@ -243,6 +246,11 @@ impl Refusal {
             Self::RuntimeUnreachable(_) => {
                 face(S::BAD_GATEWAY, "runtime_unreachable", "The runtime cannot be reached.")
             }
+            Self::RuntimeCertificate(_) => face(
+                S::BAD_GATEWAY,
+                "runtime_certificate",
+                "The runtime's certificate is not trusted.",
+            ),
             Self::RuntimeBroke(_) => {
                 face(S::BAD_GATEWAY, "runtime_broke", "The runtime's answer was not understood.")
             }
@@ -327,6 +335,7 @@ impl fmt::Display for Refusal {
             | Self::RuntimeTimedOut(why) => f.write_str(why),
             Self::GrantEnded(cause) => write!(f, "grant ended: {}", cause.reason()),
             Self::RuntimeUnreachable(why)
+            | Self::RuntimeCertificate(why)
             | Self::RuntimeBroke(why)
             | Self::RegistryAway(why)
             | Self::UnknownOutcome(why)

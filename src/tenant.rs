@@ -199,8 +199,19 @@ pub struct Instance {
     pub node_root: String,
     /// Node-RED's `httpAdminRoot`, in the same form; `None` for a runtime without editor and admin API.
     pub admin_root: Option<String>,
+    /// How TLS is spoken with it, if it is.
+    pub tls: Option<InstanceTls>,
     /// What becomes of what runs when the tenant gets this instance in place of another.
     pub on_change: OnChange,
+}
+
+/// How TLS is spoken with a runtime. Its certificate is verified in any case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstanceTls {
+    /// The authorities that may have signed its certificate, in PEM; `None` for the public ones.
+    pub ca_pem: Option<Arc<str>>,
+    /// The name that is asked for and verified; `None` for the host's.
+    pub server_name: Option<String>,
 }
 
 /// What becomes of live connections and running exchanges when a tenant's instance changes.
@@ -219,8 +230,8 @@ impl Instance {
     #[must_use]
     pub fn is_same_place(&self, other: &Self) -> bool {
         // Named one by one: whoever adds a member decides what it means here.
-        let Self { host, port, node_root, admin_root, on_change: _ } = self;
-        (host, port) == (&other.host, &other.port)
+        let Self { host, port, node_root, admin_root, tls, on_change: _ } = self;
+        (host, port, tls) == (&other.host, &other.port, &other.tls)
             && (node_root, admin_root) == (&other.node_root, &other.admin_root)
     }
 
@@ -233,6 +244,9 @@ impl Instance {
 
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tls.is_some() {
+            f.write_str("https://")?;
+        }
         if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
         } else {
@@ -330,6 +344,7 @@ pub fn sample(username: &str) -> Tenant {
             port: 1880,
             node_root: String::new(),
             admin_root: None,
+            tls: None,
             on_change: OnChange::Keep,
         })),
         allowed_origins: Vec::new(),

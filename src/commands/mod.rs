@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::{self, ConfigError, KEYS, Settings};
 
+mod certificates;
 mod check;
 mod draft;
 mod explain;

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::Failure;
+use super::certificates::InUse;
 use super::import::{self, open};
 use crate::accept::{self, AcceptSettings};
 use crate::admin::Admin;
@@ -35,6 +36,7 @@ use crate::registry::usage::{FLUSH_EVERY, Usage};
 use crate::relay::plane::Plane;
 use crate::revoke::recheck;
 use crate::telemetry;
+use crate::tls::server::Acceptor;
 
 /// Descriptors for everything but clients' connections and their runtimes'.
 const DESCRIPTORS_RESERVED: u64 = 128;
@@ -47,6 +49,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs until a signal.
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
+    let certificates = InUse::load(&settings)?;
     let cannot = |what: &str, error: io::Error| Failure::runtime(format!("cannot {what}: {error}"));
     let _flushed_at_the_end =
         telemetry::start(&settings.log).map_err(|error| cannot("start the log's thread", error))?;
@@ -69,6 +72,8 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let passwords = Passwords::start(clock);
     let passwords =
         Arc::new(passwords.map_err(|error| cannot("start the password threads", error))?);
+    let dialer = Dialer::new(settings.connect, clock);
+    let dialer = dialer.map_err(|error| Failure::runtime(error.to_string()))?;
     let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
     let (live, usage) = (Arc::new(LiveTable::default()), Arc::new(Usage::default()));
     let replicas = presence::Settings::new(registry.is_shared());
@@ -89,7 +94,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         passwords,
         profile: profile::router(Arc::new(desk)),
         live,
-        dialer: Dialer::new(settings.connect, clock),
+        dialer,
         plane,
         body_bytes_max: settings.body_bytes_max,
         request_ids,
@@ -98,7 +103,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         #[cfg(test)]
         gate: Arc::default(),
     });
-    let outcome = runtime.block_on(serve(settings, journey, presence));
+    let outcome = runtime.block_on(serve(settings, journey, presence, certificates));
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
@@ -133,18 +138,24 @@ async fn serve(
     settings: Settings,
     journey: Arc<Journey>,
     presence: Arc<Presence>,
+    certificates: InUse,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
-    let admin_listener = listen("admin", settings.admin_listen)?;
+    let [data_tls, admin_tls] = certificates.acceptors()?;
+    let admin_listener = listen("admin", settings.admin_listen, admin_tls.is_some())?;
     let mut listeners = Vec::new();
     for address in &settings.listen {
-        listeners.push(listen("data", *address)?);
+        listeners.push((listen("data", *address, false)?, None));
+    }
+    for address in &settings.tls_listen {
+        listeners.push((listen("data", *address, true)?, data_tls.clone()));
     }
     let (stop_admin, admin_stopped) = watch::channel(false);
     let admin = Arc::new(Admin { journey: Arc::clone(&journey) });
     let admin_task = tokio::spawn(accept::serve(
         admin_listener,
+        admin_tls,
         AcceptSettings { connections_max: Admin::CONNECTIONS_MAX, ..settings.accept.clone() },
         Arc::new(Semaphore::new(Admin::CONNECTIONS_MAX)),
         admin_stopped,
@@ -161,10 +172,11 @@ async fn serve(
     let permits = Arc::new(Semaphore::new(connections_max(&settings.accept)));
     let (stop_data, data_stopped) = watch::channel(false);
     let mut data_tasks = JoinSet::new();
-    for listener in listeners {
+    for (listener, tls) in listeners {
         let journey = Arc::clone(&journey);
         data_tasks.spawn(accept::serve(
             listener,
+            tls,
             settings.accept.clone(),
             Arc::clone(&permits),
             data_stopped.clone(),
@@ -172,7 +184,7 @@ async fn serve(
         ));
     }
     let attending = attend(Arc::clone(&journey), Arc::clone(&presence), revision);
-    let attendant = tokio::spawn(attending);
+    let attendant = tokio::spawn(async move { tokio::join!(attending, certificates.keep_fresh()) });
     journey.ready.store(true, Ordering::Relaxed);
     tracing::info!(replica = %presence.id(), registry = redacted(&settings.registry), "ready");
 
@@ -202,8 +214,8 @@ async fn serve(
 }
 
 /// What other replicas are told of this one.
-fn about(listeners: &[TcpListener]) -> About {
-    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
+fn about(listeners: &[(TcpListener, Option<Acceptor>)]) -> About {
+    let addresses = listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok());
     About {
         host: uname().nodename().to_string_lossy().into_owned(),
         pid: std::process::id(),
@@ -234,11 +246,11 @@ async fn stop(
     }
 }
 
-fn listen(plane: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
+fn listen(plane: &'static str, address: SocketAddr, tls: bool) -> Result<TcpListener, Failure> {
     let bound = accept::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) =
         bound.map_err(|error| Failure::runtime(format!("cannot listen on {address}: {error}")))?;
-    tracing::info!(plane, %address, "listening");
+    tracing::info!(plane, %address, tls, "listening");
     Ok(listener)
 }
 

@@ -35,8 +35,26 @@ const fn list(
 
 /// All keys, in the order of `--help`.
 pub const KEYS: &[Key] = &[
-    list("listen", "ADDRESS", "127.0.0.1:8080", "Address for clients"),
+    list(
+        "listen",
+        "ADDRESS",
+        "127.0.0.1:8080",
+        "Address for clients, without TLS; none for no such",
+    ),
+    list("tls_listen", "ADDRESS", "", "Address for clients, with TLS"),
+    list(
+        "tls_certificates",
+        "CERT:KEY",
+        "",
+        "Certificate chain and private key in PEM, or one file with both; the first is the default",
+    ),
     key("admin_listen", "ADDRESS", "127.0.0.1:9180", "Address for operators: /healthz and /readyz"),
+    list(
+        "admin_tls_certificates",
+        "CERT:KEY",
+        "",
+        "The same for operators, whose address then speaks TLS only",
+    ),
     key(
         "registry",
         "URL",

@@ -163,7 +163,10 @@ fn lists_come_as_flags_with_commas_or_as_arrays() {
     assert_eq!(from_environment(&with_commas).unwrap().listen, two);
     assert_eq!(from_file("listen = [\"127.0.0.1:1\", \"[::1]:2\"]").unwrap().listen, two);
     assert_eq!(from_file("listen = \"127.0.0.1:1\"").unwrap().listen, two[..1]);
-    assert_eq!(from_file("listen = []").unwrap_err(), "FILE: listen: at least one value is needed");
+    assert_eq!(
+        from_file("listen = []").unwrap_err(),
+        "listen, tls_listen: at least one address is needed"
+    );
     assert!(from_environment(&[("FLOWGATE_LISTEN", "127.0.0.1:1,")]).is_err());
     let unset = from_environment(&[("FLOWGATE_LISTEN", ""), ("FLOWGATE_IMPORT", "")]).unwrap();
     assert_eq!((unset.listen.len(), unset.import), (1, None));
@@ -242,9 +245,10 @@ fn domains_are_names_in_lower_case() {
 fn another<'a>(key: &Key, secret_file: &'a str) -> &'a str {
     match (key.name, key.value) {
         ("registry_password_file" | "registry_key_file", _) => secret_file,
-        ("listen" | "admin_listen", _) => "127.0.0.1:7",
+        ("listen" | "tls_listen" | "admin_listen", _) => "127.0.0.1:7",
         ("log", _) => "warn,flowgate::relay=debug",
         ("log_format", _) => "json",
+        (_, "CERT:KEY") => "chain.pem:key.pem",
         (_, "N") => "17",
         (_, "BYTES") => "9000",
         (_, "SPAN") => "17s",

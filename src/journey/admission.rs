@@ -167,7 +167,7 @@ impl Admission<'_> {
         target: &RuntimeTarget,
         client: Client,
     ) -> Result<Identity, Refusal> {
-        let identity = self.authority.authenticate(parts, client.address.ip()).await?;
+        let identity = self.authority.authenticate(parts, client).await?;
         match &target.username {
             Some(username) if *username != identity.tenant.username => {
                 return Err(Refusal::WrongTenant);
@@ -194,6 +194,7 @@ pub fn towards(row: Row, identity: &Identity, client: Client) -> Towards<'_> {
         tenant: &identity.tenant.username,
         authorization_consumed: identity.authorization_consumed,
         client: client.address.ip(),
+        over_tls: client.over_tls,
         request_id: client.request_id,
     }
 }

@@ -77,7 +77,11 @@ pub struct Journey {
 impl Journey {
     /// Answers one request of the data plane.
     pub async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
-        let client = Client { address: peer.address, request_id: self.request_ids.next() };
+        let client = Client {
+            address: peer.address,
+            over_tls: peer.over_tls,
+            request_id: self.request_ids.next(),
+        };
         let mut trail = Trail::default();
         let (parts, body) = request.into_parts();
         let wants_page = wants_page(&parts.headers);

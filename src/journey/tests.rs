@@ -94,6 +94,7 @@ fn mike(port: u16, wall: &Wall) -> TenantRecord {
             port,
             node_root: "/api".into(),
             admin_root: None,
+            tls: None,
             on_change: OnChange::Keep,
         }),
         allowed_origins: Vec::new(),
@@ -154,7 +155,7 @@ impl World {
             passwords,
             profile: profile::router(Arc::new(desk)),
             live,
-            dialer: Dialer::new(connect, clock),
+            dialer: Dialer::new(connect, clock).unwrap(),
             plane: Plane::start(1, patience, clock).unwrap(),
             body_bytes_max: 1 << 20,
             request_ids: RequestIds::new().unwrap(),
@@ -174,6 +175,7 @@ impl World {
         let answering = Arc::clone(&journey);
         tokio::spawn(accept::serve(
             listener,
+            None,
             settings,
             Arc::new(Semaphore::new(100)),
             drained,

@@ -132,7 +132,10 @@ impl Journey {
         let mut seed = [0; 12];
         getrandom::fill(&mut seed)?;
         switch.reservation.adopt(Adoption {
-            sockets: [Wire::plain(client.socket)?, Wire::plain(runtime.socket)?],
+            sockets: [
+                Wire::new(client.socket, client.session)?,
+                Wire::new(runtime.socket, runtime.session)?,
+            ],
             read_ahead: [client.read_ahead, runtime.read_ahead],
             rules: Rules {
                 reserved: switch.reserved,

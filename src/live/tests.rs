@@ -17,7 +17,7 @@ fn tenant(id: u128, connections: Option<u32>) -> Tenant {
 
 fn client() -> Client {
     let request_id = RequestIds::new().unwrap().next();
-    Client { address: ([127, 0, 0, 1], 1).into(), request_id }
+    Client { address: ([127, 0, 0, 1], 1).into(), over_tls: false, request_id }
 }
 
 fn enter(table: &Arc<LiveTable>, tenant: &Tenant) -> Result<Registered, TooMany> {

@@ -111,7 +111,8 @@ impl Process {
     fn connect(&self, tenant: TenantId, path: &str) -> Registered {
         let tenant = Tenant { id: tenant, ..sample("mike") };
         let request_id = RequestIds::new().unwrap().next();
-        let client = Client { address: (Ipv4Addr::LOCALHOST, 7).into(), request_id };
+        let client =
+            Client { address: (Ipv4Addr::LOCALHOST, 7).into(), over_tls: false, request_id };
         let grant = Grant::Key { id: KeyId(9), secret: 0x5ec2e7 };
         let now = self.presence.clock.now();
         self.live.enter(&tenant, Kind::Connection, grant, client, path, now).unwrap()

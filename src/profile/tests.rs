@@ -128,7 +128,8 @@ impl Mike {
     /// A live connection of mike's.
     fn connect(&self, tenant: &Arc<Tenant>, grant: Grant) -> Registered {
         let request_id = RequestIds::new().unwrap().next();
-        let client = Client { address: (Ipv4Addr::LOCALHOST, 7).into(), request_id };
+        let client =
+            Client { address: (Ipv4Addr::LOCALHOST, 7).into(), over_tls: false, request_id };
         self.desk
             .live
             .enter(tenant, crate::live::Kind::Connection, grant, client, "/api/thing", Millis(0))

@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use crate::registry::store::{Document, Kind, StoreError};
 use crate::secret::SecretDigest;
 use crate::tenant::{
-    ApiKey, Instance, OnChange, Password, PreviousSecret, Tenant, TenantId, Username,
+    ApiKey, Instance, InstanceTls, OnChange, Password, PreviousSecret, Tenant, TenantId, Username,
 };
 
 /// Documents that are tenants, by id.
@@ -119,6 +119,9 @@ pub struct InstanceRecord {
     pub node_root: String,
     /// A path, or `null`.
     pub admin_root: Option<String>,
+    /// Present if TLS is spoken with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsRecord>,
     /// See [`Instance::on_change`].
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_change: OnChange,
@@ -135,9 +138,25 @@ impl InstanceRecord {
             port: self.port,
             node_root: self.node_root.clone(),
             admin_root: self.admin_root.clone(),
+            tls: self.tls.as_ref().map(|tls| InstanceTls {
+                ca_pem: tls.ca_pem.clone(),
+                server_name: tls.server_name.clone(),
+            }),
             on_change: self.on_change,
         }
     }
+}
+
+/// See [`InstanceTls`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsRecord {
+    /// Kept here and not in a file: replicas have different disks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<Arc<str>>,
+    /// A host name or IP address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
 }
 
 impl TenantRecord {

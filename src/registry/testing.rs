@@ -42,6 +42,7 @@ pub fn record(username: &str) -> TenantRecord {
             port: 1880,
             node_root: String::new(),
             admin_root: None,
+            tls: None,
             on_change: OnChange::Keep,
         }),
         allowed_origins: Vec::new(),

@@ -61,6 +61,7 @@ impl World {
         let grant = Grant::Key { id: key, secret };
         let client = Client {
             address: (Ipv4Addr::LOCALHOST, 1).into(),
+            over_tls: false,
             request_id: self.request_ids.next(),
         };
         let now = self.registry.clock().now();

@@ -239,6 +239,7 @@ fn instance(node_root: &str, admin_root: Option<&str>) -> Instance {
         port: 1880,
         node_root: node_root.into(),
         admin_root: admin_root.map(str::to_owned),
+        tls: None,
         on_change: OnChange::Keep,
     }
 }

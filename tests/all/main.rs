@@ -30,3 +30,4 @@ mod revocation;
 mod stopping;
 mod support;
 mod tidy;
+mod tls;

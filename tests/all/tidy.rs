@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 4] = [
         "tenant", "grant", "plan", "secret", "refusal", "close", "client", "clock", "carriers",
         "path", "row",
     ],
-    &["live", "registry", "passwords", "telemetry", "upload"],
+    &["live", "registry", "passwords", "telemetry", "tls", "upload"],
     &["accept", "route", "authenticate", "connect", "exchange", "relay"],
     &["journey", "commands", "admin", "drain", "config", "profile", "revoke", "follow", "presence"],
 ];

@@ -18,7 +18,7 @@ fn dialer() -> Dialer {
         response_timeout: Duration::from_secs(5),
         header_bytes_max: 8192,
     };
-    Dialer::new(settings, Clock::start())
+    Dialer::new(settings, Clock::start()).unwrap()
 }
 
 fn instance(host: &str, port: u16) -> Instance {
@@ -27,6 +27,7 @@ fn instance(host: &str, port: u16) -> Instance {
         port,
         node_root: String::new(),
         admin_root: None,
+        tls: None,
         on_change: OnChange::Keep,
     }
 }

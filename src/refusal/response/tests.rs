@@ -100,6 +100,9 @@ fn the_whole_table() {
         502 runtime_unreachable
             The runtime cannot be reached.
             log: 10.0.0.1:1880: Connection refused
+        502 runtime_certificate
+            The runtime's certificate is not trusted.
+            log: 10.0.0.1:1880: certificate expired
         502 runtime_broke
             The runtime's answer was not understood.
             log: invalid HTTP version parsed

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::tenant::{Instance, OnChange};
+use crate::tenant::{Instance, InstanceTls, OnChange};
 
 mod instance;
 
@@ -60,6 +60,7 @@ fn address(instance: &InstanceRecord) -> String {
         node_root: instance.node_root,
         admin_root: instance.admin_root,
         on_change: instance.on_change,
+        tls: instance.tls.map(|_| InstanceTls::default()),
     }
     .to_string()
 }
@@ -187,7 +188,6 @@ fn every_fault_of_a_file_is_told_at_once() {
         line 34: tenant 2 ("www"): password and password_hash exclude each other
         line 34: tenant 2 ("www"): api_key and api_key_sha256 exclude each other
         line 34: tenant 2 ("www"): instance.admin_root must be a plain path like "/red", without a slash at its end
-        line 34: tenant 2 ("www"): instance.address must begin with http://: runtimes are not dialled with TLS
         line 45: tenant 3 ("twin"): password_hash is not a bcrypt hash
         line 45: tenant 3 ("twin"): api_key_sha256 must be 64 hexadecimal digits
         line 45: tenant 3 ("twin"): instance.admin_root must not be, or contain, node_root: the flows' paths would open the editor; in the runtime's settings.js set e.g. httpAdminRoot: "/red" and httpNodeRoot: "/api"

@@ -10,6 +10,7 @@ pub mod redis;
 pub mod registries;
 pub mod replicas;
 pub mod runtime;
+pub mod tls;
 pub mod traffic;
 pub mod websocket;
 

@@ -242,7 +242,18 @@ impl Refusal {
             | Self::WrongOldPassword
             | Self::BadInput(_)
             | Self::Conflicting(_)
-            | Self::MethodNotAllowed(_) => self.face_of_the_rest(),
+            | Self::MethodNotAllowed(_)
+            | Self::RuntimeUnreachable(_)
+            | Self::RuntimeCertificate(_)
+            | Self::RuntimeBroke(_)
+            | Self::RuntimeTimedOut(_) => self.face_of_the_rest(),
+        }
+    }
+
+    /// What has to do with limits, with the registry, and with flowgate's own pages.
+    fn face_of_the_rest(&self) -> Face {
+        use StatusCode as S;
+        match self {
             Self::RuntimeUnreachable(_) => {
                 face(S::BAD_GATEWAY, "runtime_unreachable", "The runtime cannot be reached.")
             }
@@ -257,13 +268,6 @@ impl Refusal {
             Self::RuntimeTimedOut(_) => {
                 face(S::GATEWAY_TIMEOUT, "runtime_timeout", "The runtime did not answer in time.")
             }
-        }
-    }
-
-    /// What has to do with limits, with the registry, and with flowgate's own pages.
-    fn face_of_the_rest(&self) -> Face {
-        use StatusCode as S;
-        match self {
             Self::BodyTooLarge => {
                 face(S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is over the limit.")
             }

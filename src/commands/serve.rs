@@ -49,10 +49,10 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs until a signal.
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
-    let certificates = InUse::load(&settings)?;
     let cannot = |what: &str, error: io::Error| Failure::runtime(format!("cannot {what}: {error}"));
     let _flushed_at_the_end =
         telemetry::start(&settings.log).map_err(|error| cannot("start the log's thread", error))?;
+    let certificates = InUse::load(&settings)?;
     let clock = Clock::start();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings.workers)

@@ -138,7 +138,7 @@ fn attack(domain: &str) {
     assert!(!said["evil"].to_string().contains("secret"), "{}", said["evil"]);
     assert_nothing_was_done(&roberto_heads, domain == "flows.localhost");
     // The browser did send his password along; it was refused for where it came from.
-    assert!(flowgate.raw_log().contains("foreign_origin"));
+    flowgate.wait_for_line("it is refused", |line| line["refusal"] == "foreign_origin");
     let key = format!("apikey: {ROBERTO_KEY}\r\n");
     let request = "GET /api/data HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
     let still = flowgate.ask(&format!("{request}{key}\r\n"));

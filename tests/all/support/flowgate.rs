@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{PATIENCE, wait_for, wait_until};
@@ -145,6 +145,15 @@ impl Flowgate {
     /// The log as it was written.
     pub fn raw_log(&self) -> String {
         self.lines().join("\n")
+    }
+
+    /// The log of everything that was answered by now, as it was written: to look for what must not
+    /// be there.
+    pub fn log_by_now(&self) -> String {
+        let path = format!("/the-end-{}", self.lines().len());
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+        self.wait_for_line("the last line", |line| line["path"] == json!(path));
+        self.raw_log()
     }
 
     /// Waits for a log line.

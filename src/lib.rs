@@ -19,8 +19,8 @@
 //!
 //! Imports go down only; on floors 1 and 2 modules may import their neighbours, acyclically.
 //!
-//! - 4, the stories: [`journey`], [`profile`], [`revoke`], [`commands`], [`admin`],
-//!   [`drain`], [`config`]
+//! - 4, the stories: [`journey`], [`profile`], [`change`], [`revoke`], [`commands`], [`admin`],
+//!   [`json`], [`drain`], [`config`]
 //! - 3, the stages: [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`], [`relay`]
 //! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`upload`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
@@ -40,6 +40,7 @@ pub mod accept;
 pub mod admin;
 pub mod authenticate;
 pub mod carriers;
+pub mod change;
 pub mod client;
 pub mod clock;
 pub mod close;
@@ -50,6 +51,7 @@ pub mod drain;
 pub mod exchange;
 pub mod grant;
 pub mod journey;
+pub mod json;
 pub mod live;
 pub mod passwords;
 pub mod path;

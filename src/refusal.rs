@@ -8,8 +8,10 @@ use http::StatusCode;
 use crate::close::Cause;
 use crate::tenant::Username;
 
+mod operators;
 mod response;
 
+pub use operators::OperatorRefusal;
 pub use response::wants_page;
 
 /// A request that is not served.
@@ -77,6 +79,8 @@ pub enum Refusal {
     RuntimeBroke(String),
     /// The runtime did not answer in time.
     RuntimeTimedOut(&'static str),
+    /// What only operators are told, on their own listener.
+    Operator(OperatorRefusal),
 }
 
 impl Refusal {
@@ -151,6 +155,7 @@ impl Refusal {
                 (*what).into()
             }
             Self::BadInput(what) => what.clone().into(),
+            Self::Operator(refusal) => refusal.public(),
             Self::PlanConnections { connections_max } => {
                 format!("The plan allows {connections_max} connections at once.").into()
             }
@@ -198,6 +203,9 @@ impl Refusal {
             // Never 401: devices give up for good on it, and their credential is as good as before.
             Self::GrantEnded(_) => {
                 face(S::SERVICE_UNAVAILABLE, "closed", "The connection was closed; try again.")
+            }
+            Self::Operator(refusal) => {
+                Face { status: refusal.status(), label: refusal.label(), public: "" }
             }
             Self::NoSession => {
                 face(S::UNAUTHORIZED, "no_session", "The editor opens with a browser session only.")

@@ -10,6 +10,8 @@ use crate::registry::profiles;
 
 /// Checks the profiles file; the settings have been checked by being read.
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
+    let tokens = settings.admin_tokens.read();
+    tokens.map_err(|message| Failure { exit_code: EXIT_CONFIG, message })?;
     let tenants = match &settings.import {
         Some(path) => {
             let file = File::open(path).map_err(|error| fault(path, &[error.to_string()]))?;

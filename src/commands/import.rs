@@ -5,10 +5,12 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use clap::ArgMatches;
 use tokio::runtime::{Builder, Handle};
 
 use super::check::fault;
-use super::{EXIT_CONFIG, Failure};
+use super::operator::{self, Client};
+use super::{EXIT_CONFIG, Failure, file};
 use crate::clock::Wall;
 use crate::config::Settings;
 use crate::registry::import::{Imported, export, import};
@@ -19,10 +21,12 @@ const PROGRESS_STEP: usize = 500;
 
 /// Opens the registry.
 pub(super) fn open(url: &str, handle: &Handle) -> Result<Store, Failure> {
-    handle.block_on(Store::open(url)).map_err(|error| {
-        let exit_code = if matches!(error, StoreError::Invalid(_)) { EXIT_CONFIG } else { 1 };
-        Failure { exit_code, message: error.to_string() }
-    })
+    handle.block_on(Store::open(url)).map_err(|error| cannot_open(&error))
+}
+
+fn cannot_open(error: &StoreError) -> Failure {
+    let exit_code = if matches!(error, StoreError::Invalid(_)) { EXIT_CONFIG } else { 1 };
+    Failure { exit_code, message: error.to_string() }
 }
 
 /// Imports a file and logs what came of it.
@@ -51,7 +55,7 @@ fn import_file(
     progress: impl FnMut(usize, usize),
 ) -> Result<Imported, Failure> {
     let file = File::open(path).map_err(|error| fault(path, &[error.to_string()]))?;
-    import(store, &Wall::system(), handle, file, replace, progress)
+    import(store, &Wall::system(), handle, file, replace, None, progress)
         .map_err(|faults| fault(path, &faults.0))
 }
 
@@ -63,16 +67,54 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::runtime(format!("cannot start a thread: {error}")))
 }
 
-/// `flowgate import FILE`
-pub(super) fn run_import(settings: &Settings, path: &Path, replace: bool) -> Result<(), Failure> {
+/// Where a command finds the registry.
+pub(super) enum Source {
+    /// It has opened it itself.
+    Store(Store, tokio::runtime::Runtime),
+    /// A server holds it, which is asked.
+    Server(Client),
+}
+
+/// Opens the registry, or asks the server that the arguments name or that holds the registry.
+pub(super) fn source(settings: &Settings, matches: &ArgMatches) -> Result<Source, Failure> {
+    // Who names a registry means that one, whatever the environment says of a server.
+    let is_named = matches.contains_id("server")
+        || (settings.client.url.is_some() && !matches.contains_id("registry"));
+    if is_named {
+        return operator::client(matches, settings).map(Source::Server);
+    }
     let runtime = runtime()?;
-    let store = open(&settings.registry, runtime.handle())?;
+    match runtime.handle().block_on(Store::open(&settings.registry)) {
+        Ok(store) => Ok(Source::Store(store, runtime)),
+        Err(StoreError::Held(_)) if settings.client.token.is_some() => {
+            operator::client(matches, settings).map(Source::Server)
+        }
+        Err(StoreError::Held(who)) => Err(Failure::runtime(format!(
+            "{who}; with --server or FLOWGATE_ADMIN_TOKEN the server that has it is asked"
+        ))),
+        Err(error) => Err(cannot_open(&error)),
+    }
+}
+
+/// `flowgate import FILE`
+pub(super) fn run_import(
+    settings: &Settings,
+    matches: &ArgMatches,
+    replace: bool,
+) -> Result<(), Failure> {
+    let path = &file(matches);
     let is_terminal = std::io::stderr().is_terminal();
-    let done = import_file(&store, runtime.handle(), path, replace, |done, of| {
+    let progress = |done, of| {
         if is_terminal && (done % PROGRESS_STEP == 0 || done == of) {
             let _ = write!(std::io::stderr(), "\r{}", bar(done, of));
         }
-    });
+    };
+    let done = match source(settings, matches)? {
+        Source::Store(store, runtime) => {
+            import_file(&store, runtime.handle(), path, replace, progress)
+        }
+        Source::Server(client) => operator::profiles::import(&client, path, replace, progress),
+    };
     if is_terminal {
         let _ = writeln!(std::io::stderr());
     }
@@ -96,19 +138,23 @@ fn bar(done: usize, of: usize) -> String {
 }
 
 /// `flowgate export FILE`
-pub(super) fn run_export(settings: &Settings, path: &Path) -> Result<(), Failure> {
-    let runtime = runtime()?;
-    let store = open(&settings.registry, runtime.handle())?;
+pub(super) fn run_export(settings: &Settings, matches: &ArgMatches) -> Result<(), Failure> {
+    let path = &file(matches);
+    let source = source(settings, matches)?;
     let failed = |what: String| Failure::runtime(format!("{}: {what}", path.display()));
+    let export = |out: &mut dyn Write| match &source {
+        Source::Store(store, runtime) => export(store, runtime.handle(), out).map_err(failed),
+        Source::Server(client) => operator::profiles::export(client, out),
+    };
     if path == Path::new("-") {
-        export(&store, runtime.handle(), &mut std::io::stdout().lock()).map_err(failed)?;
+        export(&mut std::io::stdout().lock())?;
         return Ok(());
     }
     // Hashes are no secrets, but they are nobody else's business either. Never over another file.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let file = file.map_err(|error| failed(error.to_string()))?;
     let mut out = std::io::BufWriter::new(file);
-    let tenants = export(&store, runtime.handle(), &mut out).map_err(failed)?;
+    let tenants = export(&mut out)?;
     let _ = writeln!(std::io::stdout(), "{tenants} tenants exported");
     Ok(())
 }

@@ -36,7 +36,20 @@ const fn list(
 /// All keys, in the order of `--help`.
 pub const KEYS: &[Key] = &[
     list("listen", "ADDRESS", "127.0.0.1:8080", "Address for clients"),
-    key("admin_listen", "ADDRESS", "127.0.0.1:9180", "Address for operators: /healthz and /readyz"),
+    key("admin_listen", "ADDRESS", "127.0.0.1:9180", "Address for operators: health, admin API"),
+    key(
+        "admin_tokens_file",
+        "FILE",
+        "",
+        "Operators' tokens, a line each: NAME ROLE TOKEN; 'flowgate admin-token' makes one",
+    ),
+    list(
+        "admin_hosts",
+        "HOST",
+        "",
+        "Further names under which operators reach admin_listen; localhost and its address are known",
+    ),
+    key("audit_days", "N", "365", "For how many days the audit log is kept"),
     key(
         "registry",
         "URL",

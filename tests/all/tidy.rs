@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 4] = [
     ],
     &["live", "registry", "passwords", "telemetry", "upload"],
     &["accept", "route", "authenticate", "connect", "exchange", "relay"],
-    &["journey", "commands", "admin", "drain", "config", "profile", "revoke"],
+    &["journey", "commands", "admin", "drain", "config", "profile", "revoke", "change", "json"],
 ];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

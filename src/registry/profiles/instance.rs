@@ -1,19 +1,23 @@
 //! A profile's instance: address and roots.
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::path::is_under;
 use crate::registry::record::InstanceRecord;
 
 /// The instance as the file has it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceProfile {
+    /// `http://`, a host name or an IP address, and a port.
     address: String,
+    /// Node-RED's `httpNodeRoot`: empty, or a path like `/api`.
     #[serde(default)]
     node_root: String,
     /// `null` has to be said: an editor that nobody thought of would be open to all.
     #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
     admin_root: Option<String>,
 }
 

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use crate::close::Cause;
 use crate::live::{Entry, LiveTable};
 use crate::refusal::Refusal;
 use crate::registry::audit::Act;
 use crate::registry::record::TenantRecord;
 use crate::registry::store::StoreError;
 use crate::registry::{ChangeError, Registry};
-use crate::revoke::{revoke, revoke_all};
+use crate::revoke::revoke;
 use crate::tenant::Tenant;
 
 /// Where changes go.
@@ -50,8 +51,8 @@ impl Changing<'_> {
         let entries = self.live.entries_of(before.id);
         let changed = self.registry.change_as(Some(act), before.id, change).await;
         let (tenant, answer) = changed.map_err(|error| refused(error, gone))?;
+        revoke(self.live, self.registry, &tenant).await;
         let now = self.registry.wall().now();
-        revoke(self.live, &tenant, now);
         let held = |entry: &&Arc<Entry>| before.allows(&entry.grant, now).is_ok();
         let ended = entries
             .iter()
@@ -81,12 +82,16 @@ impl Changing<'_> {
         gone: Refusal,
         check: impl Fn(&TenantRecord, u64) -> Result<(), Refusal>,
     ) -> Result<usize, Refusal> {
-        let entries = self.live.entries_of(before.id).len();
         let removed = self.registry.remove(act, before.id, check).await;
         removed.map_err(|error| refused(error, gone))?;
-        revoke_all(self.live, before.id);
-        tracing::info!(tenant = %before.username, ended = entries, by = act.who, "tenant removed");
-        Ok(entries)
+        // Whoever comes from now on reads that there is no such tenant.
+        let entries = self.live.entries_of(before.id);
+        for entry in &entries {
+            entry.close(Cause::TenantDisabled);
+        }
+        let ended = entries.len();
+        tracing::info!(tenant = %before.username, ended, by = act.who, "tenant removed");
+        Ok(ended)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::tenant::TenantId;
 /// How a tenant's runtime is reached.
 #[utoipa::path(get, path = "/admin/v1/tenants/{username}/instance", tag = "instances",
     params(("username" = String, Path)),
-    responses((status = 200, body = InstanceProfile, headers(("ETag" = String)))),
+    responses((status = 200, body = Option<InstanceProfile>, headers(("ETag" = String)))),
     security(("admin_token" = ["read"])))]
 pub(super) async fn show(State(desk): At, Id(username): Id) -> Tagged<Value> {
     let (_, revision, record) = desk.record(&username).await?;
@@ -34,7 +34,7 @@ fn instance(record: &TenantRecord) -> Value {
 #[utoipa::path(put, path = "/admin/v1/tenants/{username}/instance", tag = "instances",
     params(("username" = String, Path),
         ("If-Match" = String, Header, description = "The tenant's ETag, or `*`", pattern = r#"^(\*|"[0-9]{1,19}")$"#)),
-    request_body = InstanceProfile,
+    request_body = Option<InstanceProfile>,
     responses((status = 200, body = Changed, headers(("ETag" = String)))),
     security(("admin_token" = ["admin"])))]
 pub(super) async fn put(
@@ -64,7 +64,7 @@ pub(super) struct InstanceLine {
     username: String,
     /// The tenant's revision.
     revision: u64,
-    #[schema(value_type = InstanceProfile)]
+    #[schema(value_type = Option<InstanceProfile>)]
     instance: Value,
     /// Connections and plain requests on this replica.
     live: usize,

@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tower::ServiceExt;
 
+use crate::accept::Peer;
 use crate::client::{Client, RequestIds};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::Effective;
@@ -140,14 +141,15 @@ impl Admin {
     }
 
     /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>, address: SocketAddr) -> Response<Body> {
+    pub async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
         // Probes ask under whatever name they know.
         match request.uri().path() {
             "/healthz" => return health(StatusCode::OK, &serde_json::json!({ "status": "ok" })),
             "/readyz" => return self.readiness(),
             _ => {}
         }
-        let client = Client { address, request_id: self.request_ids.next() };
+        let request_id = self.request_ids.next();
+        let client = Client { address: peer.address, over_tls: peer.over_tls, request_id };
         let mut request = request.map(RouterBody::new);
         request.extensions_mut().insert(client);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());

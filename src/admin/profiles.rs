@@ -146,6 +146,13 @@ pub(super) async fn import(
     if profiles.tenants.len() > TENANTS_MAX {
         return Err(Refusal::BadInput("At most 200 tenants at once.".to_owned()));
     }
+    let has_file = |tenant: &Map<String, Value>| {
+        tenant.get("instance").is_some_and(|it| it.pointer("/tls/ca_file").is_some())
+    };
+    if profiles.tenants.iter().any(has_file) {
+        let what = "instance.tls.ca_file is for files: give ca_pem instead.";
+        return Err(Refusal::BadInput(what.to_owned()));
+    }
     desk.hash_passwords(&operator, &mut profiles.tenants, query.replace).await?;
     let file = json!({ "plans": profiles.plans, "tenants": profiles.tenants }).to_string();
     let act = operator.act("import", "registry".to_owned());
@@ -181,6 +188,6 @@ pub(super) async fn explain(
         usage: &usage,
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let client = Client { address, ..operator.client };
+    let client = Client { address, over_tls: question.over_tls(), ..operator.client };
     Ok(Private(StatusCode::OK, explain::explain(admission, parts, client).await))
 }

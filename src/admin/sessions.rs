@@ -17,6 +17,7 @@ use crate::change::unwritten;
 use crate::clock::UnixMillis;
 use crate::json::{Asked, Id, Private};
 use crate::refusal::Refusal;
+use crate::registry::audit::Act;
 use crate::registry::away;
 use crate::registry::sessions::Session;
 use crate::tenant::TenantId;
@@ -106,6 +107,30 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// Ends all sessions of a tenant. Returns how many those were.
+    pub(super) async fn end_sessions_of(
+        &self,
+        act: &Act,
+        owner: TenantId,
+    ) -> Result<usize, Refusal> {
+        let (mut after, mut ended) = (None, 0);
+        loop {
+            let (found, next) = self.find_sessions(after, SESSIONS_PER_READ, Some(owner)).await?;
+            let ids: Vec<String> = found.into_iter().map(|(id, _)| id).collect();
+            if !ids.is_empty() {
+                ended += ids.len();
+                let said = json!({ "ended": ids.len() });
+                self.registry().end_sessions(act, ids, said).await.map_err(unwritten)?;
+            }
+            match next {
+                Some(next) => after = Some(next),
+                None => return Ok(ended),
+            }
+        }
+    }
+}
+
 /// The sessions.
 #[utoipa::path(get, path = "/admin/v1/sessions", tag = "sessions", params(SessionQuery),
     responses((status = 200, body = SessionPage)), security(("admin_token" = ["read"])))]
@@ -171,20 +196,6 @@ pub(super) async fn end_all(
 ) -> Answer<Ended> {
     let owner = desk.tenant(&query.tenant).await?;
     let act = operator.act("end sessions", format!("tenant/{}", owner.username));
-    let (mut after, mut ended) = (None, 0);
-    loop {
-        let found = desk.find_sessions(after, SESSIONS_PER_READ, Some(owner.id)).await?;
-        let (found, next) = found;
-        let ids: Vec<String> = found.into_iter().map(|(id, _)| id).collect();
-        if !ids.is_empty() {
-            ended += ids.len();
-            let said = json!({ "ended": ids.len() });
-            desk.registry().end_sessions(&act, ids, said).await.map_err(unwritten)?;
-        }
-        match next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
+    let ended = desk.end_sessions_of(&act, owner.id).await?;
     Ok(Private(StatusCode::OK, Ended { ended }))
 }

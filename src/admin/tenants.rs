@@ -162,6 +162,10 @@ impl Desk {
             let hash = self.hash(operator, &Secret::new(password), before).await?;
             body.insert("password_hash".to_owned(), hash.into());
         }
+        if body.get("instance").is_some_and(|it| it.pointer("/tls/ca_file").is_some()) {
+            // It would be a file of the server's, and whoever asks could see what is in it.
+            return Err(bad("instance.tls.ca_file is for files: give ca_pem instead."));
+        }
         let wanted = Wanted::read(body, before, self.now())
             .map_err(|faults| Refusal::BadInput(faults.join(" ")))?;
         if let Some(plan) = wanted.plan()
@@ -283,6 +287,10 @@ pub(super) async fn remove(
     let gone = Refusal::Operator(NO_TENANT);
     let check = |_: &TenantRecord, revision| condition.meets(revision);
     let closed = changing.remove(&before, &act, gone, check).await?;
+    // They open nothing any more; only so that nothing is left lying about.
+    if let Err(refusal) = desk.end_sessions_of(&act, before.id).await {
+        tracing::warn!(why = %refusal, "the sessions of a removed tenant are left");
+    }
     Ok(Private(StatusCode::OK, Closed { closed }))
 }
 

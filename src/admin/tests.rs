@@ -87,7 +87,7 @@ impl World {
             passwords: Arc::clone(&PASSWORDS),
             profile: Router::new(),
             live: Arc::default(),
-            dialer: Dialer::new(connect, clock),
+            dialer: Dialer::new(connect, clock).unwrap(),
             plane: Plane::start(1, patience, clock).unwrap(),
             body_bytes_max: 1,
             request_ids: RequestIds::new().unwrap(),
@@ -128,7 +128,8 @@ impl World {
             }
         };
         let request_id = self.desk.journey.request_ids.next();
-        let client = Client { address: (Ipv4Addr::LOCALHOST, 7).into(), request_id };
+        let client =
+            Client { address: (Ipv4Addr::LOCALHOST, 7).into(), over_tls: false, request_id };
         let mut request = request.body(body).unwrap();
         request.extensions_mut().insert(client);
         let Ok(mut response) = self.router.clone().oneshot(request).await;

@@ -62,7 +62,7 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let usage = |message| Failure { exit_code: EXIT_USAGE, message };
     let parts = question.parts().map_err(usage)?;
-    let (store, runtime) = match source(settings, matches)? {
+    let (store, runtime) = match source(settings, matches, false)? {
         Source::Store(store, runtime) => (store, runtime),
         Source::Server(client) => return operator::profiles::explain(&client, question),
     };
@@ -81,7 +81,7 @@ pub(super) fn run(
     };
     let request_ids = RequestIds::new().map_err(|error| failed(error.into()))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let client = Client { address, request_id: request_ids.next() };
+    let client = Client { address, over_tls: question.over_tls(), request_id: request_ids.next() };
     tell(&runtime.block_on(explain(admission, parts, client)))
 }
 

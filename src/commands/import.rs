@@ -1,30 +1,48 @@
 //! `flowgate import` and `flowgate export`, and the import that `serve` begins with.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use clap::ArgMatches;
 use tokio::runtime::{Builder, Handle};
 
 use super::check::fault;
+use super::draft::Draft;
 use super::operator::{self, Client};
+use super::progress::bar;
 use super::{EXIT_CONFIG, Failure, file};
 use crate::clock::Wall;
 use crate::config::Settings;
+use crate::registry::copy;
 use crate::registry::import::{Imported, export, import};
-use crate::registry::store::{Store, StoreError};
+use crate::registry::store::{Store, StoreError, redis};
 
 /// Tenants between two updates of the progress line.
 const PROGRESS_STEP: usize = 500;
 
-/// Opens the registry.
-pub(super) fn open(url: &str, handle: &Handle) -> Result<Store, Failure> {
-    handle.block_on(Store::open(url)).map_err(|error| cannot_open(&error))
+/// Opens the registry of a server or of what changes it. Whether one is made in a Redis without is up
+/// to `create`.
+pub(super) fn open(settings: &Settings, create: bool, handle: &Handle) -> Result<Store, Failure> {
+    let access = redis::Options { create, ..settings.registry_access.clone() };
+    let store = handle.block_on(Store::open_with(&settings.registry, &access));
+    finished(store.map_err(|error| cannot_open(&error))?, handle)
 }
 
-fn cannot_open(error: &StoreError) -> Failure {
+/// The store, unless it is half a copy.
+fn finished(store: Store, handle: &Handle) -> Result<Store, Failure> {
+    let unfinished = handle.block_on(copy::unfinished(&store));
+    match unfinished.map_err(|error| Failure::runtime(error.to_string()))? {
+        None => Ok(store),
+        Some(source) => Err(Failure::runtime(format!(
+            "the registry is an unfinished copy of the registry {source}: finish it with the same \
+             'flowgate registry copy' command"
+        ))),
+    }
+}
+
+/// What a store that does not open is to the user.
+pub(super) fn cannot_open(error: &StoreError) -> Failure {
     let exit_code = if matches!(error, StoreError::Invalid(_)) { EXIT_CONFIG } else { 1 };
     Failure { exit_code, message: error.to_string() }
 }
@@ -76,7 +94,11 @@ pub(super) enum Source {
 }
 
 /// Opens the registry, or asks the server that the arguments name or that holds the registry.
-pub(super) fn source(settings: &Settings, matches: &ArgMatches) -> Result<Source, Failure> {
+pub(super) fn source(
+    settings: &Settings,
+    matches: &ArgMatches,
+    create: bool,
+) -> Result<Source, Failure> {
     // Who names a registry means that one, whatever the environment says of a server.
     let is_named = matches.contains_id("server")
         || (settings.client.url.is_some() && !matches.contains_id("registry"));
@@ -84,8 +106,10 @@ pub(super) fn source(settings: &Settings, matches: &ArgMatches) -> Result<Source
         return operator::client(matches, settings).map(Source::Server);
     }
     let runtime = runtime()?;
-    match runtime.handle().block_on(Store::open(&settings.registry)) {
-        Ok(store) => Ok(Source::Store(store, runtime)),
+    let access = redis::Options { create, ..settings.registry_access.clone() };
+    let opened = runtime.handle().block_on(Store::open_with(&settings.registry, &access));
+    match opened {
+        Ok(store) => Ok(Source::Store(finished(store, runtime.handle())?, runtime)),
         Err(StoreError::Held(_)) if settings.client.token.is_some() => {
             operator::client(matches, settings).map(Source::Server)
         }
@@ -106,10 +130,10 @@ pub(super) fn run_import(
     let is_terminal = std::io::stderr().is_terminal();
     let progress = |done, of| {
         if is_terminal && (done % PROGRESS_STEP == 0 || done == of) {
-            let _ = write!(std::io::stderr(), "\r{}", bar(done, of));
+            let _ = write!(std::io::stderr(), "\r{}", bar(done as u64, of as u64, "tenants"));
         }
     };
-    let done = match source(settings, matches)? {
+    let done = match source(settings, matches, true)? {
         Source::Store(store, runtime) => {
             import_file(&store, runtime.handle(), path, replace, progress)
         }
@@ -131,16 +155,10 @@ pub(super) fn run_import(
     Ok(())
 }
 
-fn bar(done: usize, of: usize) -> String {
-    const WIDTH: usize = 40;
-    let full = done * WIDTH / of.max(1);
-    format!("[{}{}] {done} of {of} tenants", "#".repeat(full), " ".repeat(WIDTH - full))
-}
-
 /// `flowgate export FILE`
 pub(super) fn run_export(settings: &Settings, matches: &ArgMatches) -> Result<(), Failure> {
     let path = &file(matches);
-    let source = source(settings, matches)?;
+    let source = source(settings, matches, false)?;
     let failed = |what: String| Failure::runtime(format!("{}: {what}", path.display()));
     let export = |out: &mut dyn Write| match &source {
         Source::Store(store, runtime) => export(store, runtime.handle(), out).map_err(failed),
@@ -150,11 +168,9 @@ pub(super) fn run_export(settings: &Settings, matches: &ArgMatches) -> Result<()
         export(&mut std::io::stdout().lock())?;
         return Ok(());
     }
-    // Hashes are no secrets, but they are nobody else's business either. Never over another file.
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let file = file.map_err(|error| failed(error.to_string()))?;
-    let mut out = std::io::BufWriter::new(file);
-    let tenants = export(&mut out)?;
+    let mut draft = Draft::begin(path).map_err(|error| failed(error.to_string()))?;
+    let tenants = export(&mut draft)?;
+    draft.finish().map_err(|error| failed(error.to_string()))?;
     let _ = writeln!(std::io::stdout(), "{tenants} tenants exported");
     Ok(())
 }

@@ -9,10 +9,14 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::{self, ConfigError, KEYS, Settings};
 
+mod certificates;
 mod check;
+mod draft;
 mod explain;
 mod import;
 mod operator;
+mod progress;
+mod registry;
 mod serve;
 mod token;
 
@@ -20,6 +24,16 @@ mod token;
 const EXIT_USAGE: u8 = 64;
 /// Bad configuration, as in sysexits.h.
 const EXIT_CONFIG: u8 = 78;
+
+/// What it takes to open a registry.
+const REGISTRY_KEYS: &[&str] = &[
+    "registry",
+    "registry_password_file",
+    "registry_ca_file",
+    "registry_certificate_file",
+    "registry_key_file",
+    "registry_command_timeout",
+];
 
 const AFTER_HELP: &str = "\
 Every option may also be given in the environment (FLOWGATE_BASE_DOMAIN for --base-domain) or in a
@@ -77,6 +91,7 @@ pub fn run() -> ExitCode {
         Some(("export", matches)) => {
             settings(matches).and_then(|it| import::run_export(&it, matches))
         }
+        Some(("registry", matches)) => registry::run(matches),
         Some(("admin-token", matches)) => token::run(matches),
         Some(("completions", matches)) => completions(matches),
         Some((name, matches)) => {
@@ -112,7 +127,11 @@ fn program() -> Command {
         .subcommand(with_settings(serve))
         .subcommand(with_settings(check))
         .subcommands(import_and_export())
-        .subcommand(asking(with_keys(explain::command(), &["registry", "import", "base_domain"])))
+        .subcommand(registry::command())
+        .subcommand(asking(with_keys(
+            explain::command(),
+            &[REGISTRY_KEYS, &["import", "base_domain"]].concat(),
+        )))
         .subcommands(operator::commands())
         .subcommand(token::command())
         .subcommand(
@@ -166,7 +185,7 @@ fn import_and_export() -> [Command; 2] {
             "Passwords and keys are in it as hashes. A file that exists is not overwritten.",
         )
         .arg(file("The file to write; - for standard output"));
-    [import, export].map(|command| asking(with_keys(command, &["registry"])))
+    [import, export].map(|command| asking(with_keys(command, REGISTRY_KEYS)))
 }
 
 fn with_settings(command: Command) -> Command {

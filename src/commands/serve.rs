@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::system::uname;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::certificates::InUse;
 use super::import::{self, open};
 use super::{EXIT_CONFIG, Failure};
 use crate::accept::{self, AcceptSettings};
@@ -22,16 +24,21 @@ use crate::clock::{Clock, Wall};
 use crate::config::Settings;
 use crate::connect::Dialer;
 use crate::drain::drain_connections;
+use crate::follow::follow;
 use crate::journey::Journey;
 use crate::live::LiveTable;
 use crate::passwords::Passwords;
+use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
 use crate::registry::Registry;
 use crate::registry::audit::ENTRIES_MAX;
+use crate::registry::replicas::About;
+use crate::registry::store::redacted;
 use crate::registry::usage::{FLUSH_EVERY, Usage};
 use crate::relay::plane::Plane;
-use crate::revoke::{follow, recheck};
+use crate::revoke::recheck;
 use crate::telemetry;
+use crate::tls::server::Acceptor;
 
 /// Descriptors for everything but clients' connections and their runtimes'.
 const DESCRIPTORS_RESERVED: u64 = 128;
@@ -46,6 +53,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs until a signal.
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
+    let certificates = InUse::load(&settings)?;
     let cannot = |what: &str, error: io::Error| Failure::runtime(format!("cannot {what}: {error}"));
     let _flushed_at_the_end =
         telemetry::start(&settings.log).map_err(|error| cannot("start the log's thread", error))?;
@@ -58,7 +66,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         .build()
         .map_err(|error| cannot("start the worker threads", error))?;
     let tokens = admin_tokens(&settings)?;
-    let store = open(&settings.registry, runtime.handle())?;
+    let store = open(&settings, false, runtime.handle())?;
     if let Some(path) = &settings.import {
         import::fill(&store, runtime.handle(), path, false)?;
     }
@@ -70,14 +78,19 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let passwords = Passwords::start(clock);
     let passwords =
         Arc::new(passwords.map_err(|error| cannot("start the password threads", error))?);
+    let dialer = Dialer::new(settings.connect, clock);
+    let dialer = dialer.map_err(|error| Failure::runtime(error.to_string()))?;
     let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
     let (live, usage) = (Arc::new(LiveTable::default()), Arc::new(Usage::default()));
+    let replicas = presence::Settings::new(registry.is_shared());
+    let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, replicas);
+    let presence = Arc::new(presence.map_err(|error| cannot("get randomness", error.into()))?);
     let desk = Desk {
         registry: Arc::clone(&registry),
         passwords: Arc::clone(&passwords),
         live: Arc::clone(&live),
+        presence: Arc::clone(&presence),
         usage: Arc::clone(&usage),
-        clock,
     };
     let journey = Arc::new(Journey {
         base_domain: settings.base_domain.clone(),
@@ -87,7 +100,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         passwords,
         profile: profile::router(Arc::new(desk)),
         live,
-        dialer: Dialer::new(settings.connect, clock),
+        dialer,
         plane,
         body_bytes_max: settings.body_bytes_max,
         request_ids,
@@ -97,14 +110,15 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         #[cfg(test)]
         gate: Arc::default(),
     });
-    let outcome = runtime.block_on(serve(settings, journey, tokens));
+    let outcome = runtime.block_on(serve(settings, journey, presence, (certificates, tokens)));
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
 }
 
-/// What goes on beside requests: revocations by feed and by time, and the use of keys written down.
-async fn attend(journey: Arc<Journey>, revision: u64) {
+/// What goes on beside requests: revocations by feed and by time, other replicas, and the use of
+/// keys written down.
+async fn attend(journey: Arc<Journey>, presence: Arc<Presence>, revision: u64) {
     let flush = async {
         let mut tick = tokio::time::interval(FLUSH_EVERY);
         loop {
@@ -131,21 +145,27 @@ async fn attend(journey: Arc<Journey>, revision: u64) {
         }
     };
     let recheck = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
-    let follow = follow(Arc::clone(&journey.live), Arc::clone(&journey.registry), revision);
-    tokio::join!(flush, sweep, trim, recheck, follow);
+    let (live, registry) = (Arc::clone(&journey.live), Arc::clone(&journey.registry));
+    let follow = follow(live, registry, Arc::clone(&presence), revision);
+    tokio::join!(flush, sweep, trim, recheck, follow, presence.attend());
 }
 
 async fn serve(
     settings: Settings,
     journey: Arc<Journey>,
-    tokens: AdminTokens,
+    presence: Arc<Presence>,
+    (certificates, tokens): (InUse, AdminTokens),
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
-    let admin_listener = listen("admin", settings.admin_listen)?;
+    let [data_tls, admin_tls] = certificates.acceptors()?;
+    let admin_listener = listen("admin", settings.admin_listen, admin_tls.is_some())?;
     let mut listeners = Vec::new();
     for address in &settings.listen {
-        listeners.push(listen("data", *address)?);
+        listeners.push((listen("data", *address, false)?, None));
+    }
+    for address in &settings.tls_listen {
+        listeners.push((listen("data", *address, true)?, data_tls.clone()));
     }
     let (stop_admin, admin_stopped) = watch::channel(false);
     let desk = Arc::new(desk(&settings, &journey, tokens));
@@ -153,40 +173,45 @@ async fn serve(
     let admin = Arc::new(Admin::new(Arc::clone(&desk), request_ids));
     let admin_task = tokio::spawn(accept::serve(
         admin_listener,
+        admin_tls,
         AcceptSettings { connections_max: Admin::CONNECTIONS_MAX, ..settings.accept.clone() },
         Arc::new(Semaphore::new(Admin::CONNECTIONS_MAX)),
         admin_stopped,
         move |request, peer| {
             let admin = Arc::clone(&admin);
-            async move { admin.answer(request, peer.address).await }
+            async move { admin.answer(request, &peer).await }
         },
     ));
 
     // Before the first client: nothing has been cached yet, so nothing older can be.
     let revision = journey.registry.store().last_revision().await;
     let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
+    presence.enter(about(&listeners)).await;
     let permits = Arc::new(Semaphore::new(connections_max(&settings.accept)));
     let (stop_data, data_stopped) = watch::channel(false);
     let mut data_tasks = JoinSet::new();
-    for listener in listeners {
+    for (listener, tls) in listeners {
         let journey = Arc::clone(&journey);
         data_tasks.spawn(accept::serve(
             listener,
+            tls,
             settings.accept.clone(),
             Arc::clone(&permits),
             data_stopped.clone(),
             move |request, peer| Arc::clone(&journey).answer(request, peer),
         ));
     }
-    let attendant = tokio::spawn(attend(Arc::clone(&journey), revision));
+    let attending = attend(Arc::clone(&journey), Arc::clone(&presence), revision);
+    let attendant = tokio::spawn(async move { tokio::join!(attending, certificates.keep_fresh()) });
     journey.ready.store(true, Ordering::Relaxed);
-    tracing::info!(registry = settings.registry, "ready");
+    tracing::info!(replica = %presence.id(), registry = redacted(&settings.registry), "ready");
 
     let first = tokio::select! {
         signal = signals.next() => signal,
         () = desk.stop.notified() => "an operator's",
     };
     tracing::info!(signal = first, "stopping; a second signal cuts");
+    presence.drain();
     tokio::select! {
         () = stop(&settings, &journey, &stop_data, &mut data_tasks) => {}
         second = signals.next() => tracing::warn!(signal = second, "cutting all connections"),
@@ -195,8 +220,13 @@ async fn serve(
     // Not a task of its own: it would queue behind name look-ups.
     tokio::task::block_in_place(|| journey.plane.stop());
     attendant.abort();
+    // Whatever it was about to write must not come behind the last words.
+    let _ = attendant.await;
     if let Err(error) = journey.usage.flush(&journey.registry).await {
         tracing::warn!(%error, "the use of keys could not be written down");
+    }
+    if !matches!(tokio::time::timeout(LAST_WORDS, presence.leave()).await, Ok(Ok(()))) {
+        tracing::warn!("the other replicas could not be told of the stop");
     }
     stop_admin.send_replace(true);
     let _ = tokio::time::timeout(LAST_WORDS, admin_task).await;
@@ -228,6 +258,18 @@ fn desk(settings: &Settings, journey: &Arc<Journey>, tokens: AdminTokens) -> adm
     }
 }
 
+/// What other replicas are told of this one.
+fn about(listeners: &[(TcpListener, Option<Acceptor>)]) -> About {
+    let addresses = listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok());
+    About {
+        host: uname().nodename().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        since_unix_ms: Wall::system().now().0,
+        listen: addresses.map(|address| address.to_string()).collect(),
+    }
+}
+
 /// The order of a graceful stop, up to where what is left is cut.
 async fn stop(
     settings: &Settings,
@@ -249,11 +291,11 @@ async fn stop(
     }
 }
 
-fn listen(plane: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
+fn listen(plane: &'static str, address: SocketAddr, tls: bool) -> Result<TcpListener, Failure> {
     let bound = accept::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) =
         bound.map_err(|error| Failure::runtime(format!("cannot listen on {address}: {error}")))?;
-    tracing::info!(plane, %address, "listening");
+    tracing::info!(plane, %address, tls, "listening");
     Ok(listener)
 }
 

@@ -13,13 +13,13 @@ use hyper::client::conn::http1;
 use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Dialer;
 use crate::refusal::Refusal;
 use crate::tenant::Instance;
+use crate::tls::Stream;
 
 /// What a runtime answered to a handshake.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Dialer {
 
     async fn switch(
         &self,
-        socket: TcpStream,
+        socket: Stream,
         request: Request<Empty<Bytes>>,
     ) -> Result<Answer, Refusal> {
         let broke = |error: hyper::Error| Refusal::RuntimeBroke(error.to_string());
@@ -119,6 +119,8 @@ impl Drop for AbortOnDrop {
 pub struct Detached {
     /// Non-blocking.
     pub socket: std::net::TcpStream,
+    /// What is spoken on it, if it is TLS. It may have read and opened bytes already.
+    pub session: Option<Box<rustls::Connection>>,
     /// The first bytes of the new protocol.
     pub read_ahead: Vec<u8>,
 }
@@ -137,9 +139,10 @@ pub async fn detach(upgrade: OnUpgrade) -> io::Result<Detached> {
 /// It is none of ours.
 pub fn detach_now(upgraded: Upgraded) -> io::Result<Detached> {
     let Parts { io, read_buf, .. } = upgraded
-        .downcast::<TokioIo<TcpStream>>()
-        .map_err(|_| io::Error::other("not a TCP socket"))?;
-    Ok(Detached { socket: io.into_inner().into_std()?, read_ahead: read_buf.to_vec() })
+        .downcast::<TokioIo<Stream>>()
+        .map_err(|_| io::Error::other("not a socket of ours"))?;
+    let (socket, session) = io.into_inner().into_parts()?;
+    Ok(Detached { socket, session, read_ahead: read_buf.to_vec() })
 }
 
 #[cfg(test)]

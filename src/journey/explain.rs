@@ -79,6 +79,14 @@ impl Asked {
     }
 }
 
+impl Asked {
+    /// Whether it would come by TLS.
+    #[must_use]
+    pub fn over_tls(&self) -> bool {
+        self.url.starts_with("https:") || self.url.starts_with("wss:")
+    }
+}
+
 /// Decides about a request as a server would, and says so.
 pub async fn explain(admission: Admission<'_>, parts: Parts, client: Client) -> Explanation {
     let mut trail = Trail::default();
@@ -120,7 +128,7 @@ fn accepted(decision: &Decision, parts: Parts, client: Client) -> Lines {
 }
 
 fn relayed(admitted: &Admitted, parts: Parts, client: Client) -> Lines {
-    let Admitted { identity, row, path_and_query } = admitted;
+    let Admitted { identity, row, instance, path_and_query } = admitted;
     let tenant = &identity.tenant;
     let before = parts.headers.clone();
     let mut headers = parts.headers;
@@ -129,7 +137,7 @@ fn relayed(admitted: &Admitted, parts: Parts, client: Client) -> Lines {
         ("row", row.label().to_owned()),
         ("credential", describe(&identity.grant, tenant)),
         ("tenant", format!("{} ({})", tenant.username, tenant.id)),
-        ("runtime", tenant.instance.to_string()),
+        ("runtime", instance.to_string()),
         ("its path", path_and_query.clone()),
         ("headers removed", names(&before, &headers)),
         ("headers set", set(&before, &headers)),

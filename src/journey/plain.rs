@@ -35,25 +35,26 @@ impl Journey {
         admitted: Admitted,
         client: Client,
     ) -> Result<Response<Body>, Refusal> {
-        let Admitted { identity, row, path_and_query } = admitted;
-        refuse_what_no_row_relays(&parts, row, self.body_bytes_max)?;
-        let tenant = &identity.tenant;
-        let path = path_and_query.split('?').next().unwrap_or_default();
+        refuse_what_no_row_relays(&parts, admitted.row, self.body_bytes_max)?;
+        let identity = &admitted.identity;
+        let path = admitted.path_and_query.split('?').next().unwrap_or_default();
         let registered = self
             .live
-            .enter(tenant, Kind::Exchange, identity.grant, client, path, self.clock.now())
+            .enter(&identity.tenant, Kind::Exchange, identity.grant, client, path, self.clock.now())
             .map_err(|TooMany { .. }| Refusal::Overloaded("the tenant has too many requests"))?;
         let registered = Arc::new(registered);
-        let current = self.confirm(row, &identity).await?;
+        let (current, instance) = self.confirm(&admitted, registered.entry()).await?;
 
+        let Admitted { identity, row, path_and_query, .. } = admitted;
         let may_be_kept =
             !identity.authorization_consumed || parts.headers.contains_key("sec-fetch-site");
         let towards = towards(row, &identity, client);
         let body = Upload::new(body, self.body_bytes_max, Arc::clone(&registered));
         let request = upstream_request(parts, body, &towards, path_and_query)?;
         let answer = tokio::select! {
-            answer = self.dialer.request(&current, request) => answer,
+            biased;
             cause = registered.entry().closed() => return Err(ended(row, cause)),
+            answer = self.dialer.request(&current, &instance, request) => answer,
         };
         let (mut response, reuse) = answer?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -13,6 +13,7 @@ use super::*;
 use crate::accept::{self, AcceptSettings};
 use crate::clock::Wall;
 use crate::connect::ConnectSettings;
+use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
 use crate::registry::record::{InstanceRecord, KeyRecord, TenantRecord};
 use crate::registry::store::{Expected, Store};
@@ -20,7 +21,9 @@ use crate::registry::{ChangeError, put, testing};
 use crate::relay::pair::Patience;
 use crate::revoke::{recheck, revoke};
 use crate::secret::{Secret, SecretDigest};
-use crate::tenant::TenantId;
+use crate::tenant::{OnChange, TenantId};
+
+mod changes;
 
 const KEY: &str = "key-of-mike-0123456789";
 const MIKE: TenantId = TenantId(77);
@@ -86,12 +89,14 @@ fn mike(port: u16, wall: &Wall) -> TenantRecord {
         password: None,
         keys: vec![key(KEY, wall)],
         plan: None,
-        instance: InstanceRecord {
+        instance: Some(InstanceRecord {
             host: "127.0.0.1".into(),
             port,
             node_root: "/api".into(),
             admin_root: None,
-        },
+            tls: None,
+            on_change: OnChange::Keep,
+        }),
         allowed_origins: Vec::new(),
         disabled: false,
     }
@@ -127,12 +132,14 @@ impl World {
             half_open_max: WAIT_MAX,
             ping_after: None,
         };
+        let alone = presence::Settings::new(false);
+        let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, alone);
         let desk = Desk {
             registry: Arc::clone(&registry),
             passwords: Arc::clone(&passwords),
             live: Arc::clone(&live),
+            presence: Arc::new(presence.unwrap()),
             usage: Arc::clone(&usage),
-            clock,
         };
         let connect = ConnectSettings {
             connect_timeout: WAIT_MAX,
@@ -148,7 +155,7 @@ impl World {
             passwords,
             profile: profile::router(Arc::new(desk)),
             live,
-            dialer: Dialer::new(connect, clock),
+            dialer: Dialer::new(connect, clock).unwrap(),
             plane: Plane::start(1, patience, clock).unwrap(),
             body_bytes_max: 1 << 20,
             request_ids: RequestIds::new().unwrap(),
@@ -169,6 +176,7 @@ impl World {
         let answering = Arc::clone(&journey);
         tokio::spawn(accept::serve(
             listener,
+            None,
             settings,
             Arc::new(Semaphore::new(100)),
             drained,
@@ -196,9 +204,14 @@ impl World {
     }
 
     async fn regenerate(&self) -> usize {
-        let wall = &self.wall;
+        let keys = vec![key("another-key-9876543210", &self.wall)];
+        self.change(move |record| record.keys.clone_from(&keys)).await
+    }
+
+    /// Changes mike; returns how much that ended.
+    async fn change(&self, change: impl Fn(&mut TenantRecord)) -> usize {
         let changed = self.journey.registry.change(MIKE, |record| {
-            record.keys = vec![key("another-key-9876543210", wall)];
+            change(record);
             Ok::<_, ()>(())
         });
         let (tenant, ()) = match changed.await {
@@ -206,7 +219,7 @@ impl World {
             Err(ChangeError::Store(error)) => panic!("{error}"),
             Err(_) => panic!("mike is gone"),
         };
-        revoke(&self.journey.live, &tenant, wall.now())
+        revoke(&self.journey.live, &self.journey.registry, &tenant).await
     }
 
     async fn wait_until_idle(&self) {

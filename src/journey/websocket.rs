@@ -34,7 +34,6 @@ struct Switch {
     client: OnUpgrade,
     runtime: Upgraded,
     reserved: Reserved,
-    message_bytes_max: u64,
     registered: Registered,
     reservation: Reservation,
     permit: Permit,
@@ -51,16 +50,22 @@ impl Journey {
         client: Client,
         permit: Permit,
     ) -> Result<Response<Body>, Refusal> {
-        let Admitted { identity, row, path_and_query } = admitted;
-        let tenant = &identity.tenant;
-        let path = path_and_query.split('?').next().unwrap_or_default();
+        let identity = &admitted.identity;
+        let path = admitted.path_and_query.split('?').next().unwrap_or_default();
         self.reach(Step::Admitted).await;
         let registered = self
             .live
-            .enter(tenant, Kind::Connection, identity.grant, client, path, self.clock.now())
+            .enter(
+                &identity.tenant,
+                Kind::Connection,
+                identity.grant,
+                client,
+                path,
+                self.clock.now(),
+            )
             .map_err(|TooMany { max }| Refusal::PlanConnections { connections_max: max })?;
         self.reach(Step::Entered).await;
-        let current = self.confirm(row, &identity).await?;
+        let (_, instance) = self.confirm(&admitted, registered.entry()).await?;
         self.reach(Step::Confirmed).await;
         let reservation =
             self.plane.reserve().ok_or(Refusal::Overloaded("the relay threads are behind"))?;
@@ -68,12 +73,14 @@ impl Journey {
         let client_upgrade = parts.extensions.remove::<OnUpgrade>();
         let client_upgrade =
             client_upgrade.ok_or(Refusal::BadHandshake("No upgrade is possible."))?;
+        let Admitted { identity, row, path_and_query, .. } = admitted;
         let ours_offered = offers_our_subprotocol(&parts.headers);
         let towards = towards(row, &identity, client);
         let request = upstream_request(parts, &towards, path_and_query)?;
         let answer = tokio::select! {
-            answer = self.dialer.handshake(&current.instance, request) => answer?,
+            biased;
             cause = registered.entry().closed() => return Err(ended(row, cause)),
+            answer = self.dialer.handshake(&instance, request) => answer?,
         };
         let (mut response, upgraded) = match answer {
             Answer::Switched { response, upgraded } => (response, upgraded),
@@ -94,12 +101,10 @@ impl Journey {
         let extensions = headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
         let reserved =
             Reserved::from_extensions(extensions.iter().map(|v| v.to_str().unwrap_or("?")));
-        let message_bytes_max = tenant.plan.message_bytes.unwrap_or(u64::MAX);
         let switch = Switch {
             client: client_upgrade,
             runtime: upgraded,
             reserved,
-            message_bytes_max,
             registered,
             reservation,
             permit,
@@ -127,11 +132,14 @@ impl Journey {
         let mut seed = [0; 12];
         getrandom::fill(&mut seed)?;
         switch.reservation.adopt(Adoption {
-            sockets: [Wire::plain(client.socket)?, Wire::plain(runtime.socket)?],
+            sockets: [
+                Wire::new(client.socket, client.session)?,
+                Wire::new(runtime.socket, runtime.session)?,
+            ],
             read_ahead: [client.read_ahead, runtime.read_ahead],
             rules: Rules {
                 reserved: switch.reserved,
-                message_bytes_max: switch.message_bytes_max,
+                message_bytes_max: switch.registered.entry().message_bytes_max(),
                 seed,
             },
             registered: switch.registered,

@@ -13,12 +13,13 @@ use serde_json::Value;
 use crate::authenticate::Identity;
 use crate::change::{Changed, Changing};
 use crate::client::Client;
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::grant::Grant;
 use crate::json::{Id, Input, Private, to_the_end};
 use crate::live::LiveTable;
 use crate::passwords::Passwords;
+use crate::presence::Presence;
 use crate::refusal::Refusal;
 use crate::registry::audit::{Act, By};
 use crate::registry::record::TenantRecord;
@@ -37,12 +38,12 @@ pub struct Desk {
     pub registry: Arc<Registry>,
     /// Where passwords are checked and hashed.
     pub passwords: Arc<Passwords>,
-    /// What runs.
+    /// What runs here.
     pub live: Arc<LiveTable>,
+    /// What runs on all replicas.
+    pub presence: Arc<Presence>,
     /// When keys were used.
     pub usage: Arc<Usage>,
-    /// The time that live connections count.
-    pub clock: Clock,
 }
 
 /// The handlers, below `/profile`.

@@ -11,12 +11,11 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Registry;
-use super::store::{Change, Document, Expected, Kind, StoreError, Write};
+use super::record::AUDIT;
+use super::store::{Change, Document, Expected, StoreError, Write};
 use crate::client::Client;
 use crate::clock::UnixMillis;
 
-/// Documents that are audit entries. Their ids sort the newest first.
-pub const AUDIT: Kind = Kind("audit");
 /// How many entries are kept, whatever their age.
 pub const ENTRIES_MAX: usize = 100_000;
 /// Entries whose time is over that go with each new one.

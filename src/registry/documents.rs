@@ -38,6 +38,7 @@ impl Registry {
             let before = TenantRecord::from_body(&document.body)?;
             let mut record = before.clone();
             let answer = change(&mut record, document.revision).map_err(ChangeError::Refused)?;
+            let plans = self.cache.plans();
             let plan = self.plan(record.plan.as_deref()).await?;
             // Before it is written: behind that nothing may fail any more.
             let mut tenant = record.to_tenant(id, document.revision, plan)?;
@@ -54,7 +55,7 @@ impl Registry {
                 Ok(revisions) => {
                     tenant.revision = revisions.first().copied().unwrap_or(tenant.revision);
                     let tenant = Arc::new(tenant);
-                    self.cache.replace(Arc::clone(&tenant));
+                    self.cache.replace(Arc::clone(&tenant), plans);
                     return Ok((tenant, answer));
                 }
                 Err(conflict @ StoreError::Conflict { .. }) => last = conflict,
@@ -79,6 +80,7 @@ impl Registry {
     ) -> Result<Arc<Tenant>, StoreError> {
         let random = || getrandom::u64().map_err(|e| StoreError::Unavailable(e.to_string()));
         let id = TenantId(u128::from(random()?) << 64 | u128::from(random()?));
+        let plans = self.cache.plans();
         let plan = self.plan(record.plan.as_deref()).await?;
         let mut tenant = record.to_tenant(id, 0, plan)?;
         let mut writes = vec![put(id, Expected::Absent, record)?];
@@ -88,7 +90,7 @@ impl Registry {
         tenant.revision = revisions.first().copied().unwrap_or_default();
         let tenant = Arc::new(tenant);
         // Whoever looked for them in vain may look again.
-        self.cache.replace(Arc::clone(&tenant));
+        self.cache.replace(Arc::clone(&tenant), plans);
         Ok(tenant)
     }
 

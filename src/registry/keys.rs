@@ -78,9 +78,10 @@ impl NewKey {
         check_name(&self.name).map_err(|what| bad("name", what))?;
         check_scope(&self.scope).map_err(|what| bad("scope", what))?;
         let (secret, sha256) = generate()?;
-        let id = getrandom::u64().map_err(|_| Refusal::Overloaded("no randomness"))?.max(1);
+        let random = getrandom::u64().map_err(|_| Refusal::Overloaded("no randomness"))?;
+        let id = KeyId::named(random);
         let key = KeyRecord {
-            id: KeyId(id).to_string(),
+            id: id.to_string(),
             name: Some(self.name.clone()),
             sha256,
             hint: Some(secret.hint()),
@@ -89,7 +90,7 @@ impl NewKey {
             scope: self.scope.clone(),
             previous: None,
         };
-        Ok((secret, KeyId(id), key))
+        Ok((secret, id, key))
     }
 
     fn expires_at(&self, now: UnixMillis) -> Result<Option<UnixMillis>, Refusal> {

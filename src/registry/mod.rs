@@ -16,21 +16,25 @@ use crate::tenant::{Tenant, TenantId, Username};
 
 pub mod audit;
 mod cache;
+pub mod check;
+pub mod copy;
 mod documents;
 pub mod freshness;
 pub mod import;
 pub mod keys;
 pub mod profiles;
 pub mod record;
+pub mod replicas;
 pub mod sessions;
 pub mod store;
 mod tally;
 #[cfg(test)]
 pub mod testing;
 pub mod tickets;
-mod turns;
+pub mod turns;
 pub mod usage;
 pub mod view;
+mod walk;
 
 pub use cache::Counts;
 use cache::{Cache, Knowledge, Lookup};
@@ -110,6 +114,12 @@ impl Registry {
     #[must_use]
     pub fn freshness(&self) -> &Freshness {
         &self.freshness
+    }
+
+    /// The process's clock, by which budgets are counted as well.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.cache.clock()
     }
 
     /// The time of day that expiry goes by.
@@ -218,8 +228,7 @@ impl Registry {
                 self.cache.invalidate_before(id, notice.revision);
             }
         } else if notice.kind == PLAN.0 {
-            // Any tenant may have it.
-            self.cache.clear();
+            self.cache.invalidate_plan(&notice.id);
         }
     }
 

@@ -14,11 +14,11 @@ use crate::registry::record::InstanceRecord;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::Username;
 
-mod instance;
+pub mod instance;
 pub mod keys;
 mod stream;
 
-pub use instance::InstanceProfile;
+pub use instance::{ADMIN_ROOT_ADVICE, InstanceProfile};
 use keys::KeyProfile;
 pub use keys::NamedKey;
 use stream::Item;
@@ -54,9 +54,10 @@ pub struct Profile {
     keys: Vec<KeyProfile>,
     /// The plan's name; without one there are no limits.
     plan: Option<String>,
-    /// The runtime.
-    #[schema(value_type = InstanceProfile)]
-    instance: InstanceProfile,
+    /// The runtime; `null` has to be said, for a tenant without one.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
+    instance: Option<InstanceProfile>,
     /// Origins, beside flowgate's own, whose pages may use the password.
     #[serde(default)]
     allowed_origins: Vec<String>,
@@ -92,8 +93,8 @@ pub struct Checked {
     pub named_keys: Vec<NamedKey>,
     /// The plan's name.
     pub plan: Option<String>,
-    /// The runtime.
-    pub instance: InstanceRecord,
+    /// The runtime, if there is one.
+    pub instance: Option<InstanceRecord>,
     /// See [`crate::tenant::Tenant::allowed_origins`].
     pub allowed_origins: Vec<String>,
     /// See [`crate::tenant::Tenant::disabled`].
@@ -189,6 +190,19 @@ pub fn each(
     }
 }
 
+/// What an import would have against a tenant's profile.
+#[must_use]
+pub fn faults(profile: serde_json::Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    match serde_json::from_value::<Profile>(profile) {
+        Ok(profile) => {
+            profile.check(None, &mut |field, what| faults.push(format!("{field} {what}")));
+        }
+        Err(error) => faults.push(error.to_string()),
+    }
+    faults
+}
+
 /// What [`each`] finds.
 #[derive(Debug)]
 pub enum Good {
@@ -223,10 +237,10 @@ struct Seen {
     wanted_plans: HashMap<String, (usize, String)>,
 }
 
-/// Says what is wrong with a plan or its name.
+/// Says whether a plan can have this name and these numbers.
 ///
 /// # Errors
-/// The first such thing.
+/// What is wrong.
 pub fn check_plan(name: &str, plan: &Plan) -> Result<(), String> {
     let is_visible = name.bytes().all(|byte| byte.is_ascii_graphic());
     if name.is_empty() || name.len() > PLAN_NAME_BYTES_MAX || !is_visible {
@@ -274,7 +288,7 @@ impl Profile {
             }
         }
         check_origins(&self.allowed_origins, &mut fault);
-        let instance = self.instance.check(&mut fault);
+        let instance = self.instance.as_ref().and_then(|instance| instance.check(&mut fault));
         if faults.get() > 0 {
             return None;
         }
@@ -286,7 +300,7 @@ impl Profile {
             key_hint: self.api_key.as_ref().map(Secret::hint),
             named_keys,
             plan: self.plan,
-            instance: instance?,
+            instance,
             allowed_origins: self.allowed_origins,
             disabled: self.disabled,
         })

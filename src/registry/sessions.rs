@@ -7,12 +7,11 @@ use serde_json::Value;
 
 use super::Registry;
 use super::audit::Act;
-use super::store::{Change, Document, Expected, Kind, StoreError, Write};
+use super::record::SESSION;
+use super::store::{Change, Document, Expected, StoreError, Write};
 use crate::clock::UnixMillis;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::TenantId;
-
-const SESSION: Kind = Kind("session");
 
 /// How long a session lives.
 #[derive(Clone, Copy, Debug)]

@@ -41,7 +41,7 @@ fn an_empty_redis_is_no_registry() {
     std::fs::remove_dir_all(redis.folder().join("appendonlydir")).unwrap();
     redis.restart();
     wait_for_standing(&replica, "away");
-    wait_until("the log says why", || replica.raw_log().contains("no registry"));
+    wait_until("the log says why", || replica.raw_log().contains("is gone"));
     // Nobody is told that their credential is wrong, and nothing is written into it.
     assert_alive(&mut open(&replica, MIKE_KEY));
     assert_eq!(status(&replica, "a-key-that-nobody-knows-0123"), 503);

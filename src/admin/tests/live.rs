@@ -10,7 +10,7 @@ use crate::secret::SecretDigest;
 async fn connect(world: &World, username: &str, grant: Grant, path: &str) -> Registered {
     let tenant = world.desk.tenant(username).await.unwrap();
     let request_id = world.desk.journey.request_ids.next();
-    let client = Client { address: (Ipv4Addr::LOCALHOST, 9).into(), request_id };
+    let client = Client { address: (Ipv4Addr::LOCALHOST, 9).into(), over_tls: false, request_id };
     let live = &world.desk.journey.live;
     live.enter(&tenant, Kind::Connection, grant, client, path, Millis(0)).unwrap()
 }

@@ -47,7 +47,8 @@ async fn the_last_refusals_are_kept() {
             ..Trail::default()
         };
         let request_id = world.desk.journey.request_ids.next();
-        let client = Client { address: (Ipv4Addr::LOCALHOST, 9).into(), request_id };
+        let client =
+            Client { address: (Ipv4Addr::LOCALHOST, 9).into(), over_tls: false, request_id };
         refused.note(&trail, client, true, &refusal, testing::BEGIN);
     };
     for _ in 0..KEPT_MAX + 5 {

@@ -52,13 +52,25 @@ pub(in crate::commands) fn import(
         done: Imported::default(),
     };
     let Value::Array(all) = all else { return Err(fault(path, &["no tenants".to_owned()])) };
-    for tenant in all {
+    for mut tenant in all {
+        inline(&mut tenant).map_err(|what| fault(path, &[what]))?;
         parts.add(tenant)?;
         progress(parts.sent, tenants);
     }
     parts.send()?;
     progress(parts.sent, tenants);
     Ok(parts.done)
+}
+
+/// Puts the certificates that a tenant names by a file here in the place of that file's name.
+fn inline(tenant: &mut Value) -> Result<(), String> {
+    let Some(tls) = tenant.pointer_mut("/instance/tls").and_then(Value::as_object_mut) else {
+        return Ok(());
+    };
+    let Some(Value::String(file)) = tls.remove("ca_file") else { return Ok(()) };
+    let pem = std::fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
+    tls.insert("ca_pem".to_owned(), pem.into());
+    Ok(())
 }
 
 /// A file on its way to a server.

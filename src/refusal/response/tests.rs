@@ -95,9 +95,14 @@ fn the_whole_table() {
         503 overloaded; retry-after: 2
             The server has too much to do.
             log: the relay threads are behind
+        503 no_runtime; retry-after: 60
+            No runtime is set up for this account.
         502 runtime_unreachable
             The runtime cannot be reached.
             log: 10.0.0.1:1880: Connection refused
+        502 runtime_certificate
+            The runtime's certificate is not trusted.
+            log: 10.0.0.1:1880: certificate expired
         502 runtime_broke
             The runtime's answer was not understood.
             log: invalid HTTP version parsed
@@ -110,6 +115,9 @@ fn the_whole_table() {
         503 unknown_outcome
             It is not known whether the change was made. Look, and try again.
             log: disk is full
+        503 replica_silent; retry-after: 2
+            It is not known whether the connection was closed. Try again.
+            log: host-2 (pid 7) did not answer
         403 out_of_scope
             The API key does not open this path.
         403 password_only
@@ -144,7 +152,7 @@ fn what_a_handshake_is_told_that_was_closed() {
         ClosedByOperator: 503 closed; retry-after: 1
         ClientStalled: 503 closed; retry-after: 1
         ClientSilent: 503 closed; retry-after: 1
-        RuntimeMoved: 503 closed; retry-after: 1
+        RuntimeMoved: 503 runtime_moved; retry-after: 1
         RuntimeGone: 503 closed; retry-after: 1
         RuntimeStalled: 503 closed; retry-after: 1
         BudgetExhausted: 503 closed; retry-after: 1

@@ -124,6 +124,14 @@ impl Flowgate {
         line["address"].as_str().unwrap().parse().unwrap()
     }
 
+    /// The address of the data listener that speaks TLS.
+    pub fn tls(&self) -> SocketAddr {
+        let line = self.wait_for_line("it listens with TLS", |line| {
+            line["message"] == "listening" && line["plane"] == "data" && line["tls"] == true
+        });
+        line["address"].as_str().unwrap().parse().unwrap()
+    }
+
     fn lines(&self) -> Vec<String> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

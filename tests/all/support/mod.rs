@@ -8,8 +8,10 @@ pub mod link;
 pub mod node;
 pub mod profiles;
 pub mod redis;
+pub mod registries;
 pub mod replicas;
 pub mod runtime;
+pub mod tls;
 pub mod traffic;
 pub mod websocket;
 

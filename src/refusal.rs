@@ -251,6 +251,17 @@ impl Refusal {
             | Self::BadInput(_)
             | Self::Conflicting(_)
             | Self::MethodNotAllowed(_) => self.face_of_the_rest(),
+            Self::RuntimeUnreachable(_)
+            | Self::RuntimeCertificate(_)
+            | Self::RuntimeBroke(_)
+            | Self::RuntimeTimedOut(_) => self.face_of_the_runtime(),
+        }
+    }
+
+    /// What the runtime did, or did not.
+    fn face_of_the_runtime(&self) -> Face {
+        use StatusCode as S;
+        match self {
             Self::RuntimeUnreachable(_) => {
                 face(S::BAD_GATEWAY, "runtime_unreachable", "The runtime cannot be reached.")
             }
@@ -262,9 +273,7 @@ impl Refusal {
             Self::RuntimeBroke(_) => {
                 face(S::BAD_GATEWAY, "runtime_broke", "The runtime's answer was not understood.")
             }
-            Self::RuntimeTimedOut(_) => {
-                face(S::GATEWAY_TIMEOUT, "runtime_timeout", "The runtime did not answer in time.")
-            }
+            _ => face(S::GATEWAY_TIMEOUT, "runtime_timeout", "The runtime did not answer in time."),
         }
     }
 

@@ -170,17 +170,13 @@ async fn serve(
     let (stop_admin, admin_stopped) = watch::channel(false);
     let desk = Arc::new(desk(&settings, &journey, tokens));
     let request_ids = RequestIds::new().map_err(|error| Failure::runtime(error.to_string()))?;
-    let admin = Arc::new(Admin::new(Arc::clone(&desk), request_ids));
-    let admin_task = tokio::spawn(accept::serve(
+    let admin = Admin::new(Arc::clone(&desk), request_ids);
+    let admin_task = tokio::spawn(serve_admin(
+        admin,
         admin_listener,
         admin_tls,
-        AcceptSettings { connections_max: Admin::CONNECTIONS_MAX, ..settings.accept.clone() },
-        Arc::new(Semaphore::new(Admin::CONNECTIONS_MAX)),
+        settings.accept.clone(),
         admin_stopped,
-        move |request, peer| {
-            let admin = Arc::clone(&admin);
-            async move { admin.answer(request, &peer).await }
-        },
     ));
 
     // Before the first client: nothing has been cached yet, so nothing older can be.
@@ -232,6 +228,24 @@ async fn serve(
     let _ = tokio::time::timeout(LAST_WORDS, admin_task).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Serves operators until it is stopped.
+async fn serve_admin(
+    admin: Admin,
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    settings: AcceptSettings,
+    stopped: watch::Receiver<bool>,
+) {
+    let admin = Arc::new(admin);
+    let settings = AcceptSettings { connections_max: Admin::CONNECTIONS_MAX, ..settings };
+    let permits = Arc::new(Semaphore::new(Admin::CONNECTIONS_MAX));
+    accept::serve(listener, tls, settings, permits, stopped, move |request, peer| {
+        let admin = Arc::clone(&admin);
+        async move { admin.answer(request, &peer).await }
+    })
+    .await;
 }
 
 /// The tokens of the operators, and a word if there are none.

@@ -76,6 +76,18 @@ async fn what_is_no_tenant_is_refused_with_the_reason() {
         ("mike", with("surprise", json!(1)), "Bad JSON"),
         (
             "mike",
+            with(
+                "instance",
+                json!({
+                    "address": "https://h:1",
+                    "admin_root": null,
+                    "tls": { "ca_file": "/etc/passwd" },
+                }),
+            ),
+            "instance.tls.ca_file is for files",
+        ),
+        (
+            "mike",
             with("instance", json!({ "address": "http://h:1", "admin_root": "/" })),
             "instance.admin_root must not be",
         ),

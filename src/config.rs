@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::accept::AcceptSettings;
+use crate::admin::tokens::TokenSources;
 use crate::connect::ConnectSettings;
 use crate::drain::DrainSettings;
 use crate::registry::Caching;
@@ -19,13 +20,18 @@ use crate::secret::Secret;
 use crate::telemetry::{Filter, Format, LogSettings};
 use crate::tls::certificates::CertificateFiles;
 
+mod effective;
 mod keys;
 mod sources;
 
+pub use effective::Effective;
 pub use keys::{KEYS, Key};
+use sources::Environment;
 
 /// The prefix of environment variables: `FLOWGATE_BASE_DOMAIN` for `base_domain`.
 pub const ENVIRONMENT_PREFIX: &str = "FLOWGATE_";
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Everything that can be set, checked and complete.
 #[derive(Clone, Debug)]
@@ -38,6 +44,16 @@ pub struct Settings {
     pub tls_certificates: Vec<CertificateFiles>,
     /// The operators' listener.
     pub admin_listen: SocketAddr,
+    /// Where the operators' tokens are.
+    pub admin_tokens: TokenSources,
+    /// How commands ask a running server.
+    pub client: ClientSettings,
+    /// Names of the operators' listener, in lower case.
+    pub admin_hosts: Vec<String>,
+    /// For how long the audit log is kept.
+    pub audit_kept: Duration,
+    /// Every setting as a text, with its source and without its secrets.
+    pub effective: Vec<Effective>,
     /// What that presents; without any it speaks no TLS.
     pub admin_tls_certificates: Vec<CertificateFiles>,
     /// Where tenants live: the URL, which may hold a password.
@@ -68,6 +84,15 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
+/// How commands ask a running server.
+#[derive(Clone, Debug, Default)]
+pub struct ClientSettings {
+    /// Its operators' listener, as in `http://127.0.0.1:9180`.
+    pub url: Option<String>,
+    /// An admin token.
+    pub token: Option<Secret>,
+}
+
 /// Why the configuration is of no use: one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(pub String);
@@ -93,13 +118,17 @@ pub fn load(
     environment: impl Iterator<Item = (String, String)>,
     file: Option<PathBuf>,
 ) -> Result<Settings, ConfigError> {
-    let (environment, file_in_environment) = sources::environment(environment)?;
-    let mut given = sources::file(file.or(file_in_environment))?;
+    let Environment { given: environment, file: named, tokens, client } =
+        sources::environment(environment)?;
+    let mut given = sources::file(file.or(named))?;
     given.extend(environment);
     for (name, values) in flags {
         given.insert(name, (values, format!("--{}", name.replace('_', "-"))));
     }
-    settle(&given)
+    let mut settings = settle(&given)?;
+    settings.admin_tokens.environment = tokens;
+    settings.client = client;
+    Ok(settings)
 }
 
 /// Turns texts into settings.
@@ -122,6 +151,18 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         tls_listen,
         tls_certificates,
         admin_listen: reader.one("admin_listen")?,
+        admin_tokens: TokenSources {
+            file: reader.all("admin_tokens_file")?.pop(),
+            environment: None,
+        },
+        client: ClientSettings::default(),
+        admin_hosts: reader
+            .all::<HostName>("admin_hosts")?
+            .into_iter()
+            .map(|host| host.0)
+            .collect(),
+        audit_kept: DAY * u32::try_from(reader.number("audit_days", 1, 3650)?).unwrap_or(1),
+        effective: effective::all(given),
         admin_tls_certificates: reader.all("admin_tls_certificates")?,
         registry: registry_url(&reader)?,
         registry_access: registry_access(&reader)?,
@@ -260,6 +301,26 @@ impl Reader<'_> {
         match self.number(name, 0, 1024)? {
             0 => Ok(cores),
             threads => Ok(threads),
+        }
+    }
+}
+
+/// A host without a port.
+struct HostName(String);
+
+impl FromStr for HostName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_ipv6 = text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'))
+            .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+        let is_name =
+            text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+        match is_ipv6 || (is_name && (1..=253).contains(&text.len())) {
+            true => Ok(Self(text.to_ascii_lowercase())),
+            false => Err("is no host name like \"flowgate-admin.example.org\", without a port"),
         }
     }
 }

@@ -19,8 +19,8 @@
 //!
 //! Imports go down only; on floors 1 and 2 modules may import their neighbours, acyclically.
 //!
-//! - 4, the stories: [`journey`], [`profile`], [`revoke`], [`follow`], [`presence`], [`commands`],
-//!   [`admin`], [`drain`], [`config`]
+//! - 4, the stories: [`journey`], [`profile`], [`change`], [`revoke`], [`follow`], [`presence`],
+//!   [`commands`], [`admin`], [`json`], [`drain`], [`config`]
 //! - 3, the stages: [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`], [`relay`]
 //! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`tls`], [`upload`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
@@ -41,6 +41,7 @@ pub mod accept;
 pub mod admin;
 pub mod authenticate;
 pub mod carriers;
+pub mod change;
 pub mod client;
 pub mod clock;
 pub mod close;
@@ -52,6 +53,7 @@ pub mod exchange;
 pub mod follow;
 pub mod grant;
 pub mod journey;
+pub mod json;
 pub mod live;
 pub mod passwords;
 pub mod path;

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::Millis;
 use crate::grant::Grant;
 
 /// Named limits that tenants share. Absent members mean "no limit".
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Live connections at once, handshakes under way included.
@@ -24,7 +25,7 @@ pub struct Plan {
 }
 
 /// A message rate with a burst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
     /// Messages per second, on average; 1 to 1,000,000.
@@ -37,7 +38,7 @@ pub struct Rate {
 }
 
 /// What a plan does with a connection whose budget is used up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Over {
     /// Reading pauses until the budget allows the next message: TCP slows the sender down.

@@ -8,8 +8,10 @@ use http::StatusCode;
 use crate::close::Cause;
 use crate::tenant::Username;
 
+mod operators;
 mod response;
 
+pub use operators::OperatorRefusal;
 pub use response::wants_page;
 
 /// Somebody has to set one up first.
@@ -86,6 +88,8 @@ pub enum Refusal {
     RuntimeBroke(String),
     /// The runtime did not answer in time.
     RuntimeTimedOut(&'static str),
+    /// What only operators are told, on their own listener.
+    Operator(OperatorRefusal),
 }
 
 impl Refusal {
@@ -164,6 +168,7 @@ impl Refusal {
                 (*what).into()
             }
             Self::BadInput(what) => what.clone().into(),
+            Self::Operator(refusal) => refusal.public(),
             Self::PlanConnections { connections_max } => {
                 format!("The plan allows {connections_max} connections at once.").into()
             }
@@ -214,6 +219,9 @@ impl Refusal {
             Self::GrantEnded(_) => {
                 face(S::SERVICE_UNAVAILABLE, "closed", "The connection was closed; try again.")
             }
+            Self::Operator(refusal) => {
+                Face { status: refusal.status(), label: refusal.label(), public: "" }
+            }
             Self::NoSession => {
                 face(S::UNAUTHORIZED, "no_session", "The editor opens with a browser session only.")
             }
@@ -242,16 +250,16 @@ impl Refusal {
             | Self::WrongOldPassword
             | Self::BadInput(_)
             | Self::Conflicting(_)
-            | Self::MethodNotAllowed(_)
-            | Self::RuntimeUnreachable(_)
+            | Self::MethodNotAllowed(_) => self.face_of_the_rest(),
+            Self::RuntimeUnreachable(_)
             | Self::RuntimeCertificate(_)
             | Self::RuntimeBroke(_)
-            | Self::RuntimeTimedOut(_) => self.face_of_the_rest(),
+            | Self::RuntimeTimedOut(_) => self.face_of_the_runtime(),
         }
     }
 
-    /// What has to do with limits, with the registry, and with flowgate's own pages.
-    fn face_of_the_rest(&self) -> Face {
+    /// What the runtime did, or did not.
+    fn face_of_the_runtime(&self) -> Face {
         use StatusCode as S;
         match self {
             Self::RuntimeUnreachable(_) => {
@@ -265,9 +273,14 @@ impl Refusal {
             Self::RuntimeBroke(_) => {
                 face(S::BAD_GATEWAY, "runtime_broke", "The runtime's answer was not understood.")
             }
-            Self::RuntimeTimedOut(_) => {
-                face(S::GATEWAY_TIMEOUT, "runtime_timeout", "The runtime did not answer in time.")
-            }
+            _ => face(S::GATEWAY_TIMEOUT, "runtime_timeout", "The runtime did not answer in time."),
+        }
+    }
+
+    /// What has to do with limits, with the registry, and with flowgate's own pages.
+    fn face_of_the_rest(&self) -> Face {
+        use StatusCode as S;
+        match self {
             Self::BodyTooLarge => {
                 face(S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is over the limit.")
             }

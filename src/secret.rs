@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 const KEY_PREFIX: &str = "fgk_";
 const TICKET_PREFIX: &str = "fgt_";
+const ADMIN_PREFIX: &str = "fga_";
 
 /// Secret text. Prints as `[redacted]`, is wiped when dropped, and is not compared with `==`.
 #[derive(Clone)]
@@ -37,6 +38,14 @@ impl Secret {
     /// The system has no randomness to give.
     pub fn generate_ticket() -> Result<Self, getrandom::Error> {
         Self::generate(TICKET_PREFIX)
+    }
+
+    /// A new token for an operator, in the same form.
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
+    pub fn generate_admin_token() -> Result<Self, getrandom::Error> {
+        Self::generate(ADMIN_PREFIX)
     }
 
     fn generate(prefix: &str) -> Result<Self, getrandom::Error> {
@@ -70,6 +79,17 @@ impl<'de> Deserialize<'de> for Secret {
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[redacted]")
+    }
+}
+
+/// What is wrong with JSON, without a word of it: that may be a password in the wrong place.
+#[must_use]
+pub fn json_fault(error: &serde_json::Error) -> String {
+    const EXPECTED: &str = ", expected ";
+    let text = error.to_string();
+    match text.rfind(EXPECTED) {
+        Some(place) if error.is_data() => format!("Bad JSON{}.", &text[place..]),
+        _ => format!("Bad JSON: {text}."),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::UnixMillis;
 use crate::close::Cause;
@@ -215,7 +216,7 @@ pub struct InstanceTls {
 }
 
 /// What becomes of live connections and running exchanges when a tenant's instance changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnChange {
     /// They stay on the old one until either side ends them.

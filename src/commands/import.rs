@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+use clap::ArgMatches;
 use tokio::runtime::{Builder, Handle};
 
 use super::check::fault;
 use super::draft::Draft;
+use super::operator::{self, Client};
 use super::progress::bar;
-use super::{EXIT_CONFIG, Failure};
+use super::{EXIT_CONFIG, Failure, file};
 use crate::clock::Wall;
 use crate::config::Settings;
 use crate::registry::copy;
@@ -24,7 +26,11 @@ const PROGRESS_STEP: usize = 500;
 pub(super) fn open(settings: &Settings, create: bool, handle: &Handle) -> Result<Store, Failure> {
     let access = redis::Options { create, ..settings.registry_access.clone() };
     let store = handle.block_on(Store::open_with(&settings.registry, &access));
-    let store = store.map_err(|error| cannot_open(&error))?;
+    finished(store.map_err(|error| cannot_open(&error))?, handle)
+}
+
+/// The store, unless it is half a copy.
+fn finished(store: Store, handle: &Handle) -> Result<Store, Failure> {
     let unfinished = handle.block_on(copy::unfinished(&store));
     match unfinished.map_err(|error| Failure::runtime(error.to_string()))? {
         None => Ok(store),
@@ -67,7 +73,7 @@ fn import_file(
     progress: impl FnMut(usize, usize),
 ) -> Result<Imported, Failure> {
     let file = File::open(path).map_err(|error| fault(path, &[error.to_string()]))?;
-    import(store, &Wall::system(), handle, file, replace, progress)
+    import(store, &Wall::system(), handle, file, replace, None, progress)
         .map_err(|faults| fault(path, &faults.0))
 }
 
@@ -79,16 +85,60 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::runtime(format!("cannot start a thread: {error}")))
 }
 
-/// `flowgate import FILE`
-pub(super) fn run_import(settings: &Settings, path: &Path, replace: bool) -> Result<(), Failure> {
+/// Where a command finds the registry.
+pub(super) enum Source {
+    /// It has opened it itself.
+    Store(Store, tokio::runtime::Runtime),
+    /// A server holds it, which is asked.
+    Server(Client),
+}
+
+/// Opens the registry, or asks the server that the arguments name or that holds the registry.
+pub(super) fn source(
+    settings: &Settings,
+    matches: &ArgMatches,
+    create: bool,
+) -> Result<Source, Failure> {
+    // Who names a registry means that one, whatever the environment says of a server.
+    let is_named = matches.contains_id("server")
+        || (settings.client.url.is_some() && !matches.contains_id("registry"));
+    if is_named {
+        return operator::client(matches, settings).map(Source::Server);
+    }
     let runtime = runtime()?;
-    let store = open(settings, true, runtime.handle())?;
+    let access = redis::Options { create, ..settings.registry_access.clone() };
+    let opened = runtime.handle().block_on(Store::open_with(&settings.registry, &access));
+    match opened {
+        Ok(store) => Ok(Source::Store(finished(store, runtime.handle())?, runtime)),
+        Err(StoreError::Held(_)) if settings.client.token.is_some() => {
+            operator::client(matches, settings).map(Source::Server)
+        }
+        Err(StoreError::Held(who)) => Err(Failure::runtime(format!(
+            "{who}; with --server or FLOWGATE_ADMIN_TOKEN the server that has it is asked"
+        ))),
+        Err(error) => Err(cannot_open(&error)),
+    }
+}
+
+/// `flowgate import FILE`
+pub(super) fn run_import(
+    settings: &Settings,
+    matches: &ArgMatches,
+    replace: bool,
+) -> Result<(), Failure> {
+    let path = &file(matches);
     let is_terminal = std::io::stderr().is_terminal();
-    let done = import_file(&store, runtime.handle(), path, replace, |done, of| {
+    let progress = |done, of| {
         if is_terminal && (done % PROGRESS_STEP == 0 || done == of) {
             let _ = write!(std::io::stderr(), "\r{}", bar(done as u64, of as u64, "tenants"));
         }
-    });
+    };
+    let done = match source(settings, matches, true)? {
+        Source::Store(store, runtime) => {
+            import_file(&store, runtime.handle(), path, replace, progress)
+        }
+        Source::Server(client) => operator::profiles::import(&client, path, replace, progress),
+    };
     if is_terminal {
         let _ = writeln!(std::io::stderr());
     }
@@ -106,16 +156,20 @@ pub(super) fn run_import(settings: &Settings, path: &Path, replace: bool) -> Res
 }
 
 /// `flowgate export FILE`
-pub(super) fn run_export(settings: &Settings, path: &Path) -> Result<(), Failure> {
-    let runtime = runtime()?;
-    let store = open(settings, false, runtime.handle())?;
+pub(super) fn run_export(settings: &Settings, matches: &ArgMatches) -> Result<(), Failure> {
+    let path = &file(matches);
+    let source = source(settings, matches, false)?;
     let failed = |what: String| Failure::runtime(format!("{}: {what}", path.display()));
+    let export = |out: &mut dyn Write| match &source {
+        Source::Store(store, runtime) => export(store, runtime.handle(), out).map_err(failed),
+        Source::Server(client) => operator::profiles::export(client, out),
+    };
     if path == Path::new("-") {
-        export(&store, runtime.handle(), &mut std::io::stdout().lock()).map_err(failed)?;
+        export(&mut std::io::stdout().lock())?;
         return Ok(());
     }
     let mut draft = Draft::begin(path).map_err(|error| failed(error.to_string()))?;
-    let tenants = export(&store, runtime.handle(), &mut draft).map_err(failed)?;
+    let tenants = export(&mut draft)?;
     draft.finish().map_err(|error| failed(error.to_string()))?;
     let _ = writeln!(std::io::stdout(), "{tenants} tenants exported");
     Ok(())

@@ -14,9 +14,11 @@ mod check;
 mod draft;
 mod explain;
 mod import;
+mod operator;
 mod progress;
 mod registry;
 mod serve;
+mod token;
 
 /// Wrong usage, as in sysexits.h.
 const EXIT_USAGE: u8 = 64;
@@ -78,17 +80,24 @@ pub fn run() -> ExitCode {
         Some(("serve", matches)) => settings(matches).and_then(serve::run),
         Some(("check", matches)) => settings(matches).and_then(|settings| check::run(&settings)),
         Some(("explain", matches)) => {
-            explain::request(matches).and_then(|request| explain::run(&settings(matches)?, request))
+            let question = explain::question(matches);
+            let settings = settings(matches);
+            settings.and_then(|settings| explain::run(&settings, &question, matches))
         }
         Some(("import", matches)) => {
             let replace = matches.get_flag("replace");
-            settings(matches).and_then(|it| import::run_import(&it, &file(matches), replace))
+            settings(matches).and_then(|it| import::run_import(&it, matches, replace))
         }
         Some(("export", matches)) => {
-            settings(matches).and_then(|it| import::run_export(&it, &file(matches)))
+            settings(matches).and_then(|it| import::run_export(&it, matches))
         }
         Some(("registry", matches)) => registry::run(matches),
-        _ => Ok(()),
+        Some(("admin-token", matches)) => token::run(matches),
+        Some(("completions", matches)) => completions(matches),
+        Some((name, matches)) => {
+            settings(matches).and_then(|settings| operator::run(name, matches, &settings))
+        }
+        None => Ok(()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -119,10 +128,41 @@ fn program() -> Command {
         .subcommand(with_settings(check))
         .subcommands(import_and_export())
         .subcommand(registry::command())
-        .subcommand(with_keys(
+        .subcommand(asking(with_keys(
             explain::command(),
             &[REGISTRY_KEYS, &["import", "base_domain"]].concat(),
-        ))
+        )))
+        .subcommands(operator::commands())
+        .subcommand(token::command())
+        .subcommand(
+            Command::new("completions").about("Print completions for a shell").arg(
+                Arg::new("SHELL")
+                    .required(true)
+                    .value_parser(clap::value_parser!(clap_complete::Shell))
+                    .help("bash, elvish, fish, powershell or zsh"),
+            ),
+        )
+}
+
+/// Adds how a server that holds the registry is asked instead.
+fn asking(command: Command) -> Command {
+    let file = Arg::new("token-file")
+        .long("token-file")
+        .value_name("FILE")
+        .help("File that holds the admin token [environment: FLOWGATE_ADMIN_TOKEN]");
+    let server = Arg::new("server").long("server").value_name("URL").help(
+        "Ask the server that holds the registry, at its operators' listener [environment: FLOWGATE_ADMIN_URL]",
+    );
+    command.arg(server).arg(file)
+}
+
+fn completions(matches: &ArgMatches) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    if let Some(shell) = matches.get_one::<clap_complete::Shell>("SHELL") {
+        clap_complete::generate(*shell, &mut program(), "flowgate", &mut text);
+    }
+    let written = std::io::stdout().write_all(&text);
+    written.map_err(|error| Failure::runtime(format!("cannot write: {error}")))
 }
 
 fn import_and_export() -> [Command; 2] {
@@ -145,7 +185,7 @@ fn import_and_export() -> [Command; 2] {
             "Passwords and keys are in it as hashes. A file that exists is not overwritten.",
         )
         .arg(file("The file to write; - for standard output"));
-    [import, export].map(|command| with_keys(command, REGISTRY_KEYS))
+    [import, export].map(|command| asking(with_keys(command, REGISTRY_KEYS)))
 }
 
 fn with_settings(command: Command) -> Command {

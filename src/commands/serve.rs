@@ -10,14 +10,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::system::uname;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::Failure;
 use super::certificates::InUse;
 use super::import::{self, open};
+use super::{EXIT_CONFIG, Failure};
 use crate::accept::{self, AcceptSettings};
-use crate::admin::Admin;
+use crate::admin::tokens::AdminTokens;
+use crate::admin::{self, Admin};
 use crate::client::RequestIds;
 use crate::clock::{Clock, Wall};
 use crate::config::Settings;
@@ -30,6 +31,7 @@ use crate::passwords::Passwords;
 use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
 use crate::registry::Registry;
+use crate::registry::audit::ENTRIES_MAX;
 use crate::registry::replicas::About;
 use crate::registry::store::redacted;
 use crate::registry::usage::{FLUSH_EVERY, Usage};
@@ -44,6 +46,8 @@ const DESCRIPTORS_RESERVED: u64 = 128;
 const BLOCKING_THREADS_MAX: usize = 16;
 /// How often kept connections to runtimes are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often it is asked whether the audit log has grown too long.
+const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// What a stop may take once everything was told or cut.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -61,12 +65,14 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| cannot("start the worker threads", error))?;
+    let tokens = admin_tokens(&settings)?;
     let store = open(&settings, false, runtime.handle())?;
     if let Some(path) = &settings.import {
         import::fill(&store, runtime.handle(), path, false)?;
     }
     let wall = Wall::system();
-    let registry = Arc::new(Registry::new(store, settings.caching, clock, wall));
+    let registry = Registry::new(store, settings.caching, clock, wall);
+    let registry = Arc::new(registry.keeping_audit(settings.audit_kept));
     let plane = Plane::start(settings.relay_threads, settings.patience, clock)
         .map_err(|error| cannot("start the relay threads", error))?;
     let passwords = Passwords::start(clock);
@@ -98,12 +104,13 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         plane,
         body_bytes_max: settings.body_bytes_max,
         request_ids,
+        refused: Default::default(),
         ready: AtomicBool::new(false),
         switch_timeout: settings.accept.header_timeout,
         #[cfg(test)]
         gate: Arc::default(),
     });
-    let outcome = runtime.block_on(serve(settings, journey, presence, certificates));
+    let outcome = runtime.block_on(serve(settings, journey, presence, (certificates, tokens)));
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
@@ -128,17 +135,26 @@ async fn attend(journey: Arc<Journey>, presence: Arc<Presence>, revision: u64) {
             journey.dialer.sweep();
         }
     };
+    let trim = async {
+        let mut tick = tokio::time::interval(TRIM_EVERY);
+        loop {
+            tick.tick().await;
+            if let Err(error) = journey.registry.trim_audit(ENTRIES_MAX).await {
+                tracing::warn!(%error, "the audit log could not be trimmed");
+            }
+        }
+    };
     let recheck = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
     let (live, registry) = (Arc::clone(&journey.live), Arc::clone(&journey.registry));
     let follow = follow(live, registry, Arc::clone(&presence), revision);
-    tokio::join!(flush, sweep, recheck, follow, presence.attend());
+    tokio::join!(flush, sweep, trim, recheck, follow, presence.attend());
 }
 
 async fn serve(
     settings: Settings,
     journey: Arc<Journey>,
     presence: Arc<Presence>,
-    certificates: InUse,
+    (certificates, tokens): (InUse, AdminTokens),
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
@@ -152,17 +168,15 @@ async fn serve(
         listeners.push((listen("data", *address, true)?, data_tls.clone()));
     }
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let admin = Arc::new(Admin { journey: Arc::clone(&journey) });
-    let admin_task = tokio::spawn(accept::serve(
+    let desk = Arc::new(desk(&settings, &journey, tokens));
+    let request_ids = RequestIds::new().map_err(|error| Failure::runtime(error.to_string()))?;
+    let admin = Admin::new(Arc::clone(&desk), request_ids);
+    let admin_task = tokio::spawn(serve_admin(
+        admin,
         admin_listener,
         admin_tls,
-        AcceptSettings { connections_max: Admin::CONNECTIONS_MAX, ..settings.accept.clone() },
-        Arc::new(Semaphore::new(Admin::CONNECTIONS_MAX)),
+        settings.accept.clone(),
         admin_stopped,
-        move |request, _| {
-            let admin = Arc::clone(&admin);
-            async move { admin.answer(&request) }
-        },
     ));
 
     // Before the first client: nothing has been cached yet, so nothing older can be.
@@ -188,7 +202,10 @@ async fn serve(
     journey.ready.store(true, Ordering::Relaxed);
     tracing::info!(replica = %presence.id(), registry = redacted(&settings.registry), "ready");
 
-    let first = signals.next().await;
+    let first = tokio::select! {
+        signal = signals.next() => signal,
+        () = desk.stop.notified() => "an operator's",
+    };
     tracing::info!(signal = first, "stopping; a second signal cuts");
     presence.drain();
     tokio::select! {
@@ -211,6 +228,48 @@ async fn serve(
     let _ = tokio::time::timeout(LAST_WORDS, admin_task).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Serves operators until it is stopped.
+async fn serve_admin(
+    admin: Admin,
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    settings: AcceptSettings,
+    stopped: watch::Receiver<bool>,
+) {
+    let admin = Arc::new(admin);
+    let settings = AcceptSettings { connections_max: Admin::CONNECTIONS_MAX, ..settings };
+    let permits = Arc::new(Semaphore::new(Admin::CONNECTIONS_MAX));
+    accept::serve(listener, tls, settings, permits, stopped, move |request, peer| {
+        let admin = Arc::clone(&admin);
+        async move { admin.answer(request, &peer).await }
+    })
+    .await;
+}
+
+/// The tokens of the operators, and a word if there are none.
+fn admin_tokens(settings: &Settings) -> Result<AdminTokens, Failure> {
+    let tokens = settings.admin_tokens.read();
+    let tokens = tokens.map_err(|message| Failure { exit_code: EXIT_CONFIG, message })?;
+    if tokens.is_empty() {
+        tracing::info!("no admin token is configured: the admin API refuses everything but health");
+    }
+    Ok(tokens)
+}
+
+/// Where operators are served.
+fn desk(settings: &Settings, journey: &Arc<Journey>, tokens: AdminTokens) -> admin::Desk {
+    admin::Desk {
+        journey: Arc::clone(journey),
+        tokens,
+        hosts: admin::own_hosts(settings.admin_listen)
+            .chain(settings.admin_hosts.iter().cloned())
+            .collect(),
+        configuration: settings.effective.clone(),
+        stop: Notify::new(),
+        is_draining: AtomicBool::new(false),
+    }
 }
 
 /// What other replicas are told of this one.

@@ -48,13 +48,26 @@ pub const KEYS: &[Key] = &[
         "",
         "Certificate chain and private key in PEM, or one file with both; the first is the default",
     ),
-    key("admin_listen", "ADDRESS", "127.0.0.1:9180", "Address for operators: /healthz and /readyz"),
+    key("admin_listen", "ADDRESS", "127.0.0.1:9180", "Address for operators: health, admin API"),
     list(
         "admin_tls_certificates",
         "CERT:KEY",
         "",
         "The same for operators, whose address then speaks TLS only",
     ),
+    key(
+        "admin_tokens_file",
+        "FILE",
+        "",
+        "Operators' tokens, a line each: NAME ROLE TOKEN; 'flowgate admin-token' makes one",
+    ),
+    list(
+        "admin_hosts",
+        "HOST",
+        "",
+        "Further names under which operators reach admin_listen; localhost and its address are known",
+    ),
+    key("audit_days", "N", "365", "For how many days the audit log is kept"),
     key(
         "registry",
         "URL",

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{ConfigError, ENVIRONMENT_PREFIX, Given, KEYS, Key};
+use super::{ClientSettings, ConfigError, ENVIRONMENT_PREFIX, Given, KEYS, Key};
+use crate::secret::Secret;
 
 fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
@@ -17,38 +18,62 @@ fn is_from_kubernetes(variable: &str) -> bool {
         || variable.contains("_PORT_")
 }
 
-/// The settings among environment variables, and the configuration file they name.
+/// What the environment says.
+#[derive(Debug, Default)]
+pub struct Environment {
+    /// Settings.
+    pub given: Given,
+    /// The configuration file.
+    pub file: Option<PathBuf>,
+    /// Lines of admin tokens.
+    pub tokens: Option<Secret>,
+    /// For commands that ask a running server.
+    pub client: ClientSettings,
+}
+
+/// The settings among environment variables, and what else they name.
 ///
 /// # Errors
 /// A variable with our prefix that is no setting.
 pub fn environment(
     variables: impl Iterator<Item = (String, String)>,
-) -> Result<(Given, Option<PathBuf>), ConfigError> {
-    let mut given = Given::new();
-    let mut file = None;
+) -> Result<Environment, ConfigError> {
+    let mut environment = Environment::default();
     for (variable, value) in variables {
         let Some(name) = variable.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
         // As Kubernetes and Compose write what is not set.
         if value.is_empty() {
             continue;
         }
-        if name == "CONFIG" {
-            file = Some(PathBuf::from(value));
-            continue;
+        match name {
+            "CONFIG" => environment.file = Some(PathBuf::from(value)),
+            "ADMIN_TOKENS" => environment.tokens = Some(Secret::new(value)),
+            "ADMIN_TOKEN" => environment.client.token = Some(Secret::new(value)),
+            "ADMIN_URL" => environment.client.url = Some(value),
+            _ => take_setting(&mut environment.given, name, &variable, value)?,
         }
-        if find(&name.to_ascii_lowercase()).is_none() && is_from_kubernetes(&variable) {
-            continue;
-        }
-        let Some(key) = find(&name.to_ascii_lowercase()) else {
-            return Err(ConfigError(format!("environment: {variable} is no setting")));
-        };
-        let values = match key.repeatable {
-            true => value.split(',').map(|part| part.trim().to_owned()).collect(),
-            false => vec![value],
-        };
-        given.insert(key.name, (values, variable));
     }
-    Ok((given, file))
+    Ok(environment)
+}
+/// One variable that has to be a setting.
+fn take_setting(
+    given: &mut Given,
+    name: &str,
+    variable: &str,
+    value: String,
+) -> Result<(), ConfigError> {
+    let Some(key) = find(&name.to_ascii_lowercase()) else {
+        return match is_from_kubernetes(variable) {
+            true => Ok(()),
+            false => Err(ConfigError(format!("environment: {variable} is no setting"))),
+        };
+    };
+    let values = match key.repeatable {
+        true => value.split(',').map(|part| part.trim().to_owned()).collect(),
+        false => vec![value],
+    };
+    given.insert(key.name, (values, variable.to_owned()));
+    Ok(())
 }
 
 /// The settings in a TOML file; none if no file is named.

@@ -27,9 +27,11 @@ use crate::row::Row;
 use crate::tenant::{Instance, Tenant};
 
 pub mod admission;
+pub mod explain;
 pub mod handshake;
 mod plain;
 mod profile;
+pub mod recent;
 mod steps;
 pub mod trail;
 mod websocket;
@@ -65,6 +67,8 @@ pub struct Journey {
     pub body_bytes_max: u64,
     /// Names for requests.
     pub request_ids: RequestIds,
+    /// What was refused lately.
+    pub refused: recent::Recent,
     /// Whether `/readyz` says yes.
     pub ready: AtomicBool,
     /// How long a client may take to switch protocols, in line with the header timeout.
@@ -93,6 +97,8 @@ impl Journey {
             }
             Err(refusal) => {
                 trail.log_refusal(client, is_handshake, &refusal);
+                let now = self.registry.wall().now();
+                self.refused.note(&trail, client, is_handshake, &refusal, now);
                 let mut response = refusal.to_response(wants_page, client.request_id);
                 if is_handshake || refusal.status() == StatusCode::BAD_REQUEST {
                     // What the client may have sent behind it is no HTTP, or not understood.

@@ -32,6 +32,7 @@ impl Journey {
         }
         let mut request = Request::from_parts(parts, RouterBody::new(body));
         request.extensions_mut().insert(identity);
+        request.extensions_mut().insert(client);
         let Ok(mut response) = self.profile.clone().oneshot(request).await;
         match response.extensions_mut().remove::<Refusal>() {
             Some(Refusal::MethodNotAllowed(_)) => {

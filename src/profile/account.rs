@@ -6,7 +6,7 @@ use http::header::{HeaderMap, ORIGIN};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, At, Input, Owner, Private, away, keys};
+use super::{Answer, At, From, Input, Owner, Private, away, keys};
 use crate::passwords::{self, Verdict};
 use crate::refusal::Refusal;
 use crate::registry::record::PasswordRecord;
@@ -43,6 +43,7 @@ pub(super) struct NewPassword {
 pub(super) async fn change_password(
     State(desk): At,
     Extension(identity): Owner,
+    Extension(client): From,
     Input(input): Input<NewPassword>,
 ) -> Answer {
     passwords::check(&input.new)
@@ -59,7 +60,7 @@ pub(super) async fn change_password(
     })?;
     let fingerprint = getrandom::u64().map_err(|_| Refusal::Overloaded("no randomness"))?;
     let (_, (), ended) = desk
-        .change(&identity, move |record| {
+        .change(&identity, client, "change password", move |record| {
             record.password = Some(PasswordRecord { hash: hash.clone(), fingerprint });
             Ok(())
         })

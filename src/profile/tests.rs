@@ -2,14 +2,17 @@
 
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use http::request;
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{StatusCode, request};
 use serde_json::json;
 use tower::ServiceExt;
 
 use super::*;
-use crate::client::{Client, RequestIds};
+use crate::client::RequestIds;
 use crate::clock::{Clock, Millis};
 use crate::grant::KeyId;
 use crate::live::Registered;
@@ -85,6 +88,10 @@ impl Mike {
 
     async fn send_as(&self, identity: Identity, mut request: http::Request<Body>) -> Response {
         request.extensions_mut().insert(identity);
+        let request_id = RequestIds::new().unwrap().next();
+        let client =
+            Client { address: (Ipv4Addr::LOCALHOST, 7).into(), over_tls: false, request_id };
+        request.extensions_mut().insert(client);
         router(Arc::clone(&self.desk)).oneshot(request).await.unwrap()
     }
 

@@ -53,6 +53,10 @@ impl Refusal {
                 let challenge = HeaderValue::from_static("Session realm=\"flowgate\"");
                 headers.insert(WWW_AUTHENTICATE, challenge);
             }
+            Self::Operator(_) if self.status() == StatusCode::UNAUTHORIZED => {
+                let challenge = HeaderValue::from_static("Bearer realm=\"flowgate admin\"");
+                headers.insert(WWW_AUTHENTICATE, challenge);
+            }
             _ if self.status() == StatusCode::UNAUTHORIZED => {
                 let challenge =
                     HeaderValue::from_static("Basic realm=\"flowgate\", charset=\"UTF-8\"");

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 
+use super::tally::Tally;
 use super::turns::Turns;
 use crate::clock::{Clock, Millis};
 use crate::secret::SecretDigest;
@@ -57,6 +58,8 @@ pub struct Cache {
     order: Mutex<Order>,
     /// One fetch at a time for each look-up; whoever comes meanwhile waits for it.
     flights: Turns<Lookup>,
+    /// Hits, absent hits, misses, fetches, evictions, invalidations.
+    tally: Tally<6>,
 }
 
 /// What all that goes in or out takes turns at.
@@ -68,6 +71,36 @@ struct Order {
     plans: u64,
     /// Every tenant who is in, in the order of being looked at when one has to go; and some who went.
     queue: VecDeque<TenantId>,
+}
+
+const HIT: usize = 0;
+const ABSENT_HIT: usize = 1;
+const MISS: usize = 2;
+const FETCH: usize = 3;
+const EVICTION: usize = 4;
+const INVALIDATION: usize = 5;
+
+/// What a cache has been asked since the start, and what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Tenants in it.
+    pub tenants: usize,
+    /// At most.
+    pub tenants_max: usize,
+    /// Names and keys of which it knows that they are nobody's.
+    pub absent: usize,
+    /// Look-ups that it answered with a tenant.
+    pub hits: u64,
+    /// Look-ups that it answered with "there is none".
+    pub absent_hits: u64,
+    /// Look-ups that it could not answer.
+    pub misses: u64,
+    /// Reads of the store for those; fewer, since who asks for the same waits for the same read.
+    pub fetches: u64,
+    /// Tenants who had to go for others.
+    pub evictions: u64,
+    /// Tenants who were changed or removed.
+    pub invalidations: u64,
 }
 
 /// What the cache says.
@@ -94,6 +127,7 @@ impl Cache {
             absent: DashMap::new(),
             order: Mutex::default(),
             flights: Turns::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -133,9 +167,15 @@ impl Cache {
         F: Future<Output = Result<Option<Tenant>, E>>,
     {
         match self.peek(&lookup) {
-            Knowledge::Tenant(tenant) => return Ok(Some(tenant)),
-            Knowledge::Absent => return Ok(None),
-            Knowledge::Unknown => {}
+            Knowledge::Tenant(tenant) => {
+                self.tally.add(HIT);
+                return Ok(Some(tenant));
+            }
+            Knowledge::Absent => {
+                self.tally.add(ABSENT_HIT);
+                return Ok(None);
+            }
+            Knowledge::Unknown => self.tally.add(MISS),
         }
         let flight = self.flights.place(&lookup);
         let _turn = flight.turn().await;
@@ -147,6 +187,7 @@ impl Cache {
                 Knowledge::Unknown => {}
             }
             let generation = self.order().generation;
+            self.tally.add(FETCH);
             fetched = fetch().await?.map(Arc::new);
             let is_current = match &fetched {
                 Some(tenant) => self.insert_if(generation, Arc::clone(tenant)),
@@ -159,6 +200,22 @@ impl Cache {
         }
         // Not older than this call, if perhaps older than what may be put in.
         Ok(fetched)
+    }
+
+    /// What it has been asked, and what it holds.
+    pub fn counts(&self) -> Counts {
+        let [hits, absent_hits, misses, fetches, evictions, invalidations] = self.tally.sums();
+        Counts {
+            tenants: self.tenants.len(),
+            tenants_max: self.tenants_max,
+            absent: self.absent.len(),
+            hits,
+            absent_hits,
+            misses,
+            fetches,
+            evictions,
+            invalidations,
+        }
     }
 
     fn order(&self) -> MutexGuard<'_, Order> {
@@ -205,6 +262,7 @@ impl Cache {
         while self.tenants.len() >= self.tenants_max
             && let Some(id) = self.take_oldest(&mut order.queue)
         {
+            self.tally.add(EVICTION);
             self.forget(id);
         }
         // Who was invalidated and came back is in it twice.
@@ -256,6 +314,7 @@ impl Cache {
 
     /// Takes a tenant out, and keeps what is being fetched from being put in.
     pub fn invalidate(&self, id: TenantId) {
+        self.tally.add(INVALIDATION);
         let mut order = self.order();
         order.generation += 1;
         self.forget(id);
@@ -263,6 +322,7 @@ impl Cache {
 
     /// Takes a tenant out if what is known of them is older than `revision`.
     pub fn invalidate_before(&self, id: TenantId, revision: u64) {
+        self.tally.add(INVALIDATION);
         let mut order = self.order();
         order.generation += 1;
         let known = self.tenants.get(&id).map(|known| known.tenant.revision);

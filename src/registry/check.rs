@@ -8,9 +8,10 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::audit;
 use super::copy::unfinished;
 use super::profiles::check_plan;
-use super::record::{LASTING, PLAN, TENANT, TenantRecord};
+use super::record::{LASTING, PLAN, SESSION, TENANT, TenantRecord};
 use super::sessions::Session;
 use super::store::{Document, Store, StoreError};
 use super::walk::Walk;
@@ -86,7 +87,8 @@ pub async fn check(
                 match kind {
                     PLAN => check.plan(document),
                     TENANT => check.tenant(document).await?,
-                    _ => check.session(document).await?,
+                    SESSION => check.session(document).await?,
+                    _ => check.entry(document),
                 }
             }
             check.done.documents += page.len() as u64;
@@ -135,6 +137,15 @@ impl Check<'_> {
                 }
             }
             Err(error) => self.find(&about, format!("cannot be read: {error}"), UNREADABLE),
+        }
+        self.has_no_index(&about, document);
+    }
+
+    /// An entry of the audit log.
+    fn entry(&mut self, document: &Document) {
+        let about = format!("audit entry {}", document.id);
+        if let Err(error) = serde_json::from_slice::<audit::Entry>(&document.body) {
+            self.find(&about, format!("cannot be read: {error}"), UNREADABLE);
         }
         self.has_no_index(&about, document);
     }

@@ -2,13 +2,13 @@
 //! does not matter.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Seek;
+use std::io::{Read, Seek};
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::json;
 use tokio::runtime::Handle;
 
+use super::audit::Act;
 use super::profiles::instance;
 use super::profiles::{Checked, Good, NamedKey, ProfilesError, check, each};
 use super::record::{KeyRecord, PLAN, PasswordRecord, TENANT, TenantRecord, username_index};
@@ -20,6 +20,8 @@ use crate::grant::KeyId;
 use crate::passwords;
 use crate::plan::Plan;
 use crate::tenant::TenantId;
+
+pub mod single;
 
 /// Documents written at once; each time is a commit to disk.
 const DOCUMENTS_PER_WRITE: usize = 500;
@@ -41,7 +43,7 @@ pub struct Imported {
 }
 
 /// Imports a file: first all of it is checked, then it is written. What is there already stays as it
-/// is, unless `replace` is set. `progress` is told how many tenants of how many are done.
+/// is, unless `replace` is set; what is written goes with `act` for the audit log. `progress` is told how many tenants of how many are done.
 ///
 /// Blocks; not for async code.
 ///
@@ -52,13 +54,14 @@ pub fn import(
     store: &Store,
     wall: &Wall,
     handle: &Handle,
-    mut file: File,
+    mut file: impl Read + Seek,
     replace: bool,
+    act: Option<&Act>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Imported, ProfilesError> {
     let broken = |error: &dyn std::fmt::Display| ProfilesError(vec![error.to_string()]);
     let knows_plan = |name: &str| matches!(handle.block_on(store.get(PLAN, name)), Ok(Some(_)));
-    let contents = check(&file, knows_plan, |profile| {
+    let contents = check(&mut file, knows_plan, |profile| {
         has_room(profile)?;
         has_no_rival(store, handle, profile)
     })?;
@@ -68,12 +71,13 @@ pub fn import(
         wall,
         handle,
         replace,
+        act,
         writes: Vec::new(),
         bytes: 0,
         done: Imported::default(),
     };
     let mut tenants = 0;
-    each(&file, |good| {
+    each(&mut file, |good| {
         match good {
             Good::Plan(name, plan) => import.plan(name, &plan)?,
             Good::Tenant(profile) => {
@@ -122,6 +126,7 @@ struct Import<'a> {
     wall: &'a Wall,
     handle: &'a Handle,
     replace: bool,
+    act: Option<&'a Act>,
     writes: Vec<Write>,
     bytes: usize,
     done: Imported,
@@ -186,9 +191,13 @@ impl Import<'_> {
 
     fn flush(&mut self) -> Result<(), StoreError> {
         self.bytes = 0;
-        let writes = std::mem::take(&mut self.writes);
+        let mut writes = std::mem::take(&mut self.writes);
         if writes.is_empty() {
             return Ok(());
+        }
+        if let Some(act) = self.act {
+            let what = json!({ "documents": writes.len() });
+            writes.push(act.write(self.wall.now(), None, Some(what))?);
         }
         self.handle.block_on(self.store.write(writes)).map(|_| ())
     }

@@ -14,34 +14,34 @@ use crate::refusal::Refusal;
 use crate::secret::SecretDigest;
 use crate::tenant::{Tenant, TenantId, Username};
 
+pub mod audit;
 mod cache;
 pub mod check;
 pub mod copy;
+mod documents;
 pub mod freshness;
 pub mod import;
+pub mod keys;
 pub mod profiles;
 pub mod record;
 pub mod replicas;
 pub mod sessions;
 pub mod store;
+mod tally;
 #[cfg(test)]
 pub mod testing;
 pub mod tickets;
 pub mod turns;
 pub mod usage;
+pub mod view;
 mod walk;
 
+pub use cache::Counts;
 use cache::{Cache, Knowledge, Lookup};
 use freshness::Freshness;
 use record::{PLAN, TENANT, TenantRecord};
 use store::{Change, Document, Expected, Notice, Store, StoreError, Write};
 use turns::Turns;
-
-/// How often a change is tried again when another process was faster.
-const CHANGE_ATTEMPTS_MAX: usize = 16;
-
-/// Changes of one tenant that may wait for their turn.
-const CHANGES_WAITING_MAX: usize = 64;
 
 /// Finds and changes tenants.
 #[derive(Debug)]
@@ -52,6 +52,7 @@ pub struct Registry {
     wall: Wall,
     /// One change at a time for each tenant in this process; other replicas are met as conflicts.
     changes: Turns<TenantId>,
+    audit: audit::Keeping,
 }
 
 /// What is kept in memory.
@@ -92,7 +93,15 @@ impl Registry {
             freshness: Freshness::new(caching.stale_max, clock),
             wall,
             changes: Turns::default(),
+            audit: audit::Keeping::default(),
         }
+    }
+
+    /// The same with another time for which audit entries are kept; else a year.
+    #[must_use]
+    pub fn keeping_audit(mut self, kept: Duration) -> Self {
+        self.audit.kept = kept;
+        self
     }
 
     /// The store beneath.
@@ -166,6 +175,12 @@ impl Registry {
         }
     }
 
+    /// What the near cache has been asked, and what it holds.
+    #[must_use]
+    pub fn cache_counts(&self) -> Counts {
+        self.cache.counts()
+    }
+
     async fn look_up<F>(
         &self,
         lookup: Lookup,
@@ -237,38 +252,7 @@ impl Registry {
         id: TenantId,
         mut change: impl FnMut(&mut TenantRecord) -> Result<T, E>,
     ) -> Result<(Arc<Tenant>, T), ChangeError<E>> {
-        let place = self.changes.place(&id);
-        if place.number > CHANGES_WAITING_MAX {
-            return Err(ChangeError::Busy);
-        }
-        let _turn = place.turn().await;
-        let mut last = StoreError::Conflict { place: 0 };
-        for _ in 0..CHANGE_ATTEMPTS_MAX {
-            let document = self.store.get(TENANT, &id.to_string()).await?;
-            let document = document.ok_or(ChangeError::Gone)?;
-            let mut record = TenantRecord::from_body(&document.body)?;
-            let answer = change(&mut record).map_err(ChangeError::Refused)?;
-            let plans = self.cache.plans();
-            let plan = self.plan(record.plan.as_deref()).await?;
-            // Before it is written: behind that nothing may fail any more.
-            let mut tenant = record.to_tenant(id, document.revision, plan)?;
-            let write = put(id, Expected::Revision(document.revision), &record)?;
-            match self.store.write(vec![write]).await {
-                Ok(revisions) => {
-                    tenant.revision = revisions.first().copied().unwrap_or(tenant.revision);
-                    let tenant = Arc::new(tenant);
-                    self.cache.replace(Arc::clone(&tenant), plans);
-                    return Ok((tenant, answer));
-                }
-                Err(conflict @ StoreError::Conflict { .. }) => last = conflict,
-                Err(error) => {
-                    // It may have been written: what is cached is believed no more.
-                    self.cache.invalidate(id);
-                    return Err(error.into());
-                }
-            }
-        }
-        Err(last.into())
+        self.change_as(None, id, |record, _| change(record)).await
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::{BufReader, Read};
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::passwords;
 use crate::plan::Plan;
@@ -17,8 +18,7 @@ pub mod instance;
 pub mod keys;
 mod stream;
 
-pub use instance::ADMIN_ROOT_ADVICE;
-use instance::InstanceProfile;
+pub use instance::{ADMIN_ROOT_ADVICE, InstanceProfile};
 use keys::KeyProfile;
 pub use keys::NamedKey;
 use stream::Item;
@@ -33,22 +33,35 @@ const ORIGIN_BYTES_MAX: usize = 255;
 const FAULTS_MAX: usize = 100;
 
 /// A tenant as the file has it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
+    /// The name; where the path has it already, it need not be here.
+    #[schema(required = false)]
     username: String,
+    /// In plain text; it is hashed.
+    #[schema(value_type = Option<String>)]
     password: Option<Secret>,
+    /// Instead: its bcrypt hash.
     password_hash: Option<String>,
+    /// The default API key in plain text: 16 to 256 visible ASCII characters.
+    #[schema(value_type = Option<String>)]
     api_key: Option<Secret>,
+    /// Instead: its SHA-256 digest in hexadecimal digits.
     api_key_sha256: Option<String>,
+    /// Named API keys.
     #[serde(default)]
     keys: Vec<KeyProfile>,
+    /// The plan's name; without one there are no limits.
     plan: Option<String>,
-    /// `null` has to be said, for a tenant without a runtime.
+    /// The runtime; `null` has to be said, for a tenant without one.
     #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
     instance: Option<InstanceProfile>,
+    /// Origins, beside flowgate's own, whose pages may use the password.
     #[serde(default)]
     allowed_origins: Vec<String>,
+    /// Disabled tenants are answered as if they did not exist.
     #[serde(default)]
     disabled: bool,
 }
@@ -237,6 +250,21 @@ pub fn check_plan(name: &str, plan: &Plan) -> Result<(), String> {
 }
 
 impl Profile {
+    /// Checks a profile that is in no file.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub(super) fn check_alone(self) -> Result<Checked, Vec<String>> {
+        let mut faults = Vec::new();
+        let mut seen = Seen::default();
+        let checked = self.check(Some(&mut seen), &mut |field, what| {
+            if faults.len() < FAULTS_MAX {
+                faults.push(format!("{field} {what}."));
+            }
+        });
+        checked.ok_or(faults)
+    }
+
     fn check(self, seen: Option<&mut Seen>, fault: &mut dyn FnMut(&str, &str)) -> Option<Checked> {
         let faults = Cell::new(0);
         let mut fault = |field: &str, what: &str| {

@@ -19,6 +19,8 @@ pub const TENANT: Kind = Kind("tenant");
 pub const PLAN: Kind = Kind("plan");
 /// Documents that are browser sessions, by their secret's digest.
 pub const SESSION: Kind = Kind("session");
+/// Documents that are audit entries. Their ids sort the newest first.
+pub const AUDIT: Kind = Kind("audit");
 /// The document that marks a registry as a copy of another.
 pub const COPY: Kind = Kind("copy");
 /// A process that shares the registry.
@@ -30,7 +32,7 @@ pub const CLOSE: Kind = Kind("close");
 
 /// The kinds that make up a registry: what a copy takes along and a check goes through. What one of
 /// them refers to comes before it.
-pub const LASTING: [Kind; 3] = [PLAN, TENANT, SESSION];
+pub const LASTING: [Kind; 4] = [PLAN, TENANT, SESSION, AUDIT];
 /// The other kinds: about one registry, or one process.
 pub const PASSING: [Kind; 4] = [COPY, REPLICA, ASK, CLOSE];
 

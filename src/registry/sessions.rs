@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Registry;
+use super::audit::Act;
 use super::record::SESSION;
-use super::store::{Change, Expected, StoreError, Write};
+use super::store::{Change, Document, Expected, StoreError, Write};
 use crate::clock::UnixMillis;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::TenantId;
@@ -107,6 +109,42 @@ impl Registry {
             }
         }
         Ok(Some(session))
+    }
+
+    /// The sessions behind `after`, in the order of their ids, with those.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn sessions(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Session)>, StoreError> {
+        let documents = self.store().list(SESSION, after, limit).await?;
+        let read = |document: Document| {
+            let session = serde_json::from_slice(&document.body)
+                .map_err(|error| StoreError::Corrupt(format!("a session: {error}")))?;
+            Ok((document.id, session))
+        };
+        documents.into_iter().map(read).collect()
+    }
+
+    /// Ends sessions by their ids, with the act for the audit log.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn end_sessions(
+        &self,
+        act: &Act,
+        ids: Vec<String>,
+        after: Value,
+    ) -> Result<(), StoreError> {
+        let remove =
+            |id| Write { kind: SESSION, id, expected: Expected::Any, change: Change::Remove };
+        let entry = act.write(self.wall().now(), None, Some(after))?;
+        let mut writes: Vec<Write> = ids.into_iter().map(remove).collect();
+        writes.extend(self.audited(entry).await);
+        self.store().write(writes).await.map(|_| ())
     }
 
     /// Ends a session.

@@ -112,7 +112,7 @@ async fn whoever_is_always_slower_gives_up() {
         add_key(record, 1)
     });
     assert!(matches!(changed.await, Err(ChangeError::Store(StoreError::Conflict { .. }))));
-    assert_eq!(rounds, CHANGE_ATTEMPTS_MAX as u64);
+    assert_eq!(rounds, documents::CHANGE_ATTEMPTS_MAX as u64);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use flowgate::close::Cause;
 use flowgate::config::KEYS;
-use flowgate::refusal::Refusal;
+use flowgate::refusal::{OperatorRefusal, Refusal};
 
 use crate::support::node::root;
 
@@ -57,5 +57,15 @@ fn no_merge_left_its_marks() {
             .lines()
             .filter(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "));
         assert_eq!(marks.next(), None, "{}", file.display());
+    }
+}
+
+#[test]
+fn every_refusal_of_the_admin_api_is_documented_with_its_status() {
+    let admin = document("admin.md");
+    for refusal in OperatorRefusal::samples().into_iter().map(Refusal::Operator) {
+        let (status, label) = (refusal.status().as_u16(), refusal.label());
+        let is_row = |line: &str| line.starts_with(&format!("| {status} | `{label}` |"));
+        assert!(admin.lines().any(is_row), "{status} {label} is missing in docs/admin.md");
     }
 }

@@ -5,6 +5,8 @@
     reason = "a test fails by panicking, and says so"
 )]
 
+mod admin_api;
+mod admin_cli;
 mod attacks;
 mod browser;
 mod changes;

@@ -16,7 +16,10 @@ const FLOORS: [&[&str]; 4] = [
     ],
     &["live", "registry", "passwords", "telemetry", "tls", "upload"],
     &["accept", "route", "authenticate", "connect", "exchange", "relay"],
-    &["journey", "commands", "admin", "drain", "config", "profile", "revoke", "follow", "presence"],
+    &[
+        "journey", "commands", "admin", "drain", "config", "profile", "revoke", "follow",
+        "presence", "change", "json",
+    ],
 ];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

@@ -77,7 +77,7 @@ async fn a_body_is_json_and_says_so() {
         let response = mike.send(raw("POST /profile/keys", kind, name)).await;
         assert_eq!(mike.outcome(response).await.unwrap().0, StatusCode::CREATED, "{kind}");
     }
-    let large = format!("{{\"name\":\"{}\"}}", "x".repeat(BODY_BYTES_MAX));
+    let large = format!("{{\"name\":\"{}\"}}", "x".repeat(crate::json::BODY_BYTES_MAX));
     let response = mike.send(raw("POST /profile/keys", "application/json", large)).await;
     let told = refused(mike.outcome(response).await);
     assert_eq!(told, "400 The body is broken or longer than 16 KiB.");

@@ -66,7 +66,7 @@ impl Place {
         file.write_all(text.as_bytes()).unwrap();
         file.seek(SeekFrom::Start(0)).unwrap();
         let handle = self.runtime.handle();
-        import(&self.store, &self.wall, handle, file, replace, |_, _| {})
+        import(&self.store, &self.wall, handle, file, replace, None, |_, _| {})
             .map_err(|error| error.to_string())
     }
 
@@ -257,7 +257,7 @@ fn thousands_of_tenants_are_a_few_writes() {
     file.seek(SeekFrom::Start(0)).unwrap();
     let (mut revisions, mut last) = (HashSet::new(), (0, 0));
     let done =
-        import(&place.store, &place.wall, place.runtime.handle(), file, false, |done, of| {
+        import(&place.store, &place.wall, place.runtime.handle(), file, false, None, |done, of| {
             assert_eq!(done, last.0 + 1);
             last = (done, of);
             revisions.insert(place.revision());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::path::is_under;
 use crate::registry::record::{InstanceRecord, TlsRecord};
@@ -13,27 +14,34 @@ use crate::tenant::OnChange;
 use crate::tls::runtimes::{CA_PEM_BYTES_MAX, authorities, server_name};
 
 /// The instance as the file has it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceProfile {
+    /// `http://` or `https://`, a host name or an IP address, and a port.
     address: String,
+    /// Node-RED's `httpNodeRoot`: empty, or a path like `/api`.
     #[serde(default)]
     node_root: String,
     /// `null` has to be said: an editor that nobody thought of would be open to all.
     #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
     admin_root: Option<String>,
+    /// What becomes of live connections when it changes.
     #[serde(default)]
     on_change: OnChange,
+    /// How its certificate is verified, for `https://`.
     tls: Option<TlsProfile>,
 }
 
 /// How to verify the runtime's certificate, if not by its host's name and the public authorities.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct TlsProfile {
+pub struct TlsProfile {
     /// A file in PEM, read when the profile is.
     ca_file: Option<String>,
+    /// The only authorities to trust, in PEM.
     ca_pem: Option<String>,
+    /// The name that the certificate has to have.
     server_name: Option<String>,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::clock::UnixMillis;
 use crate::secret::SecretDigest;
@@ -14,13 +15,18 @@ pub const SCOPE_MAX: usize = 20;
 const NAME_CHARACTERS_MAX: usize = 64;
 
 /// A named key as the file has it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyProfile {
+    /// For people; no other key of the tenant's has it.
     name: String,
+    /// The key's SHA-256 digest in hexadecimal digits.
     sha256: String,
+    /// When it was made, as in `2030-01-31T12:00:00Z`.
     created: Option<String>,
+    /// When it stops working.
     expires: Option<String>,
+    /// The paths below `node_root` that it opens; without any, all.
     #[serde(default)]
     scope: Vec<String>,
 }

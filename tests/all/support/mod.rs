@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+pub mod admin;
 pub mod flowgate;
 pub mod link;
 pub mod node;

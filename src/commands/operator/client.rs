@@ -1,0 +1,234 @@
+//! The admin API's client: one request, one connection.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, IF_MATCH, IF_NONE_MATCH};
+use http::{Method, Request, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::commands::{EXIT_USAGE, Failure};
+use crate::config::Settings;
+use crate::secret::Secret;
+
+/// The server cannot be reached, as in sysexits.h.
+const EXIT_UNAVAILABLE: u8 = 69;
+/// The token is missing or may not do this, as in sysexits.h.
+const EXIT_NO_PERMISSION: u8 = 77;
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// An import hashes passwords.
+const ANSWER_MAX: Duration = Duration::from_secs(300);
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+const TOKEN_FILE_BYTES_MAX: u64 = 1024;
+/// What may stand in a segment or a value as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A server's admin API.
+#[derive(Debug)]
+pub struct Client {
+    host: String,
+    address: String,
+    token: Secret,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// What a request expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expecting<'a> {
+    /// Nothing.
+    Anything,
+    /// That there is none yet.
+    Absent,
+    /// This revision.
+    Tag(&'a str),
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Came {
+    /// The revision's tag.
+    pub tag: Option<String>,
+    /// The answer.
+    pub body: Value,
+}
+
+/// A text as a path's segment or a query's value.
+pub fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, PLAIN).to_string()
+}
+
+impl Client {
+    /// The client that arguments, environment and settings name.
+    ///
+    /// # Errors
+    /// No URL that can be used, or no token.
+    pub fn new(
+        settings: &Settings,
+        url: Option<&str>,
+        token_file: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let url = url.map(str::to_owned).or_else(|| settings.client.url.clone());
+        let url = url.unwrap_or_else(|| format!("http://{}", reachable(settings.admin_listen)));
+        let usage = |message: String| Failure { exit_code: EXIT_USAGE, message };
+        let uri: Uri = url.parse().map_err(|_| usage(format!("{url:?} is no URL")))?;
+        if uri.scheme_str() != Some("http") || !matches!(uri.path(), "" | "/") {
+            return Err(usage(format!("{url:?} must be like http://127.0.0.1:9180")));
+        }
+        let host = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let port = uri.port_u16().unwrap_or(80);
+        let address = format!("{}:{port}", uri.host().unwrap_or_default());
+        let token = match token_file {
+            Some(path) => read_token(path).map_err(usage)?,
+            None => settings.client.token.clone().ok_or_else(|| Failure {
+                exit_code: EXIT_NO_PERMISSION,
+                message: "an admin token is needed: FLOWGATE_ADMIN_TOKEN or --token-file"
+                    .to_owned(),
+            })?,
+        };
+        Ok(Self { host, address, token, runtime: crate::commands::import::runtime()? })
+    }
+
+    /// Asks, and fails with what a refusal says.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or refuses.
+    pub fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        expecting: Expecting<'_>,
+        body: Option<&Value>,
+    ) -> Result<Came, Failure> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, &self.host)
+            .header(ACCEPT, "application/json")
+            .header(AUTHORIZATION, format!("Bearer {}", self.token.expose()));
+        request = match expecting {
+            Expecting::Anything => request,
+            Expecting::Absent => request.header(IF_NONE_MATCH, "*"),
+            Expecting::Tag(tag) => request.header(IF_MATCH, tag),
+        };
+        let body = match body {
+            Some(body) => {
+                request = request.header(CONTENT_TYPE, "application/json");
+                Bytes::from(body.to_string())
+            }
+            None => Bytes::new(),
+        };
+        let request = request.body(Full::new(body));
+        let request = request.map_err(|error| Failure::runtime(error.to_string()))?;
+        let answer = async { timeout(ANSWER_MAX, self.exchange(request)).await };
+        let answer = self.runtime.block_on(answer);
+        let unreachable = |why: String| Failure {
+            exit_code: EXIT_UNAVAILABLE,
+            message: format!("cannot ask {}: {why}", self.address),
+        };
+        let answer = answer.map_err(|_| unreachable("no answer in time".to_owned()))?;
+        let (status, came) = answer.map_err(unreachable)?;
+        match status {
+            200..300 => Ok(came),
+            _ => Err(refused(status, &came.body)),
+        }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(u16, Came), String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let socket = timeout(CONNECT_MAX, TcpStream::connect(&self.address)).await;
+        let socket = socket.map_err(|error| text(&error))?.map_err(|error| text(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+            .await
+            .map_err(|error| text(&error))?;
+        let connection = tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(|error| text(&error))?;
+        let status = response.status().as_u16();
+        let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
+        let tag = tag.map(str::to_owned);
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| text(&error))?.to_bytes();
+        connection.abort();
+        let body = serde_json::from_slice(&body);
+        let body = body.map_err(|_| "what answers there is no flowgate".to_owned())?;
+        Ok((status, Came { tag, body }))
+    }
+
+    /// All members `name` of a list, page by page; at most `limit`, if there is one.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn list(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+        name: &str,
+        limit: Option<usize>,
+    ) -> Result<Vec<Value>, Failure> {
+        const PAGE: usize = 1000;
+        let mut found = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let wanted = limit.map_or(PAGE, |limit| (limit - found.len()).min(PAGE));
+            let mut asked = format!("{path}?limit={wanted}");
+            let after_query = [("after", after.take())];
+            for (name, value) in query.iter().chain(&after_query) {
+                if let Some(value) = value {
+                    asked = format!("{asked}&{name}={}", encoded(value));
+                }
+            }
+            let mut page = self.ask(Method::GET, &asked, Expecting::Anything, None)?.body;
+            if let Some(some) = page[name].as_array_mut() {
+                found.append(some);
+            }
+            match page["next"].as_str() {
+                Some(next) if limit.is_none_or(|limit| found.len() < limit) => {
+                    after = Some(next.to_owned());
+                }
+                _ => return Ok(found),
+            }
+        }
+    }
+}
+
+fn refused(status: u16, body: &Value) -> Failure {
+    let text = |name: &str| body[name].as_str().unwrap_or("?");
+    Failure {
+        exit_code: if matches!(status, 401 | 403 | 421) { EXIT_NO_PERMISSION } else { 1 },
+        message: format!(
+            "{status} {}: {} (request {})",
+            text("code"),
+            text("detail"),
+            text("request_id")
+        ),
+    }
+}
+
+/// Where a listener on this machine is reached.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    match listen {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, v4.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, v6.port()).into(),
+        listen => listen,
+    }
+}
+
+fn read_token(path: &Path) -> Result<Secret, String> {
+    use std::io::Read;
+    let fault = |what: String| format!("{}: {what}", path.display());
+    let file = std::fs::File::open(path).map_err(|error| fault(error.to_string()))?;
+    let mut text = String::new();
+    let read = file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text);
+    read.map_err(|error| fault(error.to_string()))?;
+    let token = Secret::new(text).expose().trim().to_owned();
+    match token.is_empty() || token.contains(char::is_whitespace) {
+        true => Err(fault("must hold the token and nothing else".to_owned())),
+        false => Ok(Secret::new(token)),
+    }
+}

@@ -1,0 +1,103 @@
+//! The refusals of a short while ago, for operators to look at.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use super::trail::Trail;
+use crate::client::{Client, RequestId};
+use crate::clock::UnixMillis;
+use crate::refusal::Refusal;
+use crate::tenant::Username;
+
+/// How many are kept; the oldest go.
+pub const KEPT_MAX: usize = 1000;
+/// Of a path that is longer.
+const PATH_CHARACTERS_MAX: usize = 256;
+
+/// One refusal: no more than the log has of it.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Counts up from the start of the process.
+    pub number: u64,
+    /// When.
+    pub at: UnixMillis,
+    /// Which request.
+    pub request_id: RequestId,
+    /// From where.
+    pub client: String,
+    /// Whose runtime it was for, or whose credential it was said to be, where that is known.
+    pub tenant: Option<Username>,
+    /// The row, as far as it was found.
+    pub row: &'static str,
+    /// The path, without query.
+    pub path: String,
+    /// What was refused.
+    pub is_handshake: bool,
+    /// The status.
+    pub status: u16,
+    /// The label.
+    pub label: &'static str,
+    /// Why, as the log has it.
+    pub why: String,
+}
+
+/// The last ones.
+#[derive(Debug, Default)]
+pub struct Recent(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    noted: u64,
+    last: VecDeque<Refused>,
+}
+
+impl Recent {
+    /// Notes one.
+    pub fn note(
+        &self,
+        trail: &Trail,
+        client: Client,
+        is_handshake: bool,
+        refusal: &Refusal,
+        now: UnixMillis,
+    ) {
+        let claimed = match refusal {
+            Refusal::WrongCredential { claimed, .. } => claimed.clone(),
+            _ => None,
+        };
+        let mut refused = Refused {
+            number: 0,
+            at: now,
+            request_id: client.request_id,
+            client: client.address.ip().to_canonical().to_string(),
+            tenant: trail.tenant.clone().or(claimed),
+            row: trail.row,
+            path: trail.path.chars().take(PATH_CHARACTERS_MAX).collect(),
+            is_handshake,
+            status: refusal.status().as_u16(),
+            label: refusal.label(),
+            why: refusal.to_string(),
+        };
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.noted += 1;
+        refused.number = kept.noted;
+        if kept.last.len() >= KEPT_MAX {
+            kept.last.pop_front();
+        }
+        kept.last.push_back(refused);
+    }
+
+    /// Those before `before`, the newest first, that `is_wanted`; at most `limit`. And how many there
+    /// have been in all.
+    #[must_use]
+    pub fn list(
+        &self,
+        before: u64,
+        limit: usize,
+        is_wanted: impl Fn(&Refused) -> bool,
+    ) -> (Vec<Refused>, u64) {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let some = kept.last.iter().rev().filter(|refused| refused.number < before);
+        (some.filter(|refused| is_wanted(refused)).take(limit).cloned().collect(), kept.noted)
+    }
+}

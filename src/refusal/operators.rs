@@ -1,0 +1,85 @@
+//! Refusals of the operators' listener.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+
+/// A request of an operator's that is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperatorRefusal {
+    /// No admin token is configured, so nobody can have the right one.
+    NoTokens,
+    /// The token is missing, unknown or in the wrong place.
+    Token,
+    /// The token's role may not do this.
+    Role {
+        /// The role that may.
+        needed: &'static str,
+    },
+    /// The Host is none of the listener's: a page may have pointed its own name here.
+    Host,
+    /// There is no such tenant, plan, key, …
+    Missing(&'static str),
+    /// It has another revision than the request expects.
+    Stale {
+        /// The one it has.
+        revision: u64,
+    },
+    /// The request has to say which revision it expects.
+    Unconditional,
+}
+
+impl OperatorRefusal {
+    /// One of each, for tables and tests.
+    #[must_use]
+    pub fn samples() -> Vec<Self> {
+        vec![
+            Self::NoTokens,
+            Self::Token,
+            Self::Role { needed: "admin" },
+            Self::Host,
+            Self::Missing("There is no such tenant."),
+            Self::Stale { revision: 7 },
+            Self::Unconditional,
+        ]
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::NoTokens | Self::Role { .. } => StatusCode::FORBIDDEN,
+            Self::Token => StatusCode::UNAUTHORIZED,
+            Self::Host => StatusCode::MISDIRECTED_REQUEST,
+            Self::Missing(_) => StatusCode::NOT_FOUND,
+            Self::Stale { .. } => StatusCode::PRECONDITION_FAILED,
+            Self::Unconditional => StatusCode::PRECONDITION_REQUIRED,
+        }
+    }
+
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::NoTokens => "no_admin_tokens",
+            Self::Token => "wrong_admin_token",
+            Self::Role { .. } => "wrong_role",
+            Self::Host => "wrong_host",
+            Self::Missing(_) => "missing",
+            Self::Stale { .. } => "stale_revision",
+            Self::Unconditional => "revision_needed",
+        }
+    }
+
+    pub(super) fn public(&self) -> Cow<'static, str> {
+        match self {
+            Self::NoTokens => "No admin token is configured: set admin_tokens_file or \
+                 FLOWGATE_ADMIN_TOKENS. 'flowgate admin-token' makes one."
+                .into(),
+            Self::Token => "An admin token is needed, as Authorization: Bearer.".into(),
+            Self::Role { needed } => format!("The token's role is not enough: {needed} is.").into(),
+            Self::Host => "This listener has another name; see admin_hosts.".into(),
+            Self::Missing(what) => (*what).into(),
+            Self::Stale { revision } => {
+                format!("It was changed meanwhile: its revision is {revision}.").into()
+            }
+            Self::Unconditional => "If-Match must say which revision is meant, or *.".into(),
+        }
+    }
+}

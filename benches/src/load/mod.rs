@@ -43,3 +43,6 @@ pub trait Load {
     /// Goes on for `time` and tells what was done in it.
     fn drive(&mut self, time: Duration) -> Result<Tally>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use crate::clock::now;
 use crate::fault::{During, Result};
 
 /// The timer rings at most this often.
-const RING_MIN: Duration = Duration::from_micros(100);
+const RING_MIN: Duration = Duration::from_micros(50);
 
 /// Tells which messages are due. A message is due when it is, not when it could be sent: what waits
 /// behind a stall counts as late.
@@ -57,7 +57,8 @@ impl Pace {
             Ok(_) | Err(rustix::io::Errno::AGAIN) => {}
             Err(error) => return Err(error).during("a timer"),
         }
-        let due = (self.begun.elapsed().as_secs_f64() * f64::from(self.per_second)) as u64;
+        // The first is due at the very beginning.
+        let due = 1 + (self.begun.elapsed().as_secs_f64() * f64::from(self.per_second)) as u64;
         let (begun, first, per_second) = (self.begun, self.sent, f64::from(self.per_second));
         self.sent = due.max(first);
         Ok((first..due).map(move |number| {

@@ -25,10 +25,11 @@ fn draw(groups: &[&Group]) -> String {
     for group in groups {
         let Some(metric) = charted(group) else { continue };
         body += &format!(
-            "<text class=\"title\" x=\"0\" y=\"{:.0}\">{}: {}</text>\n",
+            "<text class=\"title\" x=\"0\" y=\"{:.0}\">{}: {} ({} is better)</text>\n",
             top + 20.0,
             escape(group.variant),
-            escape(metric)
+            escape(metric),
+            if metric.ends_with("/s") { "more" } else { "less" }
         );
         top += TITLE - 8.0;
         let rows: Vec<_> = group
@@ -102,7 +103,7 @@ mod tests {
         let charts = all(&Results { readings, ..Results::default() });
         let (case, chart) = &charts[0];
         assert_eq!(case, "echo");
-        assert!(chart.contains("&lt;64 B: µs"));
+        assert!(chart.contains("&lt;64 B: µs (less is better)"));
         assert!(chart.contains("class=\"rival\" x=\"130\" y=\"43.0\" width=\"560.0\""), "{chart}");
         assert!(chart.contains("class=\"own\" x=\"130\" y=\"65.0\" width=\"280.0\""), "{chart}");
     }

@@ -148,8 +148,7 @@ fn select<T: Copy>(
 
 impl Bench {
     fn new(options: Options, scale: Scale) -> Result<Self> {
-        let folder = options.folder;
-        let _ = std::fs::remove_dir_all(&folder);
+        let folder = options.folder.join(format!("run-{}", std::process::id()));
         std::fs::create_dir_all(&folder).during("a folder for the run")?;
         // Rivals take paths for relative to where they please.
         let folder = folder.canonicalize().during("the folder for the run")?;
@@ -157,10 +156,17 @@ impl Bench {
         let runtime_address = ports.next()?;
         let runtime = rivals::start_runtime(&options.tools, runtime_address, &folder)?;
         let begun = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let is_busy = machine::is_busy();
+        if is_busy {
+            progress(
+                "The machine is busy with something else: the figures will tell of that, too.",
+            );
+        }
         let results = Results {
             quick: options.quick,
             begun,
             rounds: scale.rounds,
+            is_busy,
             machine: machine::description(),
             ..Results::default()
         };

@@ -62,7 +62,7 @@ fn program() -> Command {
         .arg(required("flowgate", "flowgate's program").value_parser(value_parser!(PathBuf)))
         .arg(required("cache", "Where rivals are installed").value_parser(value_parser!(PathBuf)))
         .arg(
-            required("folder", "For the run's files; emptied first")
+            required("folder", "For the run's files, in a folder of its own")
                 .value_parser(value_parser!(PathBuf)),
         )
         .arg(

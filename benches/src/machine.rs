@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::fault::{During, Fault, Result};
 
@@ -63,7 +64,7 @@ pub fn first_ephemeral_port() -> u16 {
     range.split_ascii_whitespace().next().and_then(|port| port.parse().ok()).unwrap_or(32768)
 }
 
-/// How many cores there are.
+/// How many cores this process may use.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -82,6 +83,26 @@ pub fn files_max() -> u64 {
     getrlimit(Resource::Nofile).maximum.unwrap_or(1 << 20)
 }
 
+/// Whether processes of somebody else's keep the machine busy, as seen in a second.
+pub fn is_busy() -> bool {
+    /// More than a machine needs that has nothing to do.
+    const SHARE_MAX: f64 = 0.1;
+    let Some(before) = ticks() else { return false };
+    std::thread::sleep(Duration::from_secs(1));
+    let Some(after) = ticks() else { return false };
+    let (idle, all) = (after.0 - before.0, after.1 - before.1);
+    (all - idle) as f64 > SHARE_MAX * all as f64
+}
+
+/// The ticks in which all cores together were idle, and all ticks, since the machine was started.
+fn ticks() -> Option<(u64, u64)> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let numbers = text.lines().next()?.split_ascii_whitespace().skip(1).take(8);
+    let numbers: Vec<u64> = numbers.filter_map(|number| number.parse().ok()).collect();
+    // The fourth is idle, the fifth is waiting for a disk.
+    Some((numbers.get(3)? + numbers.get(4)?, numbers.iter().sum()))
+}
+
 /// What figures of this machine depend on.
 pub fn description() -> BTreeMap<String, String> {
     let first_line = |path: &str, key: &str| {
@@ -90,11 +111,13 @@ pub fn description() -> BTreeMap<String, String> {
         line.split_once([':', '='])
             .map_or(line.clone(), |(_, value)| value.trim().trim_matches('"').to_owned())
     };
+    let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let online = processors.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     BTreeMap::from([
         ("processor".to_owned(), first_line("/proc/cpuinfo", "model name")),
-        ("cores".to_owned(), cores().to_string()),
+        ("cores".to_owned(), online.to_string()),
         ("memory".to_owned(), first_line("/proc/meminfo", "MemTotal")),
         ("kernel".to_owned(), kernel.trim().to_owned()),
         ("system".to_owned(), first_line("/etc/os-release", "PRETTY_NAME")),
@@ -108,8 +131,10 @@ pub fn version(command: &mut Command) -> Option<String> {
     let output = command.output().ok()?;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
+    // A commit may begin with a digit, too.
     let digits = |word: &&str| {
-        word.trim_start_matches(['v', '(']).starts_with(|first: char| first.is_ascii_digit())
+        let word = word.trim_start_matches(['v', '(']);
+        word.starts_with(|first: char| first.is_ascii_digit()) && word.contains('.')
     };
     let number = |line: &str| {
         line.split([' ', '/'])

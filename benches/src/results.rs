@@ -24,6 +24,8 @@ pub struct Reading {
 pub struct Results {
     /// Whether this was only to see that everything works.
     pub quick: bool,
+    /// Whether the machine was busy with something else when it began.
+    pub is_busy: bool,
     /// When it began, in seconds since 1970.
     pub begun: u64,
     /// How long it took.

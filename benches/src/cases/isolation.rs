@@ -18,8 +18,6 @@ use crate::rivals::{self, Door, Rival};
 use crate::tenants;
 use crate::websocket::{Message, handshake};
 
-/// A login takes a good part of a second, and the figures are to be of more than one.
-const TIME_MIN: Duration = Duration::from_secs(1);
 const REFUSED_PER_SECOND: u32 = 10_000;
 /// How often a disturbance says how it does.
 const SAYS_EACH: Duration = Duration::from_millis(100);
@@ -70,14 +68,6 @@ impl Disturbance {
 }
 
 pub fn visit(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
-    let usual = bench.scale.time;
-    bench.scale.time = usual.max(TIME_MIN);
-    let outcome = visit_all(bench, visit);
-    bench.scale.time = usual;
-    outcome
-}
-
-fn visit_all(bench: &mut Bench, visit: &Visit) -> Result<()> {
     let mut fleet = echo::fleet(visit, 20)?;
     measure(bench, visit, &mut fleet, "nothing else happens", None)?;
     for disturbance in Disturbance::ALL {

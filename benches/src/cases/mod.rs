@@ -1,4 +1,5 @@
-//! What is measured.
+//! What is measured. Absent: TLS, which flowgate does not speak; it would be another [`Start`], and
+//! cases for handshakes and memory.
 
 use crate::bench::{Bench, Visit};
 use crate::fault::Result;

@@ -44,6 +44,9 @@ fn section(results: &Results, charts: &str) -> String {
     if results.quick {
         out += "**A smoke run: these figures mean nothing.**\n\n";
     }
+    if results.is_busy {
+        out += "**The machine was busy with something else: measure again on a quiet one.**\n\n";
+    }
     out += &format!(
         "Medians of {} rounds (in brackets: smallest to largest), in {} s.\n\n",
         results.rounds, results.seconds

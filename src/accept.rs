@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -15,8 +16,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+
+use crate::rewound::Rewound;
 
 const BACKLOG: u32 = 4096;
 /// Wait after an accept that failed for want of descriptors or memory.
@@ -91,9 +94,54 @@ pub async fn serve<H, F, B>(
             }
         };
         let peer = Peer { address, permit: Arc::new(permit) };
+        let socket = Rewound::from(socket);
         connections.spawn(converse(socket, peer, settings.clone(), drain.clone(), handler.clone()));
     }
     drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// A connection that somebody else has accepted and read from.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// Its socket, non-blocking.
+    pub socket: std::net::TcpStream,
+    /// What was read from it; nothing was answered.
+    pub read: Vec<u8>,
+    /// Its peer.
+    pub peer: Peer,
+}
+
+/// Serves what others have accepted, until nobody brings more and the requests under way have
+/// finished; `drain` has them end after the next answer. Dropping it cuts them.
+pub async fn serve_handed_over<H, F, B>(
+    mut brought: mpsc::Receiver<HandedOver>,
+    settings: AcceptSettings,
+    drain: watch::Receiver<bool>,
+    handler: H,
+) where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        let HandedOver { socket, read, peer } = tokio::select! {
+            handed_over = brought.recv() => match handed_over {
+                Some(handed_over) => handed_over,
+                None => break,
+            },
+            Some(_) = connections.join_next() => continue,
+        };
+        match TcpStream::from_std(socket) {
+            Ok(socket) => {
+                let socket = Rewound::new(Bytes::from(read), socket);
+                let (settings, drain) = (settings.clone(), drain.clone());
+                connections.spawn(converse(socket, peer, settings, drain, handler.clone()));
+            }
+            Err(error) => tracing::error!(%error, "a connection could not be taken over"),
+        }
+    }
     while connections.join_next().await.is_some() {}
 }
 
@@ -116,8 +164,9 @@ async fn accept(
 
 /// hyper waits for ever for a client that never reads; the kernel does not (RFC 5482). The relay has
 /// the same patience and tells the runtime why, so it must be the first to lose it.
-fn prepare(socket: &TcpStream, write_stall_max: Duration) -> io::Result<()> {
+fn prepare(socket: &Rewound, write_stall_max: Duration) -> io::Result<()> {
     const RELAY_FIRST: Duration = Duration::from_secs(5);
+    let socket = socket.socket();
     socket.set_nodelay(true)?;
     let patience_ms = (write_stall_max + RELAY_FIRST).as_millis();
     set_tcp_user_timeout(socket, u32::try_from(patience_ms).unwrap_or(u32::MAX))?;
@@ -126,7 +175,7 @@ fn prepare(socket: &TcpStream, write_stall_max: Duration) -> io::Result<()> {
 
 /// Serves the requests of one connection.
 async fn converse<H, F, B>(
-    socket: TcpStream,
+    socket: Rewound,
     peer: Peer,
     settings: AcceptSettings,
     mut drain: watch::Receiver<bool>,
@@ -157,6 +206,8 @@ async fn converse<H, F, B>(
     );
     let drained = async { drain.wait_for(|drain| *drain).await.map(|_| ()) };
     let ended = tokio::select! {
+        // A request that was handed over is taken up even now.
+        biased;
         end = &mut connection => Some(end),
         _ = drained => None,
     };

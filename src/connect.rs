@@ -80,6 +80,22 @@ impl Dialer {
         }
     }
 
+    /// Where a runtime may be reached, if no name has to be looked up for that.
+    #[must_use]
+    pub fn known_addresses(&self, instance: &Instance) -> Option<Vec<SocketAddr>> {
+        if let Ok(ip) = instance.host.parse() {
+            return Some(vec![SocketAddr::new(ip, instance.port)]);
+        }
+        let name = self.name(&instance.host);
+        let known = name.try_lock().ok()?;
+        match &*known {
+            Some((until, Ok(ips))) if self.clock.now() < *until => {
+                Some(ips.iter().map(|ip| SocketAddr::new(*ip, instance.port)).collect())
+            }
+            _ => None,
+        }
+    }
+
     async fn addresses(&self, instance: &Instance) -> io::Result<Vec<SocketAddr>> {
         let to_socket = |ip: &IpAddr| SocketAddr::new(*ip, instance.port);
         if let Ok(ip) = instance.host.parse() {

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
@@ -55,7 +55,7 @@ pub struct Entry {
     pub from_runtime: Counter,
     closing: AtomicU8,
     closed: Notify,
-    seat: OnceLock<Seat>,
+    seat: Mutex<Option<Seat>>,
     shared: Arc<TenantLive>,
 }
 
@@ -105,11 +105,13 @@ impl Entry {
             .closing
             .compare_exchange(0, cause.to_byte(), Ordering::SeqCst, Ordering::SeqCst)
             .is_ok();
-        // Pairs with the fence in `sit`: either we see the seat, or the relay thread sees the level.
-        fence(Ordering::SeqCst);
-        if let Some(seat) = self.seat.get() {
+        // Pairs with `sit`: whichever comes second sees the other's, so either we see the seat, or
+        // the thread sees the level.
+        let seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seat) = &*seat {
             seat.mailbox.look_at(seat.slot);
         }
+        drop(seat);
         self.closed.notify_waiters();
         first
     }
@@ -130,10 +132,11 @@ impl Entry {
         }
     }
 
-    /// Says where the connection sits from now on; returns the cause if it is closing already.
+    /// Says where it sits from now on, in place of where it sat; returns the cause if it is closing
+    /// already.
     pub fn sit(&self, mailbox: Arc<Mailbox>, slot: usize) -> Option<Cause> {
-        let _ = self.seat.set(Seat { mailbox, slot });
-        fence(Ordering::SeqCst);
+        let seat = Seat { mailbox, slot };
+        *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = Some(seat);
         self.closing()
     }
 
@@ -293,7 +296,7 @@ impl LiveTable {
             from_runtime: Counter::default(),
             closing: AtomicU8::new(0),
             closed: Notify::new(),
-            seat: OnceLock::new(),
+            seat: Mutex::default(),
             shared: Arc::clone(&shared),
         });
         entries.insert(Arc::clone(&entry));

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::Failure;
@@ -21,7 +22,10 @@ use crate::clock::{Clock, Wall};
 use crate::config::Settings;
 use crate::connect::Dialer;
 use crate::drain::drain_connections;
+use crate::front::FrontSettings;
+use crate::front::plane::{self as front_plane, Plane as FrontPlane};
 use crate::journey::Journey;
+use crate::journey::front::FrontDesk;
 use crate::live::LiveTable;
 use crate::passwords::Passwords;
 use crate::profile::{self, Desk};
@@ -122,11 +126,8 @@ async fn attend(journey: Arc<Journey>, revision: u64) {
 async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
-    let admin_listener = listen("admin", settings.admin_listen)?;
-    let mut listeners = Vec::new();
-    for address in &settings.listen {
-        listeners.push(listen("data", *address)?);
-    }
+    let admin_listener = listen(settings.admin_listen)?;
+    let listeners = listen_for_data(&settings)?;
     let (stop_admin, admin_stopped) = watch::channel(false);
     let admin = Arc::new(Admin { journey: Arc::clone(&journey) });
     let admin_task = tokio::spawn(accept::serve(
@@ -146,16 +147,27 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
     let permits = Arc::new(Semaphore::new(connections_max(&settings.accept)));
     let (stop_data, data_stopped) = watch::channel(false);
     let mut data_tasks = JoinSet::new();
-    for listener in listeners {
-        let journey = Arc::clone(&journey);
-        data_tasks.spawn(accept::serve(
-            listener,
-            settings.accept.clone(),
-            Arc::clone(&permits),
-            data_stopped.clone(),
-            move |request, peer| Arc::clone(&journey).answer(request, peer),
-        ));
-    }
+    // Each of them has a permit, so there is room for all.
+    let (others, brought) = mpsc::channel(permits.available_permits());
+    let desk = Arc::new(FrontDesk { journey: Arc::clone(&journey), others });
+    let front = FrontPlane::start(
+        listeners,
+        &front_settings(&settings),
+        &permits,
+        journey.clock,
+        &Handle::current(),
+        &desk,
+    )
+    .map_err(|error| Failure::runtime(format!("cannot start the front threads: {error}")))?;
+    // It ends with the last thread.
+    drop(desk);
+    let answering = Arc::clone(&journey);
+    data_tasks.spawn(accept::serve_handed_over(
+        brought,
+        settings.accept.clone(),
+        data_stopped,
+        move |request, peer| Arc::clone(&answering).answer(request, peer),
+    ));
     let attendant = tokio::spawn(attend(Arc::clone(&journey), revision));
     journey.ready.store(true, Ordering::Relaxed);
     tracing::info!(registry = settings.registry, "ready");
@@ -163,12 +175,15 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
     let first = signals.next().await;
     tracing::info!(signal = first, "stopping; a second signal cuts");
     tokio::select! {
-        () = stop(&settings, &journey, &stop_data, &mut data_tasks) => {}
+        () = stop(&settings, &journey, &front, &stop_data, &mut data_tasks) => {}
         second = signals.next() => tracing::warn!(signal = second, "cutting all connections"),
     }
     data_tasks.shutdown().await;
     // Not a task of its own: it would queue behind name look-ups.
-    tokio::task::block_in_place(|| journey.plane.stop());
+    tokio::task::block_in_place(|| {
+        front.stop();
+        journey.plane.stop();
+    });
     attendant.abort();
     if let Err(error) = journey.usage.flush(&journey.registry).await {
         tracing::warn!(%error, "the use of keys could not be written down");
@@ -183,11 +198,13 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
 async fn stop(
     settings: &Settings,
     journey: &Journey,
+    front: &FrontPlane,
     stop_data: &watch::Sender<bool>,
     data_tasks: &mut JoinSet<()>,
 ) {
     journey.ready.store(false, Ordering::Relaxed);
     tokio::time::sleep(settings.drain.delay).await;
+    front.drain();
     stop_data.send_replace(true);
     let finish_http = async {
         let all = async { while data_tasks.join_next().await.is_some() {} };
@@ -200,12 +217,43 @@ async fn stop(
     }
 }
 
-fn listen(plane: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
+/// The operators' listener.
+fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     let bound = accept::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
-    let (address, listener) =
-        bound.map_err(|error| Failure::runtime(format!("cannot listen on {address}: {error}")))?;
-    tracing::info!(plane, %address, "listening");
+    let (address, listener) = bound.map_err(|error| cannot_listen(address, &error))?;
+    tracing::info!(plane = "admin", %address, "listening");
     Ok(listener)
+}
+
+/// The data listeners, for each front thread its own.
+fn listen_for_data(settings: &Settings) -> Result<Vec<Vec<std::net::TcpListener>>, Failure> {
+    let mut by_thread: Vec<Vec<_>> = (0..settings.workers).map(|_| Vec::new()).collect();
+    for address in &settings.listen {
+        let listeners = front_plane::bind(*address, settings.workers);
+        let bound = listeners.and_then(|listeners| {
+            let bound = listeners[0].local_addr();
+            by_thread.iter_mut().zip(listeners).for_each(|(thread, it)| thread.push(it));
+            bound
+        });
+        let address = bound.map_err(|error| cannot_listen(*address, &error))?;
+        tracing::info!(plane = "data", %address, "listening");
+    }
+    Ok(by_thread)
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+    Failure::runtime(format!("cannot listen on {address}: {error}"))
+}
+
+fn front_settings(settings: &Settings) -> FrontSettings {
+    FrontSettings {
+        header_timeout: settings.accept.header_timeout,
+        write_stall_max: settings.accept.write_stall_max,
+        connect_timeout: settings.connect.connect_timeout,
+        handshake_timeout: settings.connect.handshake_timeout,
+        response_timeout: settings.connect.response_timeout,
+        header_bytes_max: settings.accept.header_bytes_max,
+    }
 }
 
 /// As many connections as configured, or as this process may have sockets for.

@@ -156,6 +156,16 @@ impl Registry {
         }
     }
 
+    /// The tenant with this name, if they are known without asking the store and what is known is
+    /// believed.
+    #[must_use]
+    pub fn known(&self, username: &Username) -> Option<Arc<Tenant>> {
+        match self.cache.peek(&Lookup::Username(username.clone())) {
+            Knowledge::Tenant(tenant) if self.freshness.is_believed() => Some(tenant),
+            _ => None,
+        }
+    }
+
     async fn look_up<F>(
         &self,
         lookup: Lookup,

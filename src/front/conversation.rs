@@ -1,30 +1,27 @@
 //! One client's connection: request after request, until it ends, is handed over or switches.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING};
-use http::request::Parts;
-use http::{Method, Response};
+use http::Response;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Registry, Token};
 
 use super::buffers::Buffers;
-use super::head::{Found, read_request, space};
-use super::links::{Links, Watched};
+use super::client_leg::ClientLeg;
+use super::links::Links;
 use super::passage::{Passage, Progress};
+use super::reading::{Asked, HEAD_BYTES_MAX, Reading, read, says_close};
 use super::write::{Manner, Today, put_own};
-use super::{FrontSettings, HandedOver, Permit, Received, Reception, Story, Switched};
+use super::{FrontSettings, HandedOver, Permit, Reception, Story, Switched};
 use crate::clock::Millis;
 use crate::live::Mailbox;
 use crate::refusal::Refusal;
 
-/// The longest head that is read here.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Steps of one turn, each a read of at most one buffer, so that no connection starves the others.
 const STEPS_PER_TURN: usize = 8;
 /// How long a client that is told to go may go on sending, so that it gets to read why.
@@ -68,88 +65,6 @@ pub(super) enum Step {
     End(Outcome),
 }
 
-/// The client's socket and what it has not taken yet.
-pub(super) struct ClientLeg {
-    socket: TcpStream,
-    token: Token,
-    watched: Watched,
-    pub(super) readable: bool,
-    /// The client is gone, or sends no more.
-    ended: bool,
-    pending: Vec<u8>,
-    pending_start: usize,
-    blocked_since: Option<Millis>,
-}
-
-impl ClientLeg {
-    pub(super) fn is_blocked(&self) -> bool {
-        self.blocked_since.is_some()
-    }
-
-    /// Sends what goes, and keeps the rest. Nothing else may be pending.
-    pub(super) fn send(
-        &mut self,
-        mut bytes: &[u8],
-        buffers: &mut Buffers,
-        now: Millis,
-    ) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.socket.write(bytes) {
-                Ok(length) => bytes = &bytes[length..],
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.pending = buffers.copy(bytes);
-                    (self.pending_start, self.blocked_since) = (0, Some(now));
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends more of what is pending.
-    fn flush(&mut self, buffers: &mut Buffers, now: Millis) -> io::Result<()> {
-        while self.pending_start < self.pending.len() {
-            match self.socket.write(&self.pending[self.pending_start..]) {
-                Ok(length) => {
-                    self.pending_start += length;
-                    self.blocked_since = Some(now);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        buffers.give_back(std::mem::take(&mut self.pending));
-        self.blocked_since = None;
-        Ok(())
-    }
-
-    fn watch(&mut self, registry: &Registry) -> io::Result<()> {
-        let wanted = if self.is_blocked() { Watched::Both } else { Watched::Reading };
-        self.watched.raise(wanted, &mut self.socket, self.token, registry)
-    }
-
-    fn into_socket(mut self, registry: &Registry) -> io::Result<TcpStream> {
-        if self.watched != Watched::No {
-            registry.deregister(&mut self.socket)?;
-        }
-        Ok(self.socket)
-    }
-}
-
-/// What the client wants of an answer.
-#[derive(Debug)]
-pub(super) struct Asked {
-    /// It is to be the last one.
-    pub(super) closes: bool,
-    /// It is to have no body.
-    pub(super) without_body: bool,
-    /// What was read behind the request.
-    pub(super) behind: Vec<u8>,
-}
-
 enum State<S: Story> {
     /// A request is to come, by then; so much of it has come.
     Head { part: Vec<u8>, deadline: Millis },
@@ -177,25 +92,13 @@ impl<S: Story> Conversation<S> {
         slot: usize,
         tools: &Tools<S>,
     ) -> Self {
-        let client = ClientLeg {
-            socket,
-            token: Token(slot * 2),
-            watched: Watched::No,
-            // Often the request is there already.
-            readable: true,
-            ended: false,
-            pending: Vec::new(),
-            pending_start: 0,
-            blocked_since: None,
-        };
+        let client = ClientLeg::new(socket, Token(slot * 2));
         let deadline = tools.now.plus(tools.settings.header_timeout);
         Self { client, address, permit, state: State::Head { part: Vec::new(), deadline } }
     }
 
     pub(super) fn note(&mut self, event: &Event) {
-        let ended = event.is_read_closed() || event.is_error();
-        self.client.readable |= event.is_readable() || ended;
-        self.client.ended |= ended;
+        self.client.note(event);
     }
 
     /// Goes on as far as it goes now.
@@ -235,13 +138,13 @@ impl<S: Story> Conversation<S> {
             }
             State::Closing => {
                 // Unread bytes would have the system reset the connection, answer and all.
-                if !self.client.readable || self.client.socket.shutdown(Shutdown::Write).is_err() {
+                if !self.client.readable || self.client.finish().is_err() {
                     return Step::End(Outcome::Over);
                 }
                 self.state = State::Lingering { deadline: tools.now.plus(LINGER_MAX) };
                 Step::On
             }
-            State::Lingering { .. } => match self.client.socket.read(&mut tools.buffers.scratch) {
+            State::Lingering { .. } => match self.client.read(&mut tools.buffers.scratch) {
                 Ok(1..) => Step::On,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => Step::Wait,
                 Ok(0) | Err(_) => Step::End(Outcome::Over),
@@ -258,18 +161,12 @@ impl<S: Story> Conversation<S> {
         let start = part.len();
         let scratch = &mut tools.buffers.scratch;
         scratch[..start].copy_from_slice(part);
-        let length = match self.client.socket.read(&mut scratch[start..HEAD_BYTES_MAX]) {
-            Ok(0) => return Step::End(Outcome::Over),
-            Ok(length) => length,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.client.readable = false;
-                return Step::On;
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Step::On,
-            Err(_) => return Step::End(Outcome::Over),
+        let length = match self.client.read(&mut scratch[start..HEAD_BYTES_MAX]) {
+            Ok(length @ 1..) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Step::On,
+            Ok(0) | Err(_) => return Step::End(Outcome::Over),
         };
         let end = start + length;
-        self.client.readable = self.client.ended || end == HEAD_BYTES_MAX;
         if start > 0 {
             let part = std::mem::take(part);
             // Without another line's end there is no more to understand than before.
@@ -410,7 +307,7 @@ impl<S: Story> Conversation<S> {
     /// Applies the deadlines and the closing level; a turn must follow [`Step::On`].
     pub(super) fn check(&mut self, tools: &mut Tools<S>) -> Step {
         let now = tools.now;
-        let stalled_since = self.client.blocked_since.map(|since| now.since(since));
+        let stalled_since = self.client.blocked_since().map(|since| now.since(since));
         if stalled_since.is_some_and(|span| span >= tools.settings.write_stall_max) {
             return Step::End(Outcome::Over);
         }
@@ -441,7 +338,7 @@ impl<S: Story> Conversation<S> {
     /// Gives back what it holds of its thread's. Its socket closes when it is dropped.
     pub(super) fn let_go(&mut self, tools: &mut Tools<S>) {
         self.end_passage(tools);
-        tools.buffers.give_back(std::mem::take(&mut self.client.pending));
+        self.client.let_go(&mut tools.buffers);
     }
 
     pub(super) fn into_handed_over(
@@ -465,62 +362,4 @@ impl<S: Story> Conversation<S> {
         let sockets = [client, runtime];
         Ok((errand, Switched { sockets, read_ahead, permit: self.permit }))
     }
-}
-
-enum Reading<E> {
-    Part,
-    TooLarge,
-    /// Somebody else has to look at it.
-    Strange,
-    Whole(Asked, Reception<E>),
-}
-
-/// Reads a head out of the thread's scratch buffer and has it judged.
-fn read<S: Story>(
-    length: usize,
-    address: SocketAddr,
-    tools: &mut Tools<S>,
-) -> Reading<S::Errand> {
-    let Buffers { scratch, out, .. } = &mut tools.buffers;
-    let bytes = &scratch[..length];
-    let header_bytes_max = tools.settings.header_bytes_max;
-    let mut space = space();
-    let head = match read_request(bytes, &mut space) {
-        Found::Part if length >= header_bytes_max => return Reading::TooLarge,
-        Found::Part if length == HEAD_BYTES_MAX => return Reading::Strange,
-        Found::Part => return Reading::Part,
-        Found::Bad => return Reading::Strange,
-        Found::Head(head) if head.length > header_bytes_max => return Reading::TooLarge,
-        Found::Head(head) => head,
-    };
-    if !is_simple(&head.parts) {
-        return Reading::Strange;
-    }
-    let behind = &bytes[head.length..];
-    let asked = Asked {
-        closes: says_close(&head.parts.headers),
-        without_body: head.parts.method == Method::HEAD,
-        behind: behind.to_vec(),
-    };
-    out.clear();
-    let has_more = !behind.is_empty();
-    let received = Received { parts: head.parts, written: head.written, address, has_more };
-    Reading::Whole(asked, tools.story.receive(received, out))
-}
-
-/// No body, and nobody waits to be asked for one.
-fn is_simple(parts: &Parts) -> bool {
-    matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE)
-        && ![CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT]
-            .iter()
-            .any(|name| parts.headers.contains_key(name))
-}
-
-/// Whether a message's sender wants it to be the last one (RFC 9112 section 9.6).
-pub(super) fn says_close(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }

@@ -26,12 +26,14 @@ use crate::refusal::Refusal;
 use crate::tenant::TenantId;
 
 mod buffers;
+mod client_leg;
 mod conversation;
 pub mod framing;
 pub mod head;
 mod links;
 mod passage;
 pub mod plane;
+mod reading;
 mod thread;
 pub mod write;
 

@@ -3,16 +3,19 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::front::FrontDesk;
 use super::steps::{Gate, Step};
 use super::*;
 use crate::accept::{self, AcceptSettings};
 use crate::clock::Wall;
 use crate::connect::ConnectSettings;
+use crate::front::FrontSettings;
+use crate::front::plane::{self as front_plane, Plane as FrontPlane};
 use crate::profile::{self, Desk};
 use crate::registry::record::{InstanceRecord, KeyRecord, TenantRecord};
 use crate::registry::store::{Expected, Store};
@@ -33,8 +36,22 @@ struct World {
     wall: Wall,
     address: SocketAddr,
     runtime: Runtime,
+    /// Connections that the front did not serve.
+    handed_over: Arc<AtomicUsize>,
+    front: Option<FrontPlane>,
     _drain: watch::Sender<bool>,
 }
+
+/// Who carries requests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// tokio and hyper, from the first byte on.
+    Others,
+    /// The front, as long as nothing has to wait.
+    Front,
+}
+
+const WAYS: [Way; 2] = [Way::Others, Way::Front];
 
 /// Switches protocols once it is allowed to, then tells what it received until its end.
 struct Runtime {
@@ -111,7 +128,7 @@ fn key(secret: &str, wall: &Wall) -> KeyRecord {
 }
 
 impl World {
-    async fn start() -> Self {
+    async fn start(way: Way) -> Self {
         let (runtime, port) = start_runtime();
         let (clock, wall) = (Clock::start(), Wall::stopped_at(1_900_000_000_000));
         let store = Store::open("memory:").await.unwrap();
@@ -156,24 +173,19 @@ impl World {
             switch_timeout: WAIT_MAX,
             gate: Arc::new(Gate::default()),
         });
-        let listener = accept::bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let address = listener.local_addr().unwrap();
-        let settings = AcceptSettings {
-            connections_max: 100,
-            header_timeout: WAIT_MAX,
-            write_stall_max: WAIT_MAX,
-            header_bytes_max: 8192,
-        };
+        // What is not in memory would have to wait.
+        let digest = SecretDigest::of(&Secret::new(KEY.into()));
+        assert!(journey.registry.by_key(digest).await.unwrap().is_some());
         let (drain, drained) = watch::channel(false);
-        let answering = Arc::clone(&journey);
-        tokio::spawn(accept::serve(
-            listener,
-            settings,
-            Arc::new(Semaphore::new(100)),
-            drained,
-            move |request, peer| Arc::clone(&answering).answer(request, peer),
-        ));
-        Self { journey, wall, address, runtime, _drain: drain }
+        let handed_over = Arc::new(AtomicUsize::new(0));
+        let (address, front) = match way {
+            Way::Others => (serve_without_front(&journey, drained), None),
+            Way::Front => {
+                let (address, front) = serve_with_front(&journey, &handed_over, drained);
+                (address, Some(front))
+            }
+        };
+        Self { journey, wall, address, runtime, handed_over, front, _drain: drain }
     }
 
     /// A client on a thread of its own: what it received until the end of its connection.
@@ -218,6 +230,67 @@ impl World {
     }
 }
 
+fn accept_settings() -> AcceptSettings {
+    AcceptSettings {
+        connections_max: 100,
+        header_timeout: WAIT_MAX,
+        write_stall_max: WAIT_MAX,
+        header_bytes_max: 8192,
+    }
+}
+
+fn serve_without_front(journey: &Arc<Journey>, drained: watch::Receiver<bool>) -> SocketAddr {
+    let listener = accept::bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let answering = Arc::clone(journey);
+    tokio::spawn(accept::serve(
+        listener,
+        accept_settings(),
+        Arc::new(Semaphore::new(100)),
+        drained,
+        move |request, peer| Arc::clone(&answering).answer(request, peer),
+    ));
+    address
+}
+
+fn serve_with_front(
+    journey: &Arc<Journey>,
+    handed_over: &Arc<AtomicUsize>,
+    drained: watch::Receiver<bool>,
+) -> (SocketAddr, FrontPlane) {
+    let listeners = front_plane::bind(([127, 0, 0, 1], 0).into(), 1).unwrap();
+    let address = listeners[0].local_addr().unwrap();
+    let settings = FrontSettings {
+        header_timeout: WAIT_MAX,
+        write_stall_max: WAIT_MAX,
+        connect_timeout: WAIT_MAX,
+        handshake_timeout: WAIT_MAX,
+        response_timeout: WAIT_MAX,
+        header_bytes_max: 8192,
+    };
+    let (others, brought) = mpsc::channel(100);
+    let desk = Arc::new(FrontDesk { journey: Arc::clone(journey), others });
+    let handle = tokio::runtime::Handle::current();
+    let permits = Arc::new(Semaphore::new(100));
+    let listeners = vec![listeners];
+    let front =
+        FrontPlane::start(listeners, &settings, &permits, journey.clock, &handle, &desk).unwrap();
+    let (answering, counted) = (Arc::clone(journey), Arc::clone(handed_over));
+    let settings = accept_settings();
+    tokio::spawn(accept::serve_handed_over(brought, settings, drained, move |request, peer| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Arc::clone(&answering).answer(request, peer)
+    }));
+    (address, front)
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Its threads hold the journey.
+        drop(self.front.take());
+    }
+}
+
 fn is_refused(received: &[u8]) -> bool {
     received.starts_with(b"HTTP/1.1 401")
 }
@@ -230,8 +303,9 @@ fn is_closed_with(received: &[u8], reason: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_regenerated_at_any_step_leaves_nothing_behind() {
-    for step in [Step::Admitted, Step::Entered, Step::Confirmed, Step::Answered, Step::Switched] {
-        let world = World::start().await;
+    let steps = [Step::Admitted, Step::Entered, Step::Confirmed, Step::Answered, Step::Switched];
+    for (way, step) in WAYS.into_iter().flat_map(|way| steps.map(|step| (way, step))) {
+        let world = World::start(way).await;
         world.journey.gate.hold_at(step);
         let client = world.client();
         world.journey.gate.reached().await;
@@ -253,12 +327,18 @@ async fn a_key_that_is_regenerated_at_any_step_leaves_nothing_behind() {
             }
         }
         world.wait_until_idle().await;
+        assert_eq!(world.handed_over.load(Ordering::SeqCst), 0, "{step:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_regenerated_while_the_runtime_is_waited_for_ends_the_wait() {
-    let world = World::start().await;
+    for way in WAYS {
+        end_the_wait(World::start(way).await).await;
+    }
+}
+
+async fn end_the_wait(world: World) {
     world.runtime.allowed.store(false, Ordering::SeqCst);
     let client = world.client();
     let waits = async {
@@ -275,7 +355,12 @@ async fn a_key_that_is_regenerated_while_the_runtime_is_waited_for_ends_the_wait
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_expires_ends_what_rests_on_it() {
-    let world = World::start().await;
+    for way in WAYS {
+        end_by_expiry(World::start(way).await).await;
+    }
+}
+
+async fn end_by_expiry(world: World) {
     let expires_at = world.wall.now().plus(Duration::from_secs(60));
     let changed = world.journey.registry.change(MIKE, |record| {
         record.keys[0].expires_unix_ms = Some(expires_at.0);
@@ -283,7 +368,7 @@ async fn a_key_that_expires_ends_what_rests_on_it() {
     });
     assert!(changed.await.is_ok());
     let watch = recheck(Arc::clone(&world.journey.live), Arc::clone(&world.journey.registry));
-    tokio::spawn(watch);
+    let watch = tokio::spawn(watch);
     world.journey.gate.hold_at(Step::Switched);
     let client = world.client();
     world.journey.gate.reached().await;
@@ -295,13 +380,14 @@ async fn a_key_that_expires_ends_what_rests_on_it() {
     let received = tokio::task::spawn_blocking(|| late.join().unwrap()).await.unwrap();
     assert!(is_refused(&received));
     world.wait_until_idle().await;
+    watch.abort();
 }
 
 /// Without a gate: whatever the order turns out to be, nothing survives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_race_between_handshakes_and_a_revocation_has_a_survivor() {
     for round in 0..20_u32 {
-        let world = World::start().await;
+        let world = World::start(WAYS[round as usize % 2]).await;
         let clients: Vec<_> = (0..20).map(|_| world.client()).collect();
         for _ in 0..round * 50 {
             tokio::task::yield_now().await;

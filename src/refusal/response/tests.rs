@@ -65,6 +65,8 @@ fn the_whole_table() {
             The path is malformed.
         414 path_too_long
             The path is too long.
+        431 headers_too_large
+            The headers are over the limit.
         413 body_too_large
             The body is over the limit.
         403 service_worker

@@ -228,12 +228,7 @@ impl<S: Story> Conversation<S> {
     }
 
     /// Sends an answer of our own.
-    fn answer(
-        &mut self,
-        response: &Response<Bytes>,
-        asked: &Asked,
-        tools: &mut Tools<S>,
-    ) -> Step {
+    fn answer(&mut self, response: &Response<Bytes>, asked: &Asked, tools: &mut Tools<S>) -> Step {
         let closes = asked.closes || tools.is_draining || says_close(response.headers());
         let manner = Manner { closes, without_body: asked.without_body, now: tools.now };
         let mut out = std::mem::take(&mut tools.buffers.out);
@@ -350,10 +345,7 @@ impl<S: Story> Conversation<S> {
         Ok(HandedOver { socket, read, address: self.address, permit: self.permit })
     }
 
-    pub(super) fn into_switched(
-        self,
-        tools: &mut Tools<S>,
-    ) -> io::Result<(S::Errand, Switched)> {
+    pub(super) fn into_switched(self, tools: &mut Tools<S>) -> io::Result<(S::Errand, Switched)> {
         let State::Passage(passage) = self.state else {
             return Err(io::Error::other("nothing was switched"));
         };

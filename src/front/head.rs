@@ -141,10 +141,7 @@ fn slice_of(bytes: &[u8], copy: &Bytes, part: &[u8]) -> Bytes {
     }
 }
 
-fn to_map(
-    headers: &[httparse::Header<'_>],
-    slice: impl Fn(&[u8]) -> Bytes,
-) -> Option<HeaderMap> {
+fn to_map(headers: &[httparse::Header<'_>], slice: impl Fn(&[u8]) -> Bytes) -> Option<HeaderMap> {
     // Room for those that are added on the way.
     const ADDED: usize = 6;
     let mut map = HeaderMap::with_capacity(headers.len() + ADDED);

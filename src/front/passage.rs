@@ -73,11 +73,7 @@ pub(super) struct Passage<S: Story> {
 
 impl<S: Story> Passage<S> {
     /// Begins the way of a request whose head for the runtime is in the thread's `out`.
-    pub(super) fn new(
-        forward: Forward<S::Errand>,
-        asked: Asked,
-        tools: &mut Tools<S>,
-    ) -> Self {
+    pub(super) fn new(forward: Forward<S::Errand>, asked: Asked, tools: &mut Tools<S>) -> Self {
         let request = tools.buffers.lend();
         let request = {
             // The two change places, so that nothing is copied.
@@ -226,7 +222,10 @@ impl<S: Story> Passage<S> {
     /// Ends it. Its link is kept for the next request if the answer allows that, else closed.
     pub(super) fn end(mut self, tools: &mut Tools<S>) -> (S::Errand, Asked) {
         let is_whole = self.phase == Phase::Body && self.framing == Framing::Done;
-        if is_whole && self.keeps_link && let Some(id) = self.link.take() {
+        if is_whole
+            && self.keeps_link
+            && let Some(id) = self.link.take()
+        {
             tools.links.keep(id, self.destination, tools.now);
         }
         self.drop_link(tools);
@@ -246,4 +245,3 @@ impl<S: Story> Passage<S> {
         Ok((self.errand, runtime, [self.asked.behind, self.answer]))
     }
 }
-

@@ -156,9 +156,8 @@ impl Plane {
     /// Cuts what is left and waits for the threads to end. Blocks.
     pub fn stop(&self) {
         self.rise_to(2);
-        let handles = std::mem::take(
-            &mut *self.handles.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        let handles =
+            std::mem::take(&mut *self.handles.lock().unwrap_or_else(PoisonError::into_inner));
         for handle in handles {
             if handle.join().is_err() {
                 tracing::error!("a front thread had panicked");

@@ -253,12 +253,10 @@ impl<S: Story> Front<S> {
             let Some(slot) = self.ready.pop_front() else { return };
             let Some(seated) = self.slab.get_mut(slot) else { continue };
             seated.is_ready = false;
-            self.guarded(slot, |conversation, tools| {
-                match conversation.turn(slot, tools) {
-                    Outcome::Idle => Step::Wait,
-                    Outcome::Again => Step::On,
-                    outcome => Step::End(outcome),
-                }
+            self.guarded(slot, |conversation, tools| match conversation.turn(slot, tools) {
+                Outcome::Idle => Step::Wait,
+                Outcome::Again => Step::On,
+                outcome => Step::End(outcome),
             });
         }
     }

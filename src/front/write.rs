@@ -95,12 +95,7 @@ pub struct Manner {
 }
 
 /// A whole answer of our own.
-pub fn put_own(
-    out: &mut Vec<u8>,
-    response: &Response<Bytes>,
-    manner: Manner,
-    today: &mut Today,
-) {
+pub fn put_own(out: &mut Vec<u8>, response: &Response<Bytes>, manner: Manner, today: &mut Today) {
     put_status(out, response.status(), response.status().canonical_reason().unwrap_or_default());
     for (name, value) in response.headers() {
         put_canonical(out, name.as_str(), value);

@@ -26,9 +26,7 @@ use crate::connect::upgrade::{check_switch, expected_accept};
 use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
 use crate::front::head::Written;
 use crate::front::write::put_headers;
-use crate::front::{
-    Answer, Forward, HandedOver, Received, Reception, Story, Switched,
-};
+use crate::front::{Answer, Forward, HandedOver, Received, Reception, Story, Switched};
 use crate::live::{Entry, Kind, Registered};
 use crate::refusal::{Refusal, wants_page};
 use crate::relay::plane::{Adoption, Reservation};
@@ -180,9 +178,8 @@ impl Story for FrontDesk {
             return;
         };
         let Switched { sockets: [client, runtime], read_ahead, permit } = switched;
-        let rules = runtime
-            .set_nodelay(true)
-            .and_then(|()| websocket::rules(reserved, message_bytes_max));
+        let rules =
+            runtime.set_nodelay(true).and_then(|()| websocket::rules(reserved, message_bytes_max));
         match rules {
             Ok(rules) => reservation.adopt(Adoption {
                 sockets: [Wire::ready(client), Wire::ready(runtime)],

@@ -118,7 +118,12 @@ impl Journey {
     }
 
     /// Into the live table, where whoever ends the grant will find it.
-    fn enter(&self, kind: Kind, admitted: &Admitted, client: Client) -> Result<Registered, Refusal> {
+    fn enter(
+        &self,
+        kind: Kind,
+        admitted: &Admitted,
+        client: Client,
+    ) -> Result<Registered, Refusal> {
         let Admitted { identity, path_and_query, .. } = admitted;
         let path = path_and_query.split('?').next().unwrap_or_default();
         let (tenant, now) = (&identity.tenant, self.clock.now());

@@ -74,7 +74,8 @@ fn walk(framing: &mut Framing, pieces: &[&[u8]]) -> Result<(usize, bool), Broken
 
 #[test]
 fn chunks_are_walked_whatever_the_cuts() {
-    let body = b"5\r\nhello\r\nA;a=\"b\"\r\n0123456789\r\n07 \r\n\r\n0\r\n\r\n\r\n0\r\nX-Sum: 1\r\n\r\n";
+    let body =
+        b"5\r\nhello\r\nA;a=\"b\"\r\n0123456789\r\n07 \r\n\r\n0\r\n\r\n\r\n0\r\nX-Sum: 1\r\n\r\n";
     let behind = [&body[..], b"HTTP/1.1 200 OK\r\n"].concat();
     for first in 0..=body.len() {
         for second in first..=body.len() {

@@ -66,7 +66,8 @@ fn what_is_no_plain_request_is_left_to_others() {
 
 #[test]
 fn an_answer_keeps_what_it_says() {
-    let bytes = b"HTTP/1.0 299 All Too Well\r\netag: \"x\"\r\nSet-Cookie: a\r\nset-cookie: b\r\n\r\nbody";
+    let bytes =
+        b"HTTP/1.0 299 All Too Well\r\netag: \"x\"\r\nSet-Cookie: a\r\nset-cookie: b\r\n\r\nbody";
     let mut space = space();
     let Found::Head(head) = read_answer(bytes, &mut space) else { panic!("no head") };
     assert_eq!((head.status.as_u16(), head.reason), (299, "All Too Well"));

@@ -1,5 +1,7 @@
 //! The memory of one front thread: what it reads into, and a few buffers to lend.
 
+use http::HeaderMap;
+
 /// Bytes read from a runtime at once, unless a head may be longer.
 const READ_BYTES: usize = 64 * 1024;
 /// Room before and behind what is read, to make a chunk of it.
@@ -18,6 +20,8 @@ pub struct Buffers {
     pub read_bytes: usize,
     /// What is written.
     pub out: Vec<u8>,
+    /// The memory of the headers that are looked at.
+    pub map: HeaderMap,
     spare: Vec<Vec<u8>>,
 }
 
@@ -27,7 +31,7 @@ impl Buffers {
     pub fn new(header_bytes_max: usize) -> Self {
         let read_bytes = READ_BYTES.max(header_bytes_max + 1);
         let scratch = vec![0; CHUNK_ROOM + read_bytes + CHUNK_ROOM].into_boxed_slice();
-        Self { scratch, read_bytes, out: Vec::new(), spare: Vec::new() }
+        Self { scratch, read_bytes, out: Vec::new(), map: HeaderMap::new(), spare: Vec::new() }
     }
 
     /// An empty buffer.

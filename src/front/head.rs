@@ -61,8 +61,13 @@ pub struct RequestHead<'a> {
     pub length: usize,
 }
 
-/// Reads a request's head in HTTP/1.1, with a path for its target.
-pub fn read_request<'a>(bytes: &'a [u8], space: &'a mut Space<'a>) -> Found<RequestHead<'a>> {
+/// Reads a request's head in HTTP/1.1, with a path for its target. `map` becomes its headers, for its
+/// memory.
+pub fn read_request<'a>(
+    bytes: &'a [u8],
+    space: &'a mut Space<'a>,
+    map: &mut HeaderMap,
+) -> Found<RequestHead<'a>> {
     let mut request = httparse::Request::new(space);
     let length = match request.parse(bytes) {
         Ok(Status::Complete(length)) => length,
@@ -83,9 +88,11 @@ pub fn read_request<'a>(bytes: &'a [u8], space: &'a mut Space<'a>) -> Found<Requ
         return Found::Bad;
     };
     let headers: &'a [httparse::Header<'a>] = request.headers;
-    let Some(map) = to_map(headers, slice) else { return Found::Bad };
+    if !fill(map, headers, slice) {
+        return Found::Bad;
+    }
     let (mut parts, ()) = Request::new(()).into_parts();
-    (parts.method, parts.uri, parts.headers) = (method, uri, map);
+    (parts.method, parts.uri, parts.headers) = (method, uri, std::mem::take(map));
     Found::Head(RequestHead { parts, written: Written(headers), length })
 }
 
@@ -106,8 +113,12 @@ pub struct AnswerHead<'a> {
     pub length: usize,
 }
 
-/// Reads an answer's head.
-pub fn read_answer<'a>(bytes: &'a [u8], space: &'a mut Space<'a>) -> Found<AnswerHead<'a>> {
+/// Reads an answer's head. `map` becomes its headers, for its memory.
+pub fn read_answer<'a>(
+    bytes: &'a [u8],
+    space: &'a mut Space<'a>,
+    map: &mut HeaderMap,
+) -> Found<AnswerHead<'a>> {
     let mut answer = httparse::Response::new(space);
     let length = match answer.parse(bytes) {
         Ok(Status::Complete(length)) => length,
@@ -119,14 +130,14 @@ pub fn read_answer<'a>(bytes: &'a [u8], space: &'a mut Space<'a>) -> Found<Answe
     let shared = Bytes::copy_from_slice(&bytes[..length]);
     let reason = answer.reason.unwrap_or_default();
     let written: &'a [httparse::Header<'a>] = answer.headers;
-    let Some(headers) = to_map(written, |part| slice_of(bytes, &shared, part)) else {
+    if !fill(map, written, |part| slice_of(bytes, &shared, part)) {
         return Found::Bad;
-    };
+    }
     Found::Head(AnswerHead {
         status,
         reason,
         is_http_1_1: version == 1,
-        headers,
+        headers: std::mem::take(map),
         written: Written(written),
         length,
     })
@@ -141,15 +152,24 @@ fn slice_of(bytes: &[u8], copy: &Bytes, part: &[u8]) -> Bytes {
     }
 }
 
-fn to_map(headers: &[httparse::Header<'_>], slice: impl Fn(&[u8]) -> Bytes) -> Option<HeaderMap> {
-    // Room for those that are added on the way.
-    const ADDED: usize = 6;
-    let mut map = HeaderMap::with_capacity(headers.len() + ADDED);
-    for header in headers {
-        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
-        map.append(name, HeaderValue::from_maybe_shared(slice(header.value)).ok()?);
-    }
-    Some(map)
+/// Returns whether all are headers.
+fn fill(
+    map: &mut HeaderMap,
+    headers: &[httparse::Header<'_>],
+    slice: impl Fn(&[u8]) -> Bytes,
+) -> bool {
+    map.clear();
+    headers.iter().all(|header| {
+        let name = HeaderName::from_bytes(header.name.as_bytes());
+        let value = HeaderValue::from_maybe_shared(slice(header.value));
+        match (name, value) {
+            (Ok(name), Ok(value)) => {
+                map.append(name, value);
+                true
+            }
+            _ => false,
+        }
+    })
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ pub type Destination = (TenantId, u64);
 #[derive(Debug)]
 pub struct Received<'a> {
     /// The head.
-    pub parts: Parts,
+    pub parts: &'a mut Parts,
     /// Its headers' names, letter for letter.
     pub written: Written<'a>,
     /// Who sent it.

@@ -43,11 +43,11 @@ pub(super) fn read<S: Story>(
     address: SocketAddr,
     tools: &mut Tools<S>,
 ) -> Reading<S::Errand> {
-    let Buffers { scratch, out, .. } = &mut tools.buffers;
+    let Buffers { scratch, out, map, .. } = &mut tools.buffers;
     let bytes = &scratch[..length];
     let header_bytes_max = tools.settings.header_bytes_max;
     let mut space = space();
-    let head = match read_request(bytes, &mut space) {
+    let mut head = match read_request(bytes, &mut space, map) {
         Found::Part if length >= header_bytes_max => return Reading::TooLarge,
         Found::Part if length == HEAD_BYTES_MAX => return Reading::Strange,
         Found::Part => return Reading::Part,
@@ -66,8 +66,11 @@ pub(super) fn read<S: Story>(
     };
     out.clear();
     let has_more = !behind.is_empty();
-    let received = Received { parts: head.parts, written: head.written, address, has_more };
-    Reading::Whole(asked, tools.story.receive(received, out))
+    let (parts, written) = (&mut head.parts, head.written);
+    let reception = tools.story.receive(Received { parts, written, address, has_more }, out);
+    *map = head.parts.headers;
+    map.clear();
+    Reading::Whole(asked, reception)
 }
 
 /// No body, and nobody waits to be asked for one.

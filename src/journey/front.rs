@@ -91,14 +91,14 @@ impl Story for FrontDesk {
     fn receive(&self, request: Received<'_>, out: &mut Vec<u8>) -> Reception<Errand> {
         let journey = &self.journey;
         let Received { parts, written, address, has_more } = request;
-        let is_handshake = handshake::is_upgrade(&parts);
-        if (has_more && !is_handshake) || !journey.may_be_tried(&parts) {
+        let is_handshake = handshake::is_upgrade(parts);
+        if (has_more && !is_handshake) || !journey.may_be_tried(parts) {
             return Reception::HandOver;
         }
         let client = Client { address, request_id: journey.request_ids.next() };
         let wants_page = wants_page(&parts.headers);
         let mut trail = Trail::default();
-        let admitted = match at_once(journey.admission().decide(&parts, client, &mut trail)) {
+        let admitted = match at_once(journey.admission().decide(parts, client, &mut trail)) {
             Some(Ok(Decision::Runtime(admitted))) => Ok(admitted),
             Some(Ok(Decision::Own(_) | Decision::Preflight)) | None => return Reception::HandOver,
             Some(Err(refusal)) => Err(refusal),
@@ -196,6 +196,7 @@ impl Story for FrontDesk {
 
     fn hand_over(&self, connection: HandedOver) {
         let HandedOver { socket, read, address, permit } = connection;
+        tracing::debug!(client = %address, "handed over");
         let handed_over = accept::HandedOver { socket, read, peer: Peer { address, permit } };
         if self.others.try_send(handed_over).is_err() {
             // As many fit in as there are places.
@@ -206,7 +207,7 @@ impl Story for FrontDesk {
 
 /// A request, and who sent it.
 struct Asking<'a> {
-    parts: Parts,
+    parts: &'a mut Parts,
     written: Written<'a>,
     client: Client,
 }
@@ -245,8 +246,8 @@ impl Journey {
         admitted: Admitted,
         out: &mut Vec<u8>,
     ) -> Result<Option<Sent>, Refusal> {
-        let Asking { mut parts, written, client } = asking;
-        plain::refuse_what_no_row_relays(&parts, admitted.row, self.body_bytes_max)?;
+        let Asking { parts, written, client } = asking;
+        plain::refuse_what_no_row_relays(parts, admitted.row, self.body_bytes_max)?;
         let registered = self.enter(Kind::Exchange, &admitted, client)?;
         let Admitted { identity, row, path_and_query } = admitted;
         let Some(tenant) = at_once(self.confirm(row, &identity)) else { return Ok(None) };
@@ -254,10 +255,10 @@ impl Journey {
         let Some(addresses) = self.dialer.known_addresses(&tenant.instance) else {
             return Ok(None);
         };
-        let may_be_kept = plain::may_be_kept(&parts, &identity);
+        let may_be_kept = plain::may_be_kept(parts, &identity);
         let towards = towards(row, &identity, client);
-        put_request_line(out, &parts, path_and_query)?;
-        rewrite(&mut parts, written, &towards, false, out);
+        put_request_line(out, parts, path_and_query)?;
+        rewrite(parts, written, &towards, false, out);
         let way = Way::Plain { may_be_kept };
         let changes_nothing = parts.method.is_safe();
         Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing }))
@@ -269,8 +270,8 @@ impl Journey {
         admitted: Admitted,
         out: &mut Vec<u8>,
     ) -> Result<Option<Sent>, Refusal> {
-        let Asking { mut parts, written, client } = asking;
-        handshake::check(&parts, false)?;
+        let Asking { parts, written, client } = asking;
+        handshake::check(parts, false)?;
         self.reach_at_once(Step::Admitted);
         let registered = self.enter(Kind::Connection, &admitted, client)?;
         let Admitted { identity, row, path_and_query } = admitted;
@@ -286,8 +287,8 @@ impl Journey {
         let ours_offered = offers_our_subprotocol(&parts.headers);
         let accept = expected_accept(&parts.headers);
         let towards = towards(row, &identity, client);
-        put_request_line(out, &parts, path_and_query)?;
-        rewrite(&mut parts, written, &towards, true, out);
+        put_request_line(out, parts, path_and_query)?;
+        rewrite(parts, written, &towards, true, out);
         let way = Way::Handshake {
             accept,
             ours_offered,

@@ -5,7 +5,7 @@ const HEAD: &[u8] =
 
 fn request<T>(bytes: &[u8], look: impl FnOnce(Found<RequestHead<'_>>) -> T) -> T {
     let mut space = space();
-    look(read_request(bytes, &mut space))
+    look(read_request(bytes, &mut space, &mut HeaderMap::new()))
 }
 
 fn is_part(bytes: &[u8]) -> bool {
@@ -69,13 +69,18 @@ fn an_answer_keeps_what_it_says() {
     let bytes =
         b"HTTP/1.0 299 All Too Well\r\netag: \"x\"\r\nSet-Cookie: a\r\nset-cookie: b\r\n\r\nbody";
     let mut space = space();
-    let Found::Head(head) = read_answer(bytes, &mut space) else { panic!("no head") };
+    let Found::Head(head) = read_answer(bytes, &mut space, &mut HeaderMap::new()) else {
+        panic!("no head")
+    };
     assert_eq!((head.status.as_u16(), head.reason), (299, "All Too Well"));
     assert_eq!((head.is_http_1_1, head.length), (false, bytes.len() - 4));
     assert_eq!(head.written.names().collect::<Vec<_>>(), ["etag", "Set-Cookie", "set-cookie"]);
     assert_eq!(head.headers.get_all("set-cookie").iter().count(), 2);
     for bad in ["HTTP/1.1 99 X\r\n\r\n", "HTTP/1.1 1000 X\r\n\r\n", "ICY 200 OK\r\n\r\n", "\0"] {
         let mut space = super::space();
-        assert!(matches!(read_answer(bad.as_bytes(), &mut space), Found::Bad), "{bad:?}");
+        assert!(
+            matches!(read_answer(bad.as_bytes(), &mut space, &mut HeaderMap::new()), Found::Bad),
+            "{bad:?}"
+        );
     }
 }

@@ -58,24 +58,30 @@ impl<S: Story> Passage<S> {
         let broke = |why: &str| Progress::Refuse(Refusal::RuntimeBroke(why.to_owned()));
         // The buffer leaves the tools for as long as its head is looked at.
         let scratch = std::mem::take(&mut tools.buffers.scratch);
+        let mut map = std::mem::take(&mut tools.buffers.map);
         let mut bytes = &scratch[CHUNK_ROOM..CHUNK_ROOM + length];
         let header_bytes_max = tools.settings.header_bytes_max;
         let progress = loop {
             let mut space = space();
-            match read_answer(bytes, &mut space) {
+            match read_answer(bytes, &mut space, &mut map) {
                 Found::Part if bytes.len() < header_bytes_max => {
                     self.answer.clear();
                     self.answer.extend_from_slice(bytes);
                     break Progress::On;
                 }
                 Found::Bad => break broke("its answer is no HTTP"),
-                Found::Head(head) if head.length <= header_bytes_max => {
+                Found::Head(mut head) if head.length <= header_bytes_max => {
                     let rest = &bytes[head.length..];
-                    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                        break self.switch(head, rest, client, tools);
-                    }
-                    if !head.status.is_informational() {
-                        break self.pass(head, rest, client, tools);
+                    let progress = match head.status {
+                        StatusCode::SWITCHING_PROTOCOLS => {
+                            Some(self.switch(&mut head, rest, client, tools))
+                        }
+                        status if status.is_informational() => None,
+                        _ => Some(self.pass(&mut head, rest, client, tools)),
+                    };
+                    map = head.headers;
+                    if let Some(progress) = progress {
+                        break progress;
                     }
                     bytes = rest;
                     if bytes.is_empty() {
@@ -86,14 +92,15 @@ impl<S: Story> Passage<S> {
                 Found::Part | Found::Head(_) => break broke("its headers are too long"),
             }
         };
-        tools.buffers.scratch = scratch;
+        map.clear();
+        (tools.buffers.scratch, tools.buffers.map) = (scratch, map);
         progress
     }
 
     /// Passes the head of an answer on, and what has come of its body.
     fn pass(
         &mut self,
-        mut head: AnswerHead<'_>,
+        head: &mut AnswerHead<'_>,
         body: &[u8],
         client: &mut ClientLeg,
         tools: &mut Tools<S>,
@@ -126,7 +133,7 @@ impl<S: Story> Passage<S> {
             head.headers.remove(CONTENT_LENGTH);
         }
         let mut out = std::mem::take(&mut tools.buffers.out);
-        self.put_head(&mut out, &head, is_chunked, tools);
+        self.put_head(&mut out, head, is_chunked, tools);
         if is_until_end && taken > 0 {
             out.extend_from_slice(format!("{taken:x}\r\n").as_bytes());
             out.extend_from_slice(body);
@@ -234,7 +241,7 @@ impl<S: Story> Passage<S> {
     /// Passes a 101 on.
     fn switch(
         &mut self,
-        mut head: AnswerHead<'_>,
+        head: &mut AnswerHead<'_>,
         behind: &[u8],
         client: &mut ClientLeg,
         tools: &mut Tools<S>,
@@ -248,7 +255,7 @@ impl<S: Story> Passage<S> {
             return Progress::Refuse(refusal);
         }
         let mut out = std::mem::take(&mut tools.buffers.out);
-        self.put_head(&mut out, &head, false, tools);
+        self.put_head(&mut out, head, false, tools);
         self.answer = behind.to_vec();
         self.phase = Phase::Switch;
         self.deadline = tools.now.plus(tools.settings.header_timeout);

@@ -9,7 +9,8 @@ use super::*;
 fn written(lines: &str, change: impl FnOnce(&mut HeaderMap)) -> String {
     let bytes = format!("GET / HTTP/1.1\r\n{lines}\r\n");
     let mut space = space();
-    let Found::Head(mut head) = read_request(bytes.as_bytes(), &mut space) else {
+    let Found::Head(mut head) = read_request(bytes.as_bytes(), &mut space, &mut HeaderMap::new())
+    else {
         panic!("{lines}")
     };
     change(&mut head.parts.headers);

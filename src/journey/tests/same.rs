@@ -83,7 +83,7 @@ fn read(message: &[u8]) -> Message {
         .map(|line| line.split_once(": ").unwrap_or((line, "")))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .filter(|(name, value)| {
-            name != "x-request-id" && !(name == "date" && !value.contains("2024"))
+            name != "x-request-id" && (name != "date" || value.contains("2024"))
         })
         .collect();
     headers.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -115,28 +115,57 @@ fn joined(mut body: &str) -> String {
     data + " [cut]"
 }
 
+const PATHS: [&str; 14] = [
+    "/api/thing",
+    "/api/thing?a=1&apikey=key-of-mike-0123456789&b=2",
+    "/api/thing?access_token=wrong",
+    "/api/%2e%2e/x",
+    "/api//x?",
+    "/public/mike/a%20b?x=%61pikey",
+    "/public/nobody/x",
+    "/public/mike/x?ticket=1",
+    "/api/x?ticket=1",
+    "/api/public/x",
+    "/elsewhere",
+    "/api/\u{e4}",
+    "//api/x",
+    "/healthz",
+];
+
+const HEADERS: [&str; 25] = [
+    "x-oDD-cAse: One",
+    "X-Odd-Case: two",
+    "Cookie: a=1; __Host-flowgate=2; b=3",
+    "cookie: __host-flowgate_x=1",
+    "Connection: X-Hop",
+    "X-Hop: 1",
+    "TE: trailers",
+    "X_Auth_User: roberto",
+    "X-Forwarded-For: 6.6.6.6",
+    "Forwarded: for=6.6.6.6",
+    "Keep-Alive: 5",
+    "Origin: http://evil.example",
+    "Access-Control-Request-Method: GET",
+    "Accept: text/html",
+    "Service-Worker: script",
+    "Sec-Fetch-Site: cross-site",
+    "Sec-WebSocket-Protocol: flowgate, a",
+    "Upgrade: h2c",
+    "Upgrade: websocket",
+    "User-Agent: \t x \t",
+    "Range: bytes=0-",
+    "Trailer: X-Auth-User, X-Sum",
+    "Content-Length: 0",
+    "Expect: 100-continue",
+    "Broken : 1",
+];
+
 fn one_of(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
     prop::sample::select(texts).prop_map(str::to_owned)
 }
 
 fn requests() -> impl Strategy<Value = String> {
     let methods = one_of(&["GET", "GET", "GET", "HEAD", "OPTIONS", "DELETE", "get", "TRACE"]);
-    let paths = one_of(&[
-        "/api/thing",
-        "/api/thing?a=1&apikey=key-of-mike-0123456789&b=2",
-        "/api/thing?access_token=wrong",
-        "/api/%2e%2e/x",
-        "/api//x?",
-        "/public/mike/a%20b?x=%61pikey",
-        "/public/nobody/x",
-        "/public/mike/x?ticket=1",
-        "/api/x?ticket=1",
-        "/api/public/x",
-        "/elsewhere",
-        "/api/\u{e4}",
-        "//api/x",
-        "/healthz",
-    ]);
     let hosts = one_of(&[
         "localhost",
         "localhost",
@@ -159,35 +188,8 @@ fn requests() -> impl Strategy<Value = String> {
         "Authorization: Bearer of-the-runtimes-own".to_owned(),
         "Authorization: Basic !".to_owned(),
     ]);
-    let others = one_of(&[
-        "x-oDD-cAse: One",
-        "X-Odd-Case: two",
-        "Cookie: a=1; __Host-flowgate=2; b=3",
-        "cookie: __host-flowgate_x=1",
-        "Connection: X-Hop",
-        "X-Hop: 1",
-        "TE: trailers",
-        "X_Auth_User: roberto",
-        "X-Forwarded-For: 6.6.6.6",
-        "Forwarded: for=6.6.6.6",
-        "Keep-Alive: 5",
-        "Origin: http://evil.example",
-        "Access-Control-Request-Method: GET",
-        "Accept: text/html",
-        "Service-Worker: script",
-        "Sec-Fetch-Site: cross-site",
-        "Sec-WebSocket-Protocol: flowgate, a",
-        "Upgrade: h2c",
-        "Upgrade: websocket",
-        "User-Agent: \t x \t",
-        "Range: bytes=0-",
-        "Trailer: X-Auth-User, X-Sum",
-        "Content-Length: 0",
-        "Expect: 100-continue",
-        "Broken : 1",
-    ]);
-    let others = prop::collection::vec(others, 0..6);
-    (methods, paths, hosts, credentials, others, 0..ANSWERS.len()).prop_map(
+    let others = prop::collection::vec(one_of(&HEADERS), 0..6);
+    (methods, one_of(&PATHS), hosts, credentials, others, 0..ANSWERS.len()).prop_map(
         |(method, path, host, credential, others, answer)| {
             let others: String = others.iter().map(|line| format!("{line}\r\n")).collect();
             format!(

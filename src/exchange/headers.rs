@@ -112,9 +112,7 @@ pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
             .cloned()
             .collect();
         replace(headers, &WWW_AUTHENTICATE, challenges);
-        for name in ABOUT_THE_WHOLE_HOST {
-            headers.remove(name);
-        }
+        remove_all(headers, |name| ABOUT_THE_WHOLE_HOST.contains(&name));
         // Its page gets an origin of its own, which can use nobody's credentials.
         let sandbox = HeaderValue::from_static("sandbox allow-scripts allow-forms");
         headers.append(CONTENT_SECURITY_POLICY, sandbox);

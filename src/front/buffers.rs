@@ -48,6 +48,13 @@ impl Buffers {
         }
     }
 
+    /// The beginning of what was read, in a lent buffer.
+    pub fn copy_of_scratch(&mut self, length: usize) -> Vec<u8> {
+        let mut buffer = self.lend();
+        buffer.extend_from_slice(&self.scratch[..length]);
+        buffer
+    }
+
     /// A copy in a lent buffer.
     pub fn copy(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut buffer = self.lend();

@@ -14,10 +14,11 @@ use mio::{Registry, Token};
 use super::buffers::Buffers;
 use super::client_leg::ClientLeg;
 use super::links::Links;
+use super::parked::Parked;
 use super::passage::{Passage, Progress};
 use super::reading::{Asked, HEAD_BYTES_MAX, Reading, read, says_close};
 use super::write::{Manner, Today, put_own};
-use super::{FrontSettings, HandedOver, Permit, Reception, Story, Switched};
+use super::{FrontSettings, HandedOver, Permit, Reception, Story, Switched, Wait};
 use crate::clock::Millis;
 use crate::live::Mailbox;
 use crate::refusal::Refusal;
@@ -68,6 +69,8 @@ pub(super) enum Step {
 enum State<S: Story> {
     /// A request is to come, by then; so much of it has come.
     Head { part: Vec<u8>, deadline: Millis },
+    /// The bytes of a request that is looked at again once something is done.
+    Parked(Parked),
     /// A request is on its way.
     Passage(Box<Passage<S>>),
     /// Ends once everything was sent.
@@ -122,7 +125,8 @@ impl<S: Story> Conversation<S> {
 
     /// Waits for an event. A client that has gone is not waited for.
     fn rest(&mut self, tools: &Tools<S>) -> Outcome {
-        let is_gone = self.client.ended && matches!(self.state, State::Passage(_));
+        let is_waited_for = matches!(self.state, State::Passage(_) | State::Parked(_));
+        let is_gone = self.client.ended && is_waited_for;
         match self.client.watch(&tools.registry) {
             Ok(()) if !is_gone => Outcome::Idle,
             _ => Outcome::Over,
@@ -132,6 +136,7 @@ impl<S: Story> Conversation<S> {
     fn step(&mut self, slot: usize, tools: &mut Tools<S>) -> Step {
         match &mut self.state {
             State::Head { .. } => self.read_head(slot, tools),
+            State::Parked(_) => self.look_again(slot, tools),
             State::Passage(passage) => {
                 let progress = passage.step(slot, &mut self.client, tools);
                 self.after(progress, tools)
@@ -175,7 +180,25 @@ impl<S: Story> Conversation<S> {
             }
             tools.buffers.give_back(part);
         }
-        self.judge_head(end, slot, tools)
+        self.judge_head(end, true, slot, tools)
+    }
+
+    /// Leaves a request be until what it waits for is done.
+    fn park(&mut self, length: usize, wait: Wait, slot: usize, tools: &mut Tools<S>) -> Step {
+        let read = tools.buffers.copy_of_scratch(length);
+        let deadline = tools.now.plus(tools.settings.header_timeout);
+        self.state = State::Parked(Parked::new(read, wait, deadline, &tools.mailbox, slot));
+        Step::On
+    }
+
+    /// Looks at a request that was parked, for the last time.
+    fn look_again(&mut self, slot: usize, tools: &mut Tools<S>) -> Step {
+        let State::Parked(parked) = &mut self.state else { return Step::On };
+        let Some(read) = parked.take(tools.now) else { return Step::Wait };
+        let length = read.len();
+        tools.buffers.scratch[..length].copy_from_slice(&read);
+        tools.buffers.give_back(read);
+        self.judge_head(length, false, slot, tools)
     }
 
     /// Keeps the part of a head that has come. The time for it runs from its first byte.
@@ -196,8 +219,15 @@ impl<S: Story> Conversation<S> {
         Step::On
     }
 
-    fn judge_head(&mut self, length: usize, slot: usize, tools: &mut Tools<S>) -> Step {
-        match read(length, self.address, tools) {
+    fn judge_head(
+        &mut self,
+        length: usize,
+        may_wait: bool,
+        slot: usize,
+        tools: &mut Tools<S>,
+    ) -> Step {
+        match read(length, self.address, may_wait, tools) {
+            Reading::Whole(_, Reception::Wait(wait)) => self.park(length, wait, slot, tools),
             Reading::Part => {
                 let part = tools.buffers.lend();
                 self.wait_for_the_rest(part, 0, length, tools)
@@ -284,7 +314,11 @@ impl<S: Story> Conversation<S> {
 
     /// Reads the closing level of the request that is under way; a turn must follow [`Step::On`].
     pub(super) fn obey_level(&mut self, tools: &mut Tools<S>) -> Step {
-        let State::Passage(passage) = &self.state else { return Step::Wait };
+        let passage = match &self.state {
+            State::Passage(passage) => passage,
+            State::Parked(_) => return Step::On,
+            _ => return Step::Wait,
+        };
         let Some(cause) = S::entry(passage.errand()).closing() else { return Step::Wait };
         if passage.is_switched() {
             // The relay plane tells both sides.

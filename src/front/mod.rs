@@ -3,14 +3,17 @@
 //!
 //! A request without a body whose tenant, grant and address are known here goes to its runtime and
 //! back on one thread; a handshake goes on to the relay plane from here. Everything else (bodies, own
-//! rows, pipelining, passwords to be checked, tenants to be read, names to be resolved, TLS) is handed
+//! rows, pipelining, passwords to be checked, names to be resolved, TLS) is handed
 //! over to [`crate::accept`] with every byte that was read, before anything of it was answered.
+//! A tenant who is not in memory is read by a task, and the request is looked at again after that.
 //!
 //! From pure to real: [`head`] and [`framing`] read, [`write`] writes, `links` are the connections to
 //! runtimes, `conversation` is one client's connection, `passage` a request's way to the runtime and
 //! back, `thread` the loop, [`plane`] its threads. What is decided is the [`Story`]'s.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +34,7 @@ mod conversation;
 pub mod framing;
 pub mod head;
 mod links;
+mod parked;
 mod passage;
 pub mod plane;
 mod reading;
@@ -73,17 +77,34 @@ pub struct Received<'a> {
     pub address: SocketAddr,
     /// Something was read behind it.
     pub has_more: bool,
+    /// It may be waited for: that was not done yet.
+    pub may_wait: bool,
 }
 
+/// Something to be waited for.
+pub type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What becomes of a request.
-#[derive(Debug)]
 pub enum Reception<E> {
+    /// It can be decided once this has come to its end.
+    Wait(Wait),
     /// Somebody else has to look at it, from its first byte on. Nothing has happened yet.
     HandOver,
     /// It is refused, and that is logged.
     Refuse(Response<Bytes>),
     /// It goes to a runtime.
     Forward(Box<Forward<E>>),
+}
+
+impl<E> fmt::Debug for Reception<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Wait(_) => "Wait",
+            Self::HandOver => "HandOver",
+            Self::Refuse(_) => "Refuse",
+            Self::Forward(_) => "Forward",
+        })
+    }
 }
 
 /// A request on its way to a runtime.

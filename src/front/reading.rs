@@ -41,6 +41,7 @@ pub(super) enum Reading<E> {
 pub(super) fn read<S: Story>(
     length: usize,
     address: SocketAddr,
+    may_wait: bool,
     tools: &mut Tools<S>,
 ) -> Reading<S::Errand> {
     let Buffers { scratch, out, map, .. } = &mut tools.buffers;
@@ -67,7 +68,8 @@ pub(super) fn read<S: Story>(
     out.clear();
     let has_more = !behind.is_empty();
     let (parts, written) = (&mut head.parts, head.written);
-    let reception = tools.story.receive(Received { parts, written, address, has_more }, out);
+    let received = Received { parts, written, address, has_more, may_wait };
+    let reception = tools.story.receive(received, out);
     *map = head.parts.headers;
     map.clear();
     Reading::Whole(asked, reception)

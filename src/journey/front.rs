@@ -26,7 +26,7 @@ use crate::connect::upgrade::{check_switch, expected_accept};
 use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
 use crate::front::head::Written;
 use crate::front::write::put_headers;
-use crate::front::{Answer, Forward, HandedOver, Received, Reception, Story, Switched};
+use crate::front::{Answer, Forward, HandedOver, Received, Reception, Story, Switched, Wait};
 use crate::live::{Entry, Kind, Registered};
 use crate::refusal::{Refusal, wants_page};
 use crate::relay::plane::{Adoption, Reservation};
@@ -90,7 +90,7 @@ impl Story for FrontDesk {
 
     fn receive(&self, request: Received<'_>, out: &mut Vec<u8>) -> Reception<Errand> {
         let journey = &self.journey;
-        let Received { parts, written, address, has_more } = request;
+        let Received { parts, written, address, has_more, may_wait } = request;
         let is_handshake = handshake::is_upgrade(parts);
         if (has_more && !is_handshake) || !journey.may_be_tried(parts) {
             return Reception::HandOver;
@@ -100,7 +100,9 @@ impl Story for FrontDesk {
         let mut trail = Trail::default();
         let admitted = match at_once(journey.admission().decide(parts, client, &mut trail)) {
             Some(Ok(Decision::Runtime(admitted))) => Ok(admitted),
-            Some(Ok(Decision::Own(_) | Decision::Preflight)) | None => return Reception::HandOver,
+            Some(Ok(Decision::Own(_) | Decision::Preflight)) => return Reception::HandOver,
+            None if may_wait => return Reception::Wait(journey.look_up(parts, client)),
+            None => return Reception::HandOver,
             Some(Err(refusal)) => Err(refusal),
         };
         let sent = admitted.and_then(|admitted| {
@@ -237,6 +239,14 @@ impl Journey {
                 .and_then(|username| self.registry.known(&username))
                 .and_then(|tenant| tenant.password.clone())
                 .is_some_and(|stored| self.passwords.remembers(&stored, &password))
+        })
+    }
+
+    /// Has the registry's answers come to memory: decides, and forgets the decision.
+    fn look_up(self: &Arc<Self>, parts: &Parts, client: Client) -> Wait {
+        let (journey, parts) = (Arc::clone(self), parts.clone());
+        Box::pin(async move {
+            let _ = journey.admission().decide(&parts, client, &mut Trail::default()).await;
         })
     }
 

@@ -126,9 +126,8 @@ impl Registry {
         &self,
         username: &Username,
     ) -> Result<Option<Arc<Tenant>>, StoreError> {
-        let index = record::username_index(username.as_str());
         let fetch = || {
-            let index = index.clone();
+            let index = record::username_index(username.as_str());
             async move { self.store.find(TENANT, &index).await }
         };
         self.look_up(Lookup::Username(username.clone()), fetch).await
@@ -139,9 +138,8 @@ impl Registry {
     /// # Errors
     /// As [`Registry::by_id`].
     pub async fn by_key(&self, digest: SecretDigest) -> Result<Option<Arc<Tenant>>, StoreError> {
-        let index = record::key_index(digest);
         let fetch = || {
-            let index = index.clone();
+            let index = record::key_index(digest);
             async move { self.store.find(TENANT, &index).await }
         };
         self.look_up(Lookup::Key(digest), fetch).await

@@ -96,6 +96,19 @@ fn one_connection_may_ask_for_everything() {
 }
 
 #[test]
+fn a_tenant_who_is_not_in_memory_is_waited_for_and_needs_nobody_else() {
+    let runtime = telling();
+    for headers in [format!("apikey: {MIKE_KEY}\r\n{CLOSE}"), CLOSE.to_owned()] {
+        let flowgate = Flowgate::start(&mike(runtime.address), &[]);
+        let path = if headers.contains(MIKE_KEY) { "/api/x" } else { "/public/mike/x" };
+        assert!(flowgate.ask(&get(path, &headers)).starts_with("HTTP/1.1 200"), "{path}");
+        let wrong = format!("apikey: wrong\r\n{CLOSE}");
+        assert!(flowgate.ask(&get("/api/x", &wrong)).starts_with("HTTP/1.1 401"));
+        assert_eq!(handed_over(&flowgate), 0, "{path}");
+    }
+}
+
+#[test]
 fn a_request_may_come_in_any_pieces_and_with_another_behind_it() {
     let runtime = telling();
     let flowgate = start(&runtime, &[]);

@@ -118,6 +118,10 @@ impl ClientLeg {
         Ok(())
     }
 
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched != Watched::No
+    }
+
     /// Has its events reported.
     pub(super) fn watch(&mut self, registry: &Registry) -> io::Result<()> {
         let wanted = if self.is_blocked() { Watched::Both } else { Watched::Reading };

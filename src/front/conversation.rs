@@ -123,10 +123,14 @@ impl<S: Story> Conversation<S> {
         Outcome::Again
     }
 
-    /// Waits for an event. A client that has gone is not waited for.
+    /// Waits for an event. A client that has gone is not waited for. While only others are waited for
+    /// the client need not be watched before the next look at the deadlines: most answers are faster.
     fn rest(&mut self, tools: &Tools<S>) -> Outcome {
-        let is_waited_for = matches!(self.state, State::Passage(_) | State::Parked(_));
-        let is_gone = self.client.ended && is_waited_for;
+        let waits_for_others = matches!(self.state, State::Passage(_) | State::Parked(_));
+        if waits_for_others && !self.client.is_blocked() && !self.client.is_watched() {
+            return Outcome::Idle;
+        }
+        let is_gone = self.client.ended && waits_for_others;
         match self.client.watch(&tools.registry) {
             Ok(()) if !is_gone => Outcome::Idle,
             _ => Outcome::Over,
@@ -335,6 +339,9 @@ impl<S: Story> Conversation<S> {
 
     /// Applies the deadlines and the closing level; a turn must follow [`Step::On`].
     pub(super) fn check(&mut self, tools: &mut Tools<S>) -> Step {
+        if self.client.watch(&tools.registry).is_err() {
+            return Step::End(Outcome::Over);
+        }
         let now = tools.now;
         let stalled_since = self.client.blocked_since().map(|since| now.since(since));
         if stalled_since.is_some_and(|span| span >= tools.settings.write_stall_max) {

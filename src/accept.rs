@@ -1,4 +1,5 @@
-//! Listeners: accepts connections within a limit, reads HTTP/1.1 from them, and hands each request on.
+//! Listeners: accepts connections within a limit, does the handshake of TLS where that is spoken,
+//! reads HTTP/1.1, and hands each request on.
 
 use std::error::Error;
 use std::future::Future;
@@ -18,8 +19,11 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::rewound::Rewound;
+use crate::tls::Stream;
+use crate::tls::server::Acceptor;
 
 const BACKLOG: u32 = 4096;
 /// Wait after an accept that failed for want of descriptors or memory.
@@ -30,8 +34,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct AcceptSettings {
     /// Sockets at once on all data listeners together, relayed connections included.
     pub connections_max: usize,
-    /// How long a client may take to send a request's headers, and how long a kept-alive connection
-    /// may wait for its next request.
+    /// How long a client may take for the handshake of TLS, then to send a request's headers, and how
+    /// long a kept-alive connection may wait for its next request.
     pub header_timeout: Duration,
     /// How long a client may take no bytes of what is sent to it.
     pub write_stall_max: Duration,
@@ -47,6 +51,8 @@ pub type Permit = Arc<OwnedSemaphorePermit>;
 pub struct Peer {
     /// The address.
     pub address: SocketAddr,
+    /// Whether TLS is spoken with them.
+    pub over_tls: bool,
     /// The place under the limit.
     pub permit: Permit,
 }
@@ -65,9 +71,10 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts until `drain` turns true, then lets the requests under way finish. Dropping it cuts them.
+/// Accepts, with TLS if there is an acceptor for it, until `drain` turns true, then lets the requests under way finish. Dropping it cuts them.
 pub async fn serve<H, F, B>(
     listener: TcpListener,
+    tls: Option<Acceptor>,
     settings: AcceptSettings,
     permits: Arc<Semaphore>,
     mut drain: watch::Receiver<bool>,
@@ -93,9 +100,14 @@ pub async fn serve<H, F, B>(
                 continue;
             }
         };
-        let peer = Peer { address, permit: Arc::new(permit) };
-        let socket = Rewound::from(socket);
-        connections.spawn(converse(socket, peer, settings.clone(), drain.clone(), handler.clone()));
+        let peer = Peer { address, over_tls: tls.is_some(), permit: Arc::new(permit) };
+        let (tls, settings) = (tls.clone(), settings.clone());
+        let (mut drain, handler) = (drain.clone(), handler.clone());
+        connections.spawn(async move {
+            if let Some(stream) = secure(socket, &peer, tls, &settings, &mut drain).await {
+                converse(Rewound::from(stream), peer, settings, drain, handler).await;
+            }
+        });
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
@@ -135,9 +147,15 @@ pub async fn serve_handed_over<H, F, B>(
         };
         match TcpStream::from_std(socket) {
             Ok(socket) => {
-                let socket = Rewound::new(Bytes::from(read), socket);
-                let (settings, drain) = (settings.clone(), drain.clone());
-                connections.spawn(converse(socket, peer, settings, drain, handler.clone()));
+                let (settings, mut drain) = (settings.clone(), drain.clone());
+                let handler = handler.clone();
+                connections.spawn(async move {
+                    let stream = secure(socket, &peer, None, &settings, &mut drain).await;
+                    if let Some(stream) = stream {
+                        let stream = Rewound::new(Bytes::from(read), stream);
+                        converse(stream, peer, settings, drain, handler).await;
+                    }
+                });
             }
             Err(error) => tracing::error!(%error, "a connection could not be taken over"),
         }
@@ -164,18 +182,43 @@ async fn accept(
 
 /// hyper waits for ever for a client that never reads; the kernel does not (RFC 5482). The relay has
 /// the same patience and tells the runtime why, so it must be the first to lose it.
-fn prepare(socket: &Rewound, write_stall_max: Duration) -> io::Result<()> {
+fn prepare(socket: &TcpStream, write_stall_max: Duration) -> io::Result<()> {
     const RELAY_FIRST: Duration = Duration::from_secs(5);
-    let socket = socket.socket();
     socket.set_nodelay(true)?;
     let patience_ms = (write_stall_max + RELAY_FIRST).as_millis();
     set_tcp_user_timeout(socket, u32::try_from(patience_ms).unwrap_or(u32::MAX))?;
     Ok(())
 }
 
+/// Makes a connection fit to be served; `None` if that failed, or if nobody is to be served any more.
+async fn secure(
+    socket: TcpStream,
+    peer: &Peer,
+    tls: Option<Acceptor>,
+    settings: &AcceptSettings,
+    drain: &mut watch::Receiver<bool>,
+) -> Option<Stream> {
+    let client = peer.address;
+    if let Err(error) = prepare(&socket, settings.write_stall_max) {
+        tracing::debug!(%client, %error, "the client was gone at once");
+        return None;
+    }
+    let Some(tls) = tls else { return Some(Stream::Plain(socket)) };
+    let handshake = tokio::select! {
+        handshake = timeout(settings.header_timeout, tls.accept(socket)) => handshake,
+        _ = drain.wait_for(|drain| *drain) => return None,
+    };
+    match handshake {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => tracing::debug!(%client, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(%client, "TLS handshake not finished in time"),
+    }
+    None
+}
+
 /// Serves the requests of one connection.
 async fn converse<H, F, B>(
-    socket: Rewound,
+    stream: Rewound,
     peer: Peer,
     settings: AcceptSettings,
     mut drain: watch::Receiver<bool>,
@@ -186,10 +229,6 @@ async fn converse<H, F, B>(
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let client = peer.address;
-    if let Err(error) = prepare(&socket, settings.write_stall_max) {
-        tracing::debug!(%client, %error, "the client was gone at once");
-        return;
-    }
     let service = service_fn(move |request| {
         let answer = handler(request, peer.clone());
         async { Ok::<_, std::convert::Infallible>(answer.await) }
@@ -201,7 +240,7 @@ async fn converse<H, F, B>(
             .max_buf_size(settings.header_bytes_max)
             .preserve_header_case(true)
             .title_case_headers(true)
-            .serve_connection(TokioIo::new(socket), service)
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
     );
     let drained = async { drain.wait_for(|drain| *drain).await.map(|_| ()) };

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Client {
     /// The peer's address.
     pub address: SocketAddr,
+    /// Whether they speak TLS with us.
+    pub over_tls: bool,
     /// The id of this request.
     pub request_id: RequestId,
 }

@@ -62,7 +62,8 @@ pub enum Cause {
     BudgetExhausted,
 }
 
-/// The plain causes in the order of their byte; violations follow from [`FIRST_VIOLATION`].
+/// The plain causes in the order of their byte; violations follow from [`FIRST_VIOLATION`]. Replicas
+/// of different versions tell each other these bytes: new causes go to the end.
 const PLAIN: [Cause; 16] = [
     Cause::Drain,
     Cause::MessageTooBig,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,8 +13,11 @@ use crate::accept::AcceptSettings;
 use crate::connect::ConnectSettings;
 use crate::drain::DrainSettings;
 use crate::registry::Caching;
+use crate::registry::store::{self, redis};
 use crate::relay::pair::Patience;
+use crate::secret::Secret;
 use crate::telemetry::{Filter, Format, LogSettings};
+use crate::tls::certificates::CertificateFiles;
 
 mod keys;
 mod sources;
@@ -26,12 +30,20 @@ pub const ENVIRONMENT_PREFIX: &str = "FLOWGATE_";
 /// Everything that can be set, checked and complete.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Data listeners.
+    /// Data listeners without TLS.
     pub listen: Vec<SocketAddr>,
+    /// Data listeners with TLS.
+    pub tls_listen: Vec<SocketAddr>,
+    /// What they present; one at least if there are any.
+    pub tls_certificates: Vec<CertificateFiles>,
     /// The operators' listener.
     pub admin_listen: SocketAddr,
-    /// Where tenants live.
+    /// What that presents; without any it speaks no TLS.
+    pub admin_tls_certificates: Vec<CertificateFiles>,
+    /// Where tenants live: the URL, which may hold a password.
     pub registry: String,
+    /// How to go there, where the URL does not say it.
+    pub registry_access: redis::Options,
     /// What of it is kept in memory.
     pub caching: Caching,
     /// A profiles file.
@@ -99,11 +111,20 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         half_open_max: reader.span("half_open_max")?,
         ping_after: Some(reader.span("ping_after")?).filter(|span| !span.is_zero()),
     };
+    let (listen, tls_listen) = (reader.listen()?, reader.all("tls_listen")?);
+    let tls_certificates = reader.all("tls_certificates")?;
+    if listen.is_empty() && tls_listen.is_empty() {
+        return Err(ConfigError("listen, tls_listen: at least one address is needed".to_owned()));
+    }
     let header_bytes_max = reader.number("header_bytes_max", 8192, 1 << 20)?;
     Ok(Settings {
-        listen: reader.some("listen")?,
+        listen,
+        tls_listen,
+        tls_certificates,
         admin_listen: reader.one("admin_listen")?,
-        registry: reader.one::<RegistryUrl>("registry")?.0,
+        admin_tls_certificates: reader.all("admin_tls_certificates")?,
+        registry: registry_url(&reader)?,
+        registry_access: registry_access(&reader)?,
         caching: Caching {
             tenants_max: reader.number("tenants_cached_max", 1, 100_000_000)?,
             stale_max: reader.span("registry_stale_max")?,
@@ -137,6 +158,26 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
     })
 }
 
+/// Never repeated in an error, since there may be a password in it.
+fn registry_url(reader: &Reader<'_>) -> Result<String, ConfigError> {
+    let url: String = reader.one("registry")?;
+    let (_, source) = reader.texts("registry");
+    let checked = store::check_url(&url);
+    checked.map_err(|why| ConfigError(format!("{source}: {}: {why}", store::redacted(&url))))?;
+    Ok(url)
+}
+
+fn registry_access(reader: &Reader<'_>) -> Result<redis::Options, ConfigError> {
+    Ok(redis::Options {
+        ca_file: reader.all("registry_ca_file")?.pop(),
+        client_cert_file: reader.all("registry_certificate_file")?.pop(),
+        client_key_file: reader.secret_file("registry_key_file")?.map(|(path, _)| path),
+        password: reader.secret_file("registry_password_file")?.map(|(_, text)| text),
+        command_timeout: reader.span("registry_command_timeout")?,
+        ..redis::Options::default()
+    })
+}
+
 /// Reads values by key; every fault names its source.
 struct Reader<'a>(&'a Given);
 
@@ -162,22 +203,34 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn some<T: FromStr<Err: fmt::Display>>(
-        &self,
-        name: &'static str,
-    ) -> Result<Vec<T>, ConfigError> {
-        match self.all(name)? {
-            values if values.is_empty() => {
-                let (_, source) = self.texts(name);
-                Err(ConfigError(format!("{source}: at least one value is needed")))
-            }
-            values => Ok(values),
+    /// Without any address if there is to be none: the word itself, or an empty list in the file.
+    fn listen(&self) -> Result<Vec<SocketAddr>, ConfigError> {
+        match self.texts("listen").0.as_slice() {
+            [] => Ok(Vec::new()),
+            [none] if none == "none" => Ok(Vec::new()),
+            _ => self.all("listen"),
         }
     }
 
     fn one<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Result<T, ConfigError> {
         let missing = || ConfigError(format!("{name}: one value is needed"));
         self.all(name)?.pop().ok_or_else(missing)
+    }
+
+    /// A file that only its owner and their group can read, and what is in it, without white space at
+    /// its end.
+    fn secret_file(&self, name: &'static str) -> Result<Option<(PathBuf, Secret)>, ConfigError> {
+        const OTHERS: u32 = 0o007;
+        let Some(path) = self.all::<PathBuf>(name)?.pop() else { return Ok(None) };
+        let (_, source) = self.texts(name);
+        let fault = |what: String| ConfigError(format!("{source}: {}: {what}", path.display()));
+        let metadata = std::fs::metadata(&path).map_err(|error| fault(error.to_string()))?;
+        if metadata.permissions().mode() & OTHERS != 0 {
+            return Err(fault("others may read or write it; chmod o= takes that away".to_owned()));
+        }
+        let text = std::fs::read_to_string(&path).map_err(|error| fault(error.to_string()))?;
+        let secret = Secret::new(text.trim_end().to_owned());
+        Ok(Some((path, secret)))
     }
 
     fn span(&self, name: &'static str) -> Result<Duration, ConfigError> {
@@ -207,20 +260,6 @@ impl Reader<'_> {
         match self.number(name, 0, 1024)? {
             0 => Ok(cores),
             threads => Ok(threads),
-        }
-    }
-}
-
-struct RegistryUrl(String);
-
-impl FromStr for RegistryUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix("file:") {
-            Some("") => Err("names no file"),
-            None if text != "memory:" => Err("must be file:PATH, or memory: to forget it all"),
-            _ => Ok(Self(text.to_owned())),
         }
     }
 }

@@ -12,6 +12,8 @@ use tokio::time::timeout;
 use crate::clock::{Clock, Millis};
 use crate::refusal::Refusal;
 use crate::tenant::Instance;
+use crate::tls::Stream;
+use crate::tls::runtimes::{Connector, RuntimeTlsFault};
 
 pub mod pool;
 pub mod upgrade;
@@ -28,7 +30,7 @@ const ADDRESSES_PER_NAME_MAX: usize = 8;
 /// How long a runtime may take.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectSettings {
-    /// To accept a TCP connection.
+    /// To accept a TCP connection, and to have done the handshake of TLS if it speaks that.
     pub connect_timeout: Duration,
     /// To answer a handshake. Node-RED leaves an upgrade to an unknown path without an answer.
     pub handshake_timeout: Duration,
@@ -44,6 +46,7 @@ pub struct Dialer {
     settings: ConnectSettings,
     clock: Clock,
     names: Mutex<HashMap<String, Name>>,
+    tls: Connector,
     pool: Arc<Pool>,
 }
 
@@ -54,35 +57,41 @@ type Name = Arc<tokio::sync::Mutex<Known>>;
 
 impl Dialer {
     /// A dialer with an empty name cache.
-    #[must_use]
-    pub fn new(settings: ConnectSettings, clock: Clock) -> Self {
-        Self { settings, clock, names: Mutex::default(), pool: Arc::default() }
+    ///
+    /// # Errors
+    /// The cryptography for TLS is of no use.
+    pub fn new(settings: ConnectSettings, clock: Clock) -> Result<Self, rustls::Error> {
+        let tls = Connector::new()?;
+        Ok(Self { settings, clock, names: Mutex::default(), tls, pool: Arc::default() })
     }
 
-    pub(in crate::connect) async fn dial(&self, instance: &Instance) -> Result<TcpStream, Refusal> {
+    pub(in crate::connect) async fn dial(&self, instance: &Instance) -> Result<Stream, Refusal> {
         let attempt = async {
-            let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            for address in self.addresses(instance).await? {
-                match TcpStream::connect(address).await {
-                    Ok(socket) => {
-                        socket.set_nodelay(true)?;
-                        return Ok(socket);
-                    }
-                    Err(error) => last = error,
+            let socket = self.connect(instance).await;
+            let socket = socket
+                .map_err(|error| Refusal::RuntimeUnreachable(format!("{instance}: {error}")))?;
+            let Some(tls) = &instance.tls else { return Ok(Stream::Plain(socket)) };
+            self.tls.connect(socket, instance, tls).await.map_err(|fault| match fault {
+                RuntimeTlsFault::Certificate(why) => {
+                    Refusal::RuntimeCertificate(format!("{instance}: {why}"))
                 }
-            }
-            Err(last)
+                RuntimeTlsFault::Handshake(why) => {
+                    Refusal::RuntimeUnreachable(format!("{instance}: {why}"))
+                }
+            })
         };
         match timeout(self.settings.connect_timeout, attempt).await {
-            Ok(Ok(socket)) => Ok(socket),
-            Ok(Err(error)) => Err(Refusal::RuntimeUnreachable(format!("{instance}: {error}"))),
+            Ok(stream) => stream,
             Err(_) => Err(Refusal::RuntimeTimedOut("the runtime did not accept the connection")),
         }
     }
 
-    /// Where a runtime may be reached, if no name has to be looked up for that.
+    /// Where a runtime may be reached without TLS, if no name has to be looked up for that.
     #[must_use]
     pub fn known_addresses(&self, instance: &Instance) -> Option<Vec<SocketAddr>> {
+        if instance.tls.is_some() {
+            return None;
+        }
         if let Ok(ip) = instance.host.parse() {
             return Some(vec![SocketAddr::new(ip, instance.port)]);
         }
@@ -94,6 +103,21 @@ impl Dialer {
             }
             _ => None,
         }
+    }
+
+    /// TCP, at the first address that answers.
+    async fn connect(&self, instance: &Instance) -> io::Result<TcpStream> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in self.addresses(instance).await? {
+            match TcpStream::connect(address).await {
+                Ok(socket) => {
+                    socket.set_nodelay(true)?;
+                    return Ok(socket);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     async fn addresses(&self, instance: &Instance) -> io::Result<Vec<SocketAddr>> {

@@ -32,6 +32,12 @@ impl KeyId {
     /// The default key of every tenant.
     pub const DEFAULT: Self = Self(0);
 
+    /// The id of a named key, made of randomness.
+    #[must_use]
+    pub fn named(random: u64) -> Self {
+        Self(random.max(Self::DEFAULT.0 + 1))
+    }
+
     /// Reads what `Display` writes.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
@@ -55,5 +61,18 @@ impl fmt::Display for Grant {
             Self::Key { id: KeyId::DEFAULT, .. } => f.write_str("key:default"),
             Self::Key { id, .. } => write!(f, "key:{id}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_named_key_is_the_default_one() {
+        for random in [0, 1, u64::MAX] {
+            assert_ne!(KeyId::named(random), KeyId::DEFAULT);
+        }
+        assert_eq!(KeyId::named(7), KeyId(7));
     }
 }

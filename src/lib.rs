@@ -21,18 +21,20 @@
 //!
 //! Imports go down only; on floors 1 and 2 modules may import their neighbours, acyclically.
 //!
-//! - 4, the stories: [`journey`], [`profile`], [`revoke`], [`commands`], [`admin`],
-//!   [`drain`], [`config`]
+//! - 4, the stories: [`journey`], [`profile`], [`revoke`], [`follow`], [`presence`], [`commands`],
+//!   [`admin`], [`drain`], [`config`]
 //! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
 //!   [`relay`]
-//! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`upload`], [`rewound`]
+//! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`tls`], [`upload`],
+//!   [`rewound`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`path`], [`row`]
 //!
 //! # Invariants
 //!
 //! - Nobody gets an `Identity` for a private row but from [`authenticate`].
-//! - [`tenant::Tenant::allows`] alone says whether a grant holds.
+//! - [`tenant::Tenant::allows`] alone says whether a grant holds, [`tenant::Tenant::keeps`] alone
+//!   whether what runs may stay on the instance that it was made for.
 //! - Whatever runs is in the live table before its runtime is dialled, and out of it by a guard.
 //! - Nothing of a frame is forwarded before its header was judged, and nothing of it is changed.
 //! - A connection at rest owns no buffer, no task and no timer.
@@ -51,6 +53,7 @@ pub mod config;
 pub mod connect;
 pub mod drain;
 pub mod exchange;
+pub mod follow;
 pub mod front;
 pub mod grant;
 pub mod journey;
@@ -58,6 +61,7 @@ pub mod live;
 pub mod passwords;
 pub mod path;
 pub mod plan;
+pub mod presence;
 pub mod profile;
 pub mod refusal;
 pub mod registry;
@@ -69,4 +73,5 @@ pub mod row;
 pub mod secret;
 pub mod telemetry;
 pub mod tenant;
+pub mod tls;
 pub mod upload;

@@ -1,10 +1,8 @@
 //! The live table: everything that is running now, with the grant it rests on, so that it can be
 //! found and ended.
 
-use std::collections::HashMap;
-use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
@@ -13,11 +11,15 @@ use crate::client::Client;
 use crate::clock::Millis;
 use crate::close::Cause;
 use crate::grant::Grant;
-use crate::plan::Budget;
-use crate::tenant::{Tenant, TenantId, Username};
+use crate::plan::{Budget, Plan};
+use crate::tenant::{Instance, Tenant, TenantId, Username};
 
-/// Closings that may wait for a relay thread one by one; beyond it the thread looks at all.
-const MAILBOX_MAX: usize = 1024;
+mod mailbox;
+mod shared;
+
+pub use mailbox::{Mail, Mailbox};
+use shared::TenantLive;
+
 /// Plain requests of one tenant at once.
 const EXCHANGES_PER_TENANT_MAX: u32 = 1000;
 
@@ -49,6 +51,8 @@ pub struct Entry {
     pub path: Box<str>,
     /// When the handshake was accepted.
     pub since: Millis,
+    /// Where it goes, or would.
+    instance: Mutex<Option<Arc<Instance>>>,
     /// What came from the client.
     pub from_client: Counter,
     /// What came from the runtime.
@@ -140,100 +144,54 @@ impl Entry {
         self.closing()
     }
 
-    /// The tenant's message budget, if the plan has one.
-    pub fn budget(&self) -> Option<&Budget> {
-        self.shared.budget.as_ref()
-    }
-}
-
-/// How other threads reach a relay thread about its connections.
-#[derive(Debug)]
-pub struct Mailbox {
-    slots: Mutex<Vec<usize>>,
-    sweep_all: AtomicBool,
-    waker: mio::Waker,
-}
-
-/// What a relay thread finds in its mailbox.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Mail {
-    /// Look at these slots.
-    Slots(Vec<usize>),
-    /// Look at all: there were too many.
-    All,
-}
-
-impl Mailbox {
-    /// A mailbox whose mail wakes the poll that `waker` belongs to.
-    #[must_use]
-    pub fn new(waker: mio::Waker) -> Self {
-        Self { slots: Mutex::default(), sweep_all: AtomicBool::new(false), waker }
+    /// Whether a thread has it that waits for sockets alone.
+    pub fn is_seated(&self) -> bool {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Has the thread look at a slot's closing level. Never blocks for long, never fails: a full
-    /// mailbox becomes a look at all.
-    pub fn look_at(&self, slot: usize) {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() < MAILBOX_MAX {
-            slots.push(slot);
-        } else {
-            self.sweep_all.store(true, Ordering::Relaxed);
-        }
-        drop(slots);
-        // A failed wake-up is made good by the thread's own sweep.
-        let _ = self.wake();
+    /// The tenant's message budget, as their plan has it at present.
+    pub fn budget(&self) -> &Budget {
+        &self.shared.budget
     }
 
-    /// Wakes the thread.
+    /// The most payload bytes of a message that begins now.
+    pub fn message_bytes_max(&self) -> u64 {
+        self.shared.message_bytes_max()
+    }
+
+    /// Has a plan count for all of the tenant's entries; see [`LiveTable::follow_plan`].
+    pub fn follow_plan(&self, plan: &Plan, now: Millis) {
+        self.shared.follow(plan, now);
+    }
+
+    /// Whether it is said to go to just there.
+    pub fn is_for(&self, instance: &Instance) -> bool {
+        self.instance().as_ref().is_some_and(|own| own.is_same_place(instance))
+    }
+
+    /// Says that it goes to this instance. It must be said before the tenant is read for the last
+    /// time: then whoever changes the instance afterwards finds it here.
+    pub fn head_for(&self, instance: &Arc<Instance>) {
+        *self.instance() = Some(Arc::clone(instance));
+    }
+
+    /// Whether it may go on where it goes. If that is the tenant's instance still, that one's present
+    /// setting is noted.
     ///
     /// # Errors
-    /// The system refused; the thread will look within a sweep.
-    pub fn wake(&self) -> io::Result<()> {
-        self.waker.wake()
-    }
-
-    /// Empties the mailbox.
-    pub fn take(&self) -> Mail {
-        let slots = std::mem::take(&mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner));
-        // Pairs with the fence in `Entry::close`: the look at all sees every level set before it.
-        match self.sweep_all.swap(false, Ordering::Acquire) {
-            true => Mail::All,
-            false => Mail::Slots(slots),
+    /// As [`Tenant::keeps`].
+    pub fn stays(&self, tenant: &Tenant) -> Result<(), Cause> {
+        let mut own = self.instance();
+        let Some(instance) = own.as_mut() else { return Ok(()) };
+        match &tenant.instance {
+            Some(present) if present.is_same_place(instance) => *instance = Arc::clone(present),
+            _ => {}
         }
-    }
-}
-
-/// What all of one tenant's entries share.
-#[derive(Debug)]
-struct TenantLive {
-    budget: Option<Budget>,
-    entries: Mutex<Entries>,
-}
-
-/// A tenant's entries, counted by kind.
-#[derive(Debug, Default)]
-struct Entries {
-    by_id: HashMap<u64, Arc<Entry>>,
-    exchanges: usize,
-}
-
-impl Entries {
-    fn count(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Connection => self.by_id.len() - self.exchanges,
-            Kind::Exchange => self.exchanges,
-        }
+        tenant.keeps(instance)
     }
 
-    fn insert(&mut self, entry: Arc<Entry>) {
-        self.exchanges += usize::from(entry.kind == Kind::Exchange);
-        self.by_id.insert(entry.id, entry);
-    }
-
-    fn remove(&mut self, entry: &Entry) {
-        if self.by_id.remove(&entry.id).is_some() {
-            self.exchanges -= usize::from(entry.kind == Kind::Exchange);
-        }
+    fn instance(&self) -> MutexGuard<'_, Option<Arc<Instance>>> {
+        self.instance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -267,11 +225,11 @@ impl LiveTable {
         now: Millis,
     ) -> Result<Registered, TooMany> {
         // The map's guard is held until the entry is in, so that `leave` cannot remove the tenant between.
-        let shared = self.tenants.entry(tenant.id).or_insert_with(|| {
-            let budget = tenant.plan.messages.map(Budget::new);
-            Arc::new(TenantLive { budget, entries: Mutex::default() })
-        });
-        let mut entries = shared.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = self
+            .tenants
+            .entry(tenant.id)
+            .or_insert_with(|| Arc::new(TenantLive::new(&tenant.plan)));
+        let mut entries = shared.entries();
         let max = match kind {
             Kind::Connection => tenant.plan.connections_for(&grant),
             // As with the plan's connections, strangers do not get them all.
@@ -292,6 +250,7 @@ impl LiveTable {
             client,
             path: path.into(),
             since: now,
+            instance: Mutex::new(tenant.instance.clone()),
             from_client: Counter::default(),
             from_runtime: Counter::default(),
             closing: AtomicU8::new(0),
@@ -307,20 +266,34 @@ impl LiveTable {
     }
 
     fn leave(&self, entry: &Entry) {
-        entry.shared.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(entry);
+        entry.shared.entries().remove(entry);
         self.count.fetch_sub(1, Ordering::Relaxed);
-        // A budget outlives its connections: reconnecting does not refill it.
+        // A budget outlives its connections: reconnecting does not refill it. See `sweep`.
         self.tenants.remove_if(&entry.tenant, |_, shared| {
-            shared.budget.is_none()
-                && shared.entries.lock().unwrap_or_else(PoisonError::into_inner).by_id.is_empty()
+            shared.budget.is_untouched() && shared.is_empty()
         });
+    }
+
+    /// Has a tenant's present plan count for what runs: its message rate at once, its message size
+    /// from each connection's next message on. Only new connections are held against its number of
+    /// connections.
+    pub fn follow_plan(&self, tenant: &Tenant, now: Millis) {
+        if let Some(shared) = self.tenants.get(&tenant.id) {
+            shared.follow(&tenant.plan, now);
+        }
+    }
+
+    /// Forgets tenants of whom nothing runs and whose budget is full again; to be called about once
+    /// a second.
+    pub fn sweep(&self, now: Millis) {
+        self.tenants.retain(|_, shared| !shared.budget.is_full(now) || !shared.is_empty());
     }
 
     /// A tenant's entries at this moment.
     pub fn entries_of(&self, tenant: TenantId) -> Vec<Arc<Entry>> {
         match self.tenants.get(&tenant) {
             Some(shared) => {
-                let entries = shared.entries.lock().unwrap_or_else(PoisonError::into_inner);
+                let entries = shared.entries();
                 entries.by_id.values().cloned().collect()
             }
             None => Vec::new(),
@@ -329,16 +302,18 @@ impl LiveTable {
 
     /// The tenants who have entries.
     pub fn tenants(&self) -> Vec<TenantId> {
-        let has_entries = |shared: &TenantLive| {
-            !shared.entries.lock().unwrap_or_else(PoisonError::into_inner).by_id.is_empty()
-        };
-        let some = self.tenants.iter().filter(|shared| has_entries(shared));
+        let some = self.tenants.iter().filter(|shared| !shared.is_empty());
         some.map(|shared| *shared.key()).collect()
     }
 
     /// How many entries there are.
     pub fn len(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// How many entries of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.tenants.iter().map(|shared| shared.entries().count(kind)).sum()
     }
 
     /// Whether nothing runs.
@@ -350,7 +325,7 @@ impl LiveTable {
     pub fn entries(&self) -> Vec<Arc<Entry>> {
         let mut all = Vec::new();
         for shared in &self.tenants {
-            let entries = shared.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            let entries = shared.entries();
             all.extend(entries.by_id.values().cloned());
         }
         all

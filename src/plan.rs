@@ -1,6 +1,7 @@
 //! Plans: named limits, and the one atomic behind a message budget.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -77,14 +78,61 @@ impl Plan {
     }
 }
 
-/// A tenant's message budget: GCRA (ITU-T I.371) in one atomic, shared by all relay threads.
+/// A tenant's message budget: GCRA (ITU-T I.371) in one atomic, shared by all relay threads. Its rate
+/// may change while messages pass, and be none at all.
 #[derive(Debug)]
 pub struct Budget {
-    /// The theoretical arrival time of the next message, in nanoseconds of the clock.
-    next_ns: AtomicU64,
+    /// The theoretical arrival time of the next message, in nanoseconds of the clock, times two; and
+    /// as its lowest bit which of the terms are in force, so that both change at once.
+    next: AtomicU64,
+    /// [`Terms::pack`]; 0 is no limit.
+    terms: [AtomicU64; 2],
+    /// The [`Terms::capacity_ns`] by which `next` was counted last; locked by who changes the terms.
+    capacity_ns: Mutex<u64>,
+}
+
+/// A rate as it is reckoned with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Terms {
     interval_ns: u64,
-    slack_ns: u64,
+    burst: u64,
     over: Over,
+}
+
+impl Terms {
+    const BURST_BITS: u32 = 20;
+
+    fn of(rate: Rate) -> Self {
+        Self {
+            interval_ns: NS_PER_SECOND / u64::from(rate.per_second.max(1)),
+            burst: u64::from(rate.burst).clamp(1, (1 << Self::BURST_BITS) - 1),
+            over: rate.over,
+        }
+    }
+
+    /// Never 0: an interval is at least a nanosecond.
+    fn pack(self) -> u64 {
+        let closes = u64::from(self.over == Over::Close);
+        (self.interval_ns.max(1) << Self::BURST_BITS | self.burst) << 1 | closes
+    }
+
+    fn unpack(packed: u64) -> Option<Self> {
+        let interval_ns = packed >> 1 >> Self::BURST_BITS;
+        (packed != 0).then_some(Self {
+            interval_ns,
+            burst: packed >> 1 & ((1 << Self::BURST_BITS) - 1),
+            over: if packed & 1 == 1 { Over::Close } else { Over::Pause },
+        })
+    }
+
+    fn slack_ns(self) -> u64 {
+        (self.interval_ns * (self.burst - 1)).max(SLACK_NS_MIN)
+    }
+
+    /// How far ahead of the present a full budget is once it gives nothing any more.
+    fn capacity_ns(self) -> u64 {
+        (self.slack_ns() / self.interval_ns + 1) * self.interval_ns
+    }
 }
 
 /// Why a message may not pass now.
@@ -97,86 +145,109 @@ pub enum Spent {
 }
 
 impl Budget {
-    /// A full budget.
+    /// A full budget; without a rate, one that never ends.
     #[must_use]
-    pub fn new(rate: Rate) -> Self {
-        let interval_ns = NS_PER_SECOND / u64::from(rate.per_second.max(1));
-        let slack_ns = (interval_ns * u64::from(rate.burst.max(1) - 1)).max(SLACK_NS_MIN);
-        Self { next_ns: AtomicU64::new(0), interval_ns, slack_ns, over: rate.over }
+    pub fn new(rate: Option<Rate>) -> Self {
+        let terms = rate.map(Terms::of);
+        Self {
+            next: AtomicU64::new(0),
+            terms: [AtomicU64::new(terms.map_or(0, Terms::pack)), AtomicU64::new(0)],
+            capacity_ns: Mutex::new(terms.map_or(0, Terms::capacity_ns)),
+        }
     }
 
-    /// Takes one message out of the budget.
+    /// Takes one message out of the budget. No lock.
+    ///
+    /// # Errors
+    /// There is none left at present.
     pub fn take(&self, now: Millis) -> Result<(), Spent> {
         let now_ns = now.0.saturating_mul(NS_PER_MS);
-        let mut next_ns = self.next_ns.load(Ordering::Relaxed);
+        let mut next = self.next.load(Ordering::Acquire);
         loop {
-            if next_ns > now_ns + self.slack_ns {
-                let wait_ns = next_ns - self.slack_ns;
-                return Err(match self.over {
+            let Some(terms) = self.terms_of(next) else { return Ok(()) };
+            let (next_ns, slack_ns) = (next >> 1, terms.slack_ns());
+            if next_ns > now_ns + slack_ns {
+                // Else the terms may be newer than the moment.
+                let current = self.next.load(Ordering::Acquire);
+                if current != next {
+                    next = current;
+                    continue;
+                }
+                let wait_ns = next_ns - slack_ns;
+                return Err(match terms.over {
                     Over::Pause => Spent::Until(Millis(wait_ns.div_ceil(NS_PER_MS))),
                     Over::Close => Spent::Close,
                 });
             }
-            let after_ns = next_ns.max(now_ns) + self.interval_ns;
-            match self.next_ns.compare_exchange_weak(
-                next_ns,
-                after_ns,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
+            let after = (next_ns.max(now_ns) + terms.interval_ns) << 1 | (next & 1);
+            match self.next.compare_exchange_weak(next, after, Ordering::AcqRel, Ordering::Acquire)
+            {
                 Ok(_) => return Ok(()),
-                Err(current) => next_ns = current,
+                Err(current) => next = current,
             }
         }
     }
+
+    fn terms_of(&self, next: u64) -> Option<Terms> {
+        Terms::unpack(self.terms[(next & 1) as usize].load(Ordering::Acquire))
+    }
+
+    /// From now on messages are counted by this rate. What part of the budget was spent stays spent,
+    /// also over a time without a limit, for as long as it takes to come back.
+    pub fn set_rate(&self, rate: Option<Rate>, now: Millis) {
+        let terms = rate.map(Terms::of);
+        let is_set = |next| self.terms_of(next) == terms;
+        if is_set(self.next.load(Ordering::Acquire)) {
+            return;
+        }
+        let mut capacity_ns = self.capacity_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next.load(Ordering::Acquire);
+        if is_set(next) {
+            return;
+        }
+        let now_ns = now.0.saturating_mul(NS_PER_MS);
+        let other = next & 1 ^ 1;
+        self.terms[other as usize].store(terms.map_or(0, Terms::pack), Ordering::Release);
+        loop {
+            let next_ns = match terms {
+                Some(terms) => rescale(next >> 1, now_ns, *capacity_ns, terms.capacity_ns()),
+                None => next >> 1,
+            };
+            match self.next.compare_exchange_weak(
+                next,
+                next_ns << 1 | other,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => break,
+                Err(current) => next = current,
+            }
+        }
+        if let Some(terms) = terms {
+            *capacity_ns = terms.capacity_ns();
+        }
+    }
+
+    /// Whether nothing of it is spent: then a new one is as good.
+    #[must_use]
+    pub fn is_full(&self, now: Millis) -> bool {
+        self.next.load(Ordering::Acquire) >> 1 <= now.0.saturating_mul(NS_PER_MS)
+    }
+
+    /// Whether nothing was ever taken out of it.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.next.load(Ordering::Acquire) >> 1 == 0
+    }
+}
+
+/// The moment that is as far ahead in a budget of another size.
+fn rescale(next_ns: u64, now_ns: u64, from_capacity_ns: u64, to_capacity_ns: u64) -> u64 {
+    let Some(spent_ns) = next_ns.checked_sub(now_ns) else { return next_ns };
+    let from = u128::from(from_capacity_ns.max(1));
+    let spent_ns = u128::from(spent_ns.min(from_capacity_ns)) * u128::from(to_capacity_ns) / from;
+    now_ns + u64::try_from(spent_ns).unwrap_or(to_capacity_ns)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_budget_gives_its_burst_and_then_its_rate() {
-        let budget = Budget::new(Rate { per_second: 10, burst: 3, over: Over::Pause });
-        let start = Millis(5_000);
-        for _ in 0..3 {
-            assert_eq!(budget.take(start), Ok(()));
-        }
-        assert_eq!(budget.take(start), Err(Spent::Until(Millis(5_100))));
-        assert_eq!(budget.take(Millis(5_099)), Err(Spent::Until(Millis(5_100))));
-        assert_eq!(budget.take(Millis(5_100)), Ok(()));
-        assert_eq!(budget.take(Millis(5_100)), Err(Spent::Until(Millis(5_200))));
-        let passed = (0..10_000).filter(|ms| budget.take(Millis(6_000 + ms)).is_ok()).count();
-        assert_eq!(passed, 3 + 99);
-    }
-
-    #[test]
-    fn strangers_leave_a_quarter_of_the_connections() {
-        let plan = |connections| Plan { connections, message_bytes: None, messages: None };
-        let (stranger, owner) = (Grant::Anonymous, Grant::Password { fingerprint: 1 });
-        for (all, public) in [(1, 1), (3, 3), (4, 3), (100, 75)] {
-            assert_eq!(plan(Some(all)).connections_for(&stranger), Some(public));
-            assert_eq!(plan(Some(all)).connections_for(&owner), Some(all));
-        }
-        assert_eq!(plan(None).connections_for(&stranger), None);
-    }
-
-    #[test]
-    fn a_fast_rate_without_a_burst_is_kept_by_a_slow_tick() {
-        let budget = Budget::new(Rate { per_second: 600_000, burst: 1, over: Over::Pause });
-        let mut passed = 0;
-        for tick in 0..100 {
-            while budget.take(Millis(10_000 + tick * 10)).is_ok() {
-                passed += 1;
-            }
-        }
-        assert!((594_000..=606_100).contains(&passed), "{passed}");
-    }
-
-    #[test]
-    fn a_plan_that_closes_says_so() {
-        let budget = Budget::new(Rate { per_second: 1, burst: 1, over: Over::Close });
-        assert_eq!(budget.take(Millis(0)), Ok(()));
-        assert_eq!(budget.take(Millis(0)), Err(Spent::Close));
-    }
-}
+mod tests;

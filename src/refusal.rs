@@ -12,6 +12,9 @@ mod response;
 
 pub use response::wants_page;
 
+/// Somebody has to set one up first.
+const NO_RUNTIME_RETRY_SECONDS: u32 = 60;
+
 /// A request that is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -59,6 +62,8 @@ pub enum Refusal {
     RegistryAway(String),
     /// The registry broke off in a write; it may have been done.
     UnknownOutcome(String),
+    /// The replica that has a connection did not answer; it may have closed it.
+    ReplicaSilent(String),
     /// The key does not open this path.
     OutOfScope,
     /// An API key where only the password may.
@@ -73,8 +78,12 @@ pub enum Refusal {
     MethodNotAllowed(String),
     /// The grant ended before the request was served.
     GrantEnded(Cause),
+    /// The tenant has no runtime at present.
+    NoRuntime,
     /// The runtime could not be reached or broke the connection.
     RuntimeUnreachable(String),
+    /// The runtime's certificate is not to be trusted; why is for the log.
+    RuntimeCertificate(String),
     /// The runtime's answer was no valid HTTP or no valid handshake.
     RuntimeBroke(String),
     /// The runtime did not answer in time.
@@ -105,11 +114,15 @@ impl Refusal {
             Self::GrantEnded(Cause::Drain),
             Self::GrantEnded(Cause::KeyRegenerated),
             Self::GrantEnded(Cause::ClosedByOwner),
+            Self::NoRuntime,
+            Self::GrantEnded(Cause::RuntimeMoved),
             Self::RuntimeUnreachable("10.0.0.1:1880: Connection refused".into()),
+            Self::RuntimeCertificate("10.0.0.1:1880: certificate expired".into()),
             Self::RuntimeBroke("invalid HTTP version parsed".into()),
             Self::RuntimeTimedOut("no answer to the handshake"),
             Self::RegistryAway("disk is full".into()),
             Self::UnknownOutcome("disk is full".into()),
+            Self::ReplicaSilent("host-2 (pid 7) did not answer".into()),
             Self::OutOfScope,
             Self::PasswordOnly,
             Self::WrongOldPassword,
@@ -166,7 +179,8 @@ impl Refusal {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::PlanConnections { .. } => Some(10),
-            Self::Overloaded(_) | Self::RegistryAway(_) => Some(2),
+            Self::NoRuntime => Some(NO_RUNTIME_RETRY_SECONDS),
+            Self::Overloaded(_) | Self::RegistryAway(_) | Self::ReplicaSilent(_) => Some(2),
             Self::GrantEnded(cause) if !takes_the_credential(*cause) => Some(1),
             _ => None,
         }
@@ -179,15 +193,12 @@ impl Refusal {
         match self {
             Self::Malformed(_) => face(S::BAD_REQUEST, "malformed", ""),
             Self::BodyTooLarge
+            | Self::NotFound(_)
+            | Self::WebSocketVersion
             | Self::HeadersTooLarge
             | Self::ServiceWorker
             | Self::PathTooLong => self.face_of_the_rest(),
             Self::BadHandshake(_) => face(S::BAD_REQUEST, "bad_handshake", ""),
-            Self::WebSocketVersion => face(
-                S::UPGRADE_REQUIRED,
-                "websocket_version",
-                "Only version 13 of the WebSocket protocol is spoken here.",
-            ),
             Self::TwoIdentities => face(
                 S::BAD_REQUEST,
                 "two_identities",
@@ -198,6 +209,7 @@ impl Refusal {
             Self::GrantEnded(Cause::Drain) => {
                 face(S::SERVICE_UNAVAILABLE, "draining", "The server is shutting down.")
             }
+            Self::GrantEnded(Cause::RuntimeMoved) | Self::NoRuntime => self.face_of_the_rest(),
             Self::GrantEnded(cause) if takes_the_credential(*cause) => {
                 Face { label: "grant_ended", ..WRONG }
             }
@@ -218,15 +230,13 @@ impl Refusal {
                 "foreign_origin",
                 "A page of another origin may not use this credential.",
             ),
-            Self::NotFound(_) => {
-                face(S::NOT_FOUND, "not_found", "There is nothing at this address.")
-            }
             Self::PlanConnections { .. } => face(S::TOO_MANY_REQUESTS, "plan_connections", ""),
             Self::Overloaded(_) => {
                 face(S::SERVICE_UNAVAILABLE, "overloaded", "The server has too much to do.")
             }
             Self::RegistryAway(_)
             | Self::UnknownOutcome(_)
+            | Self::ReplicaSilent(_)
             | Self::OutOfScope
             | Self::PasswordOnly
             | Self::WrongOldPassword
@@ -236,6 +246,11 @@ impl Refusal {
             Self::RuntimeUnreachable(_) => {
                 face(S::BAD_GATEWAY, "runtime_unreachable", "The runtime cannot be reached.")
             }
+            Self::RuntimeCertificate(_) => face(
+                S::BAD_GATEWAY,
+                "runtime_certificate",
+                "The runtime's certificate is not trusted.",
+            ),
             Self::RuntimeBroke(_) => {
                 face(S::BAD_GATEWAY, "runtime_broke", "The runtime's answer was not understood.")
             }
@@ -257,12 +272,28 @@ impl Refusal {
                 "service_worker",
                 "Service workers are for the tenant's own host, not for this one.",
             ),
+            Self::NotFound(_) => {
+                face(S::NOT_FOUND, "not_found", "There is nothing at this address.")
+            }
+            Self::WebSocketVersion => face(
+                S::UPGRADE_REQUIRED,
+                "websocket_version",
+                "Only version 13 of the WebSocket protocol is spoken here.",
+            ),
             Self::HeadersTooLarge => face(
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "headers_too_large",
                 "The headers are over the limit.",
             ),
             Self::PathTooLong => face(S::URI_TOO_LONG, "path_too_long", "The path is too long."),
+            Self::GrantEnded(_) => face(
+                S::SERVICE_UNAVAILABLE,
+                "runtime_moved",
+                "The runtime restarts or moved; try again.",
+            ),
+            Self::NoRuntime => {
+                face(S::SERVICE_UNAVAILABLE, "no_runtime", "No runtime is set up for this account.")
+            }
             Self::RegistryAway(_) => {
                 face(S::SERVICE_UNAVAILABLE, "registry_away", "The registry cannot be asked.")
             }
@@ -270,6 +301,11 @@ impl Refusal {
                 S::SERVICE_UNAVAILABLE,
                 "unknown_outcome",
                 "It is not known whether the change was made. Look, and try again.",
+            ),
+            Self::ReplicaSilent(_) => face(
+                S::SERVICE_UNAVAILABLE,
+                "replica_silent",
+                "It is not known whether the connection was closed. Try again.",
             ),
             Self::OutOfScope => {
                 face(S::FORBIDDEN, "out_of_scope", "The API key does not open this path.")
@@ -312,9 +348,11 @@ impl fmt::Display for Refusal {
             | Self::RuntimeTimedOut(why) => f.write_str(why),
             Self::GrantEnded(cause) => write!(f, "grant ended: {}", cause.reason()),
             Self::RuntimeUnreachable(why)
+            | Self::RuntimeCertificate(why)
             | Self::RuntimeBroke(why)
             | Self::RegistryAway(why)
-            | Self::UnknownOutcome(why) => f.write_str(why),
+            | Self::UnknownOutcome(why)
+            | Self::ReplicaSilent(why) => f.write_str(why),
             other => f.write_str(&other.public()),
         }
     }

@@ -6,38 +6,33 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-/// A socket, and the bytes to be read before its own.
+use crate::tls::Stream;
+
+/// A stream, and the bytes to be read before its own.
 #[derive(Debug)]
 pub struct Rewound {
     before: Bytes,
-    socket: TcpStream,
+    stream: Stream,
 }
 
 impl Rewound {
     /// Reads will bring `before` first.
     #[must_use]
-    pub fn new(before: Bytes, socket: TcpStream) -> Self {
-        Self { before, socket }
+    pub fn new(before: Bytes, stream: Stream) -> Self {
+        Self { before, stream }
     }
 
-    /// The socket.
+    /// What has not been read yet, and the stream.
     #[must_use]
-    pub fn socket(&self) -> &TcpStream {
-        &self.socket
-    }
-
-    /// What has not been read yet, and the socket.
-    #[must_use]
-    pub fn into_parts(self) -> (Bytes, TcpStream) {
-        (self.before, self.socket)
+    pub fn into_parts(self) -> (Bytes, Stream) {
+        (self.before, self.stream)
     }
 }
 
-impl From<TcpStream> for Rewound {
-    fn from(socket: TcpStream) -> Self {
-        Self::new(Bytes::new(), socket)
+impl From<Stream> for Rewound {
+    fn from(stream: Stream) -> Self {
+        Self::new(Bytes::new(), stream)
     }
 }
 
@@ -48,7 +43,7 @@ impl AsyncRead for Rewound {
         bytes: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.before.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(context, bytes);
+            return Pin::new(&mut self.stream).poll_read(context, bytes);
         }
         let length = self.before.len().min(bytes.remaining());
         bytes.put_slice(&self.before[..length]);
@@ -63,7 +58,7 @@ impl AsyncWrite for Rewound {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, bytes)
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -71,18 +66,18 @@ impl AsyncWrite for Rewound {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(context, pieces)
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::grant::{Grant, KeyId};
@@ -197,10 +199,54 @@ pub struct Instance {
     pub node_root: String,
     /// Node-RED's `httpAdminRoot`, in the same form; `None` for a runtime without editor and admin API.
     pub admin_root: Option<String>,
+    /// How TLS is spoken with it, if it is.
+    pub tls: Option<InstanceTls>,
+    /// What becomes of what runs when the tenant gets this instance in place of another.
+    pub on_change: OnChange,
+}
+
+/// How TLS is spoken with a runtime. Its certificate is verified in any case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstanceTls {
+    /// The authorities that may have signed its certificate, in PEM; `None` for the public ones.
+    pub ca_pem: Option<Arc<str>>,
+    /// The name that is asked for and verified; `None` for the host's.
+    pub server_name: Option<String>,
+}
+
+/// What becomes of live connections and running exchanges when a tenant's instance changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnChange {
+    /// They stay on the old one until either side ends them.
+    #[default]
+    Keep,
+    /// They end with 1012, so that their clients come again and reach the new one.
+    Move,
+}
+
+impl Instance {
+    /// Whether a request finds the same under the other one: same address, same roots.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        // Named one by one: whoever adds a member decides what it means here.
+        let Self { host, port, node_root, admin_root, tls, on_change: _ } = self;
+        (host, port, tls) == (&other.host, &other.port, &other.tls)
+            && (node_root, admin_root) == (&other.node_root, &other.admin_root)
+    }
+
+    /// Whether a path that was made for the other one is right for this one.
+    #[must_use]
+    pub fn has_roots_of(&self, other: &Self) -> bool {
+        (&self.node_root, &self.admin_root) == (&other.node_root, &other.admin_root)
+    }
 }
 
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tls.is_some() {
+            f.write_str("https://")?;
+        }
         if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
         } else {
@@ -226,8 +272,8 @@ pub struct Tenant {
     pub plan_name: Option<String>,
     /// The limits.
     pub plan: Arc<Plan>,
-    /// The runtime.
-    pub instance: Instance,
+    /// The runtime; `None` for a tenant who has none at present.
+    pub instance: Option<Arc<Instance>>,
     /// Origins, beside our own, whose pages may use ambient credentials.
     pub allowed_origins: Vec<String>,
     /// A disabled tenant is answered as if they did not exist.
@@ -257,6 +303,24 @@ impl Tenant {
         }
     }
 
+    /// The other rule, for what runs on an instance: whether it may go on there. The present
+    /// instance's setting decides, also about what an earlier change has kept; without a present
+    /// one, the setting of `on`.
+    ///
+    /// # Errors
+    /// The cause with which it ends.
+    pub fn keeps(&self, on: &Instance) -> Result<(), Cause> {
+        let on_change = match &self.instance {
+            Some(present) if present.is_same_place(on) => return Ok(()),
+            Some(present) => present.on_change,
+            None => on.on_change,
+        };
+        match on_change {
+            OnChange::Keep => Ok(()),
+            OnChange::Move => Err(Cause::RuntimeMoved),
+        }
+    }
+
     /// The key with this id.
     #[must_use]
     pub fn key(&self, id: KeyId) -> Option<&ApiKey> {
@@ -275,12 +339,14 @@ pub fn sample(username: &str) -> Tenant {
         keys: Vec::new(),
         plan_name: None,
         plan: Arc::default(),
-        instance: Instance {
+        instance: Some(Arc::new(Instance {
             host: "127.0.0.1".into(),
             port: 1880,
             node_root: String::new(),
             admin_root: None,
-        },
+            tls: None,
+            on_change: OnChange::Keep,
+        })),
         allowed_origins: Vec::new(),
         disabled: false,
     }

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http::header::ORIGIN;
 use http::request::Parts;
 
+use crate::client::Client;
 use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::grant::Grant;
@@ -53,7 +54,7 @@ impl Authority<'_> {
     /// # Errors
     /// 400 for two identities or malformed headers; 401 for missing and wrong ones; 403 for a
     /// foreign page with an ambient credential; 503 if passwords or the registry cannot be asked.
-    pub async fn authenticate(self, request: &Parts, client: IpAddr) -> Result<Identity, Refusal> {
+    pub async fn authenticate(self, request: &Parts, client: Client) -> Result<Identity, Refusal> {
         let presented = Presented::read(&request.headers, request.uri.query())?;
         if let (Some(basic), Some(x_auth)) = (&presented.basic, &presented.x_auth)
             && basic.username != x_auth.username
@@ -69,7 +70,7 @@ impl Authority<'_> {
             accept(&mut identity, self.check_key(key).await?)?;
         }
         if let Some(named) = &presented.basic {
-            accept(&mut identity, self.check_password(named, client).await?)?;
+            accept(&mut identity, self.check_password(named, client.address.ip()).await?)?;
         }
         let mut authorization_consumed = presented.basic.is_some();
         if let Some(bearer) = &presented.bearer {
@@ -92,9 +93,9 @@ impl Authority<'_> {
         }
         let (tenant, grant) = identity.ok_or(Refusal::NoCredential)?;
         if presented.basic.is_some() {
-            origin::check(&request.method, &request.headers, &tenant)?;
+            origin::check(&request.method, &request.headers, &tenant, client.over_tls)?;
         }
-        Ok(Identity { tenant, grant, authorization_consumed, client })
+        Ok(Identity { tenant, grant, authorization_consumed, client: client.address.ip() })
     }
 
     /// Whether a request's bearer token is an API key of anybody's: it is for nobody else's eyes, even

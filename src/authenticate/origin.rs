@@ -7,18 +7,23 @@ use http::{HeaderMap, Method};
 use crate::refusal::Refusal;
 use crate::tenant::Tenant;
 
-/// Refuses an ambient credential that a foreign page uses.
+/// Refuses an ambient credential that a foreign page uses. `over_tls`: the request came to us by TLS.
 ///
 /// # Errors
 /// [`Refusal::ForeignOrigin`].
-pub fn check(method: &Method, headers: &HeaderMap, tenant: &Tenant) -> Result<(), Refusal> {
+pub fn check(
+    method: &Method,
+    headers: &HeaderMap,
+    tenant: &Tenant,
+    over_tls: bool,
+) -> Result<(), Refusal> {
     let value = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if headers.get_all("origin").iter().count() > 1 {
         return Err(Refusal::ForeignOrigin);
     }
     let host = value("host").unwrap_or_default();
     if let Some(origin) = value("origin") {
-        let own = is_own(origin, host);
+        let own = is_own(origin, host, over_tls);
         let allowed = tenant.allowed_origins.iter().any(|allowed| allowed == origin);
         return if own || allowed { Ok(()) } else { Err(Refusal::ForeignOrigin) };
     }
@@ -28,7 +33,7 @@ pub fn check(method: &Method, headers: &HeaderMap, tenant: &Tenant) -> Result<()
         && value("sec-fetch-dest") == Some("document");
     match value("sec-fetch-site") {
         Some("cross-site" | "same-site") if !navigation => Err(Refusal::ForeignOrigin),
-        None if is_foreign_without_metadata(value, host) => Err(Refusal::ForeignOrigin),
+        None if is_foreign_without_metadata(value, host, over_tls) => Err(Refusal::ForeignOrigin),
         _ => Ok(()),
     }
 }
@@ -36,20 +41,26 @@ pub fn check(method: &Method, headers: &HeaderMap, tenant: &Tenant) -> Result<()
 /// Without TLS browsers say where a request comes from to loopback names only. Then it must open a
 /// page, which nobody else can read, or come from a page of this host. What is no browser has no
 /// page.
-fn is_foreign_without_metadata<'a>(value: impl Fn(&str) -> Option<&'a str>, host: &str) -> bool {
+fn is_foreign_without_metadata<'a>(
+    value: impl Fn(&str) -> Option<&'a str>,
+    host: &str,
+    over_tls: bool,
+) -> bool {
     let is_browser = value("user-agent").is_some_and(|agent| agent.starts_with("Mozilla/"));
     let opens_a_page = value("upgrade-insecure-requests") == Some("1");
     let is_from_here = value("referer").is_some_and(|page| {
         // scheme://host/path
         let end = page.match_indices('/').nth(2).map_or(page.len(), |(at, _)| at);
-        is_own(&page[..end], host)
+        is_own(&page[..end], host, over_tls)
     });
     is_browser && !opens_a_page && !is_from_here
 }
 
-/// It is this host's origin, whatever the scheme: TLS may have ended before us.
-fn is_own(origin: &str, host: &str) -> bool {
-    ["http://", "https://"].iter().any(|scheme| {
+/// It is this host's origin. Without TLS with us either scheme may be the browser's: TLS may have ended
+/// before us.
+fn is_own(origin: &str, host: &str, over_tls: bool) -> bool {
+    let schemes: &[&str] = if over_tls { &["https://"] } else { &["http://", "https://"] };
+    schemes.iter().any(|scheme| {
         origin
             .strip_prefix(scheme)
             .is_some_and(|rest| !rest.is_empty() && rest.eq_ignore_ascii_case(host))

@@ -1,3 +1,4 @@
+use crate::client::RequestIds;
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 
@@ -64,7 +65,9 @@ async fn ask_of(registry: &Registry, target: &str, lines: &[&str]) -> Result<Ide
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
     let authority = Authority { registry, passwords: &PASSWORDS };
-    authority.authenticate(&parts, Ipv4Addr::LOCALHOST.into()).await
+    let request_id = RequestIds::new().unwrap().next();
+    let client = Client { address: (Ipv4Addr::LOCALHOST, 1).into(), over_tls: false, request_id };
+    authority.authenticate(&parts, client).await
 }
 
 /// Who it is, on what ground, and whether Authorization was used up; or the refusal.

@@ -4,12 +4,16 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
+use super::certificates::InUse;
 use super::{EXIT_CONFIG, Failure};
 use crate::config::Settings;
 use crate::registry::profiles;
+use crate::telemetry;
 
-/// Checks the profiles file; the settings have been checked by being read.
+/// Checks certificates and the profiles file; the settings have been checked by being read.
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
+    let _flushed_at_the_end = telemetry::start(&settings.log);
+    InUse::load(settings)?;
     let tenants = match &settings.import {
         Some(path) => {
             let file = File::open(path).map_err(|error| fault(path, &[error.to_string()]))?;

@@ -52,8 +52,11 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// A request as it would arrive.
-pub(super) fn request(matches: &ArgMatches) -> Result<Parts, Failure> {
+/// A request as it would arrive, and whether by TLS.
+pub(super) type Asked = (Parts, bool);
+
+/// Reads it from the arguments.
+pub(super) fn request(matches: &ArgMatches) -> Result<Asked, Failure> {
     let usage = |message: String| Failure { exit_code: EXIT_USAGE, message };
     let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
     let method: Method =
@@ -80,13 +83,14 @@ pub(super) fn request(matches: &ArgMatches) -> Result<Parts, Failure> {
         parts.headers.insert("upgrade", HeaderValue::from_static("websocket"));
         parts.headers.insert("connection", HeaderValue::from_static("Upgrade"));
     }
-    Ok(parts)
+    let over_tls = matches!(url.scheme_str(), Some("https" | "wss"));
+    Ok((parts, over_tls))
 }
 
 /// Decides about the request as a server with these settings would, and says so.
-pub(super) fn run(settings: &Settings, parts: Parts) -> Result<(), Failure> {
+pub(super) fn run(settings: &Settings, (parts, over_tls): Asked) -> Result<(), Failure> {
     let runtime = super::import::runtime()?;
-    let store = open(&settings.registry, runtime.handle())?;
+    let store = open(settings, false, runtime.handle())?;
     if let Some(path) = &settings.import {
         fill(&store, runtime.handle(), path, false)?;
     }
@@ -102,7 +106,7 @@ pub(super) fn run(settings: &Settings, parts: Parts) -> Result<(), Failure> {
     };
     let request_ids = RequestIds::new().map_err(|error| failed(error.into()))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let client = Client { address, request_id: request_ids.next() };
+    let client = Client { address, over_tls, request_id: request_ids.next() };
     let mut trail = Trail::default();
     let decision = runtime.block_on(admission.decide(&parts, client, &mut trail));
     let (lines, is_refused) = match decision {
@@ -148,7 +152,7 @@ fn accepted(decision: &Decision, parts: Parts, client: Client) -> Lines {
 }
 
 fn relayed(admitted: &Admitted, parts: Parts, client: Client) -> Lines {
-    let Admitted { identity, row, path_and_query } = admitted;
+    let Admitted { identity, row, instance, path_and_query } = admitted;
     let tenant = &identity.tenant;
     let before = parts.headers.clone();
     let mut headers = parts.headers;
@@ -157,7 +161,7 @@ fn relayed(admitted: &Admitted, parts: Parts, client: Client) -> Lines {
         ("row", row.label().to_owned()),
         ("credential", describe(&identity.grant, tenant)),
         ("tenant", format!("{} ({})", tenant.username, tenant.id)),
-        ("runtime", tenant.instance.to_string()),
+        ("runtime", instance.to_string()),
         ("its path", path_and_query.clone()),
         ("headers removed", names(&before, &headers)),
         ("headers set", set(&before, &headers)),

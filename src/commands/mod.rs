@@ -9,15 +9,29 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::{self, ConfigError, KEYS, Settings};
 
+mod certificates;
 mod check;
+mod draft;
 mod explain;
 mod import;
+mod progress;
+mod registry;
 mod serve;
 
 /// Wrong usage, as in sysexits.h.
 const EXIT_USAGE: u8 = 64;
 /// Bad configuration, as in sysexits.h.
 const EXIT_CONFIG: u8 = 78;
+
+/// What it takes to open a registry.
+const REGISTRY_KEYS: &[&str] = &[
+    "registry",
+    "registry_password_file",
+    "registry_ca_file",
+    "registry_certificate_file",
+    "registry_key_file",
+    "registry_command_timeout",
+];
 
 const AFTER_HELP: &str = "\
 Every option may also be given in the environment (FLOWGATE_BASE_DOMAIN for --base-domain) or in a
@@ -73,6 +87,7 @@ pub fn run() -> ExitCode {
         Some(("export", matches)) => {
             settings(matches).and_then(|it| import::run_export(&it, &file(matches)))
         }
+        Some(("registry", matches)) => registry::run(matches),
         _ => Ok(()),
     };
     match outcome {
@@ -103,7 +118,11 @@ fn program() -> Command {
         .subcommand(with_settings(serve))
         .subcommand(with_settings(check))
         .subcommands(import_and_export())
-        .subcommand(with_keys(explain::command(), &["registry", "import", "base_domain"]))
+        .subcommand(registry::command())
+        .subcommand(with_keys(
+            explain::command(),
+            &[REGISTRY_KEYS, &["import", "base_domain"]].concat(),
+        ))
 }
 
 fn import_and_export() -> [Command; 2] {
@@ -126,7 +145,7 @@ fn import_and_export() -> [Command; 2] {
             "Passwords and keys are in it as hashes. A file that exists is not overwritten.",
         )
         .arg(file("The file to write; - for standard output"));
-    [import, export].map(|command| with_keys(command, &["registry"]))
+    [import, export].map(|command| with_keys(command, REGISTRY_KEYS))
 }
 
 fn with_settings(command: Command) -> Command {

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::system::uname;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::Failure;
+use super::certificates::InUse;
 use super::import::{self, open};
 use crate::accept::{self, AcceptSettings};
 use crate::admin::Admin;
@@ -22,18 +23,23 @@ use crate::clock::{Clock, Wall};
 use crate::config::Settings;
 use crate::connect::Dialer;
 use crate::drain::drain_connections;
-use crate::front::FrontSettings;
-use crate::front::plane::{self as front_plane, Plane as FrontPlane};
+use crate::follow::follow;
+use crate::front::plane::Plane as FrontPlane;
 use crate::journey::Journey;
-use crate::journey::front::FrontDesk;
 use crate::live::LiveTable;
 use crate::passwords::Passwords;
+use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
 use crate::registry::Registry;
+use crate::registry::replicas::About;
+use crate::registry::store::redacted;
 use crate::registry::usage::{FLUSH_EVERY, Usage};
 use crate::relay::plane::Plane;
-use crate::revoke::{follow, recheck};
+use crate::revoke::recheck;
 use crate::telemetry;
+use crate::tls::server::Acceptor;
+
+mod front;
 
 /// Descriptors for everything but clients' connections and their runtimes'.
 const DESCRIPTORS_RESERVED: u64 = 128;
@@ -44,8 +50,12 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// What a stop may take once everything was told or cut.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// A listener, and what speaks TLS there.
+type TlsListener = (TcpListener, Option<Acceptor>);
+
 /// Runs until a signal.
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
+    let certificates = InUse::load(&settings)?;
     let cannot = |what: &str, error: io::Error| Failure::runtime(format!("cannot {what}: {error}"));
     let _flushed_at_the_end =
         telemetry::start(&settings.log).map_err(|error| cannot("start the log's thread", error))?;
@@ -57,7 +67,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| cannot("start the worker threads", error))?;
-    let store = open(&settings.registry, runtime.handle())?;
+    let store = open(&settings, false, runtime.handle())?;
     if let Some(path) = &settings.import {
         import::fill(&store, runtime.handle(), path, false)?;
     }
@@ -68,14 +78,19 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let passwords = Passwords::start(clock);
     let passwords =
         Arc::new(passwords.map_err(|error| cannot("start the password threads", error))?);
+    let dialer = Dialer::new(settings.connect, clock);
+    let dialer = dialer.map_err(|error| Failure::runtime(error.to_string()))?;
     let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
     let (live, usage) = (Arc::new(LiveTable::default()), Arc::new(Usage::default()));
+    let replicas = presence::Settings::new(registry.is_shared());
+    let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, replicas);
+    let presence = Arc::new(presence.map_err(|error| cannot("get randomness", error.into()))?);
     let desk = Desk {
         registry: Arc::clone(&registry),
         passwords: Arc::clone(&passwords),
         live: Arc::clone(&live),
+        presence: Arc::clone(&presence),
         usage: Arc::clone(&usage),
-        clock,
     };
     let journey = Arc::new(Journey {
         base_domain: settings.base_domain.clone(),
@@ -85,7 +100,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         passwords,
         profile: profile::router(Arc::new(desk)),
         live,
-        dialer: Dialer::new(settings.connect, clock),
+        dialer,
         plane,
         body_bytes_max: settings.body_bytes_max,
         request_ids,
@@ -94,14 +109,15 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         #[cfg(test)]
         gate: Arc::default(),
     });
-    let outcome = runtime.block_on(serve(settings, journey));
+    let outcome = runtime.block_on(serve(settings, journey, presence, certificates));
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
 }
 
-/// What goes on beside requests: revocations by feed and by time, and the use of keys written down.
-async fn attend(journey: Arc<Journey>, revision: u64) {
+/// What goes on beside requests: revocations by feed and by time, other replicas, and the use of
+/// keys written down.
+async fn attend(journey: Arc<Journey>, presence: Arc<Presence>, revision: u64) {
     let flush = async {
         let mut tick = tokio::time::interval(FLUSH_EVERY);
         loop {
@@ -119,19 +135,31 @@ async fn attend(journey: Arc<Journey>, revision: u64) {
         }
     };
     let recheck = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
-    let follow = follow(Arc::clone(&journey.live), Arc::clone(&journey.registry), revision);
-    tokio::join!(flush, sweep, recheck, follow);
+    let (live, registry) = (Arc::clone(&journey.live), Arc::clone(&journey.registry));
+    let follow = follow(live, registry, Arc::clone(&presence), revision);
+    tokio::join!(flush, sweep, recheck, follow, presence.attend());
 }
 
-async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure> {
+async fn serve(
+    settings: Settings,
+    journey: Arc<Journey>,
+    presence: Arc<Presence>,
+    certificates: InUse,
+) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
-    let admin_listener = listen(settings.admin_listen)?;
-    let listeners = listen_for_data(&settings)?;
+    let [data_tls, admin_tls] = certificates.acceptors()?;
+    let admin_listener = listen("admin", settings.admin_listen, admin_tls.is_some())?;
+    let listeners = front::listen(&settings)?;
+    let mut tls_listeners = Vec::new();
+    for address in &settings.tls_listen {
+        tls_listeners.push((listen("data", *address, true)?, data_tls.clone()));
+    }
     let (stop_admin, admin_stopped) = watch::channel(false);
     let admin = Arc::new(Admin { journey: Arc::clone(&journey) });
     let admin_task = tokio::spawn(accept::serve(
         admin_listener,
+        admin_tls,
         AcceptSettings { connections_max: Admin::CONNECTIONS_MAX, ..settings.accept.clone() },
         Arc::new(Semaphore::new(Admin::CONNECTIONS_MAX)),
         admin_stopped,
@@ -144,36 +172,19 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
     // Before the first client: nothing has been cached yet, so nothing older can be.
     let revision = journey.registry.store().last_revision().await;
     let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
-    let permits = Arc::new(Semaphore::new(connections_max(&settings.accept)));
+    presence.enter(about(listeners.first(), &tls_listeners)).await;
     let (stop_data, data_stopped) = watch::channel(false);
     let mut data_tasks = JoinSet::new();
-    // Each of them has a permit, so there is room for all.
-    let (others, brought) = mpsc::channel(permits.available_permits());
-    let desk = Arc::new(FrontDesk { journey: Arc::clone(&journey), others });
-    let front = FrontPlane::start(
-        listeners,
-        &front_settings(&settings),
-        &permits,
-        journey.clock,
-        &Handle::current(),
-        &desk,
-    )
-    .map_err(|error| Failure::runtime(format!("cannot start the front threads: {error}")))?;
-    // It ends with the last thread.
-    drop(desk);
-    let answering = Arc::clone(&journey);
-    data_tasks.spawn(accept::serve_handed_over(
-        brought,
-        settings.accept.clone(),
-        data_stopped,
-        move |request, peer| Arc::clone(&answering).answer(request, peer),
-    ));
-    let attendant = tokio::spawn(attend(Arc::clone(&journey), revision));
+    let listeners = (listeners, tls_listeners);
+    let front = serve_data(listeners, &settings, &journey, &data_stopped, &mut data_tasks)?;
+    let attending = attend(Arc::clone(&journey), Arc::clone(&presence), revision);
+    let attendant = tokio::spawn(async move { tokio::join!(attending, certificates.keep_fresh()) });
     journey.ready.store(true, Ordering::Relaxed);
-    tracing::info!(registry = settings.registry, "ready");
+    tracing::info!(replica = %presence.id(), registry = redacted(&settings.registry), "ready");
 
     let first = signals.next().await;
     tracing::info!(signal = first, "stopping; a second signal cuts");
+    presence.drain();
     tokio::select! {
         () = stop(&settings, &journey, &front, &stop_data, &mut data_tasks) => {}
         second = signals.next() => tracing::warn!(signal = second, "cutting all connections"),
@@ -185,13 +196,63 @@ async fn serve(settings: Settings, journey: Arc<Journey>) -> Result<(), Failure>
         journey.plane.stop();
     });
     attendant.abort();
+    // Whatever it was about to write must not come behind the last words.
+    let _ = attendant.await;
     if let Err(error) = journey.usage.flush(&journey.registry).await {
         tracing::warn!(%error, "the use of keys could not be written down");
+    }
+    if !matches!(tokio::time::timeout(LAST_WORDS, presence.leave()).await, Ok(Ok(()))) {
+        tracing::warn!("the other replicas could not be told of the stop");
     }
     stop_admin.send_replace(true);
     let _ = tokio::time::timeout(LAST_WORDS, admin_task).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Begins to serve clients: those without TLS at the front.
+fn serve_data(
+    (listeners, tls_listeners): (Vec<Vec<std::net::TcpListener>>, Vec<TlsListener>),
+    settings: &Settings,
+    journey: &Arc<Journey>,
+    data_stopped: &watch::Receiver<bool>,
+    data_tasks: &mut JoinSet<()>,
+) -> Result<FrontPlane, Failure> {
+    let permits = Arc::new(Semaphore::new(connections_max(&settings.accept)));
+    let (front, brought) = front::start(listeners, settings, &permits, journey)?;
+    let answering = Arc::clone(journey);
+    data_tasks.spawn(accept::serve_handed_over(
+        brought,
+        settings.accept.clone(),
+        data_stopped.clone(),
+        move |request, peer| Arc::clone(&answering).answer(request, peer),
+    ));
+    for (listener, tls) in tls_listeners {
+        let journey = Arc::clone(journey);
+        data_tasks.spawn(accept::serve(
+            listener,
+            tls,
+            settings.accept.clone(),
+            Arc::clone(&permits),
+            data_stopped.clone(),
+            move |request, peer| Arc::clone(&journey).answer(request, peer),
+        ));
+    }
+    Ok(front)
+}
+
+/// What other replicas are told of this one.
+fn about(plain: Option<&Vec<std::net::TcpListener>>, with_tls: &[TlsListener]) -> About {
+    let plain = plain.into_iter().flatten().filter_map(|listener| listener.local_addr().ok());
+    let with_tls = with_tls.iter().filter_map(|(listener, _)| listener.local_addr().ok());
+    let addresses = plain.chain(with_tls);
+    About {
+        host: uname().nodename().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        since_unix_ms: Wall::system().now().0,
+        listen: addresses.map(|address| address.to_string()).collect(),
+    }
 }
 
 /// The order of a graceful stop, up to where what is left is cut.
@@ -217,43 +278,15 @@ async fn stop(
     }
 }
 
-/// The operators' listener.
-fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+fn listen(plane: &'static str, address: SocketAddr, tls: bool) -> Result<TcpListener, Failure> {
     let bound = accept::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) = bound.map_err(|error| cannot_listen(address, &error))?;
-    tracing::info!(plane = "admin", %address, "listening");
+    tracing::info!(plane, %address, tls, "listening");
     Ok(listener)
-}
-
-/// The data listeners, for each front thread its own.
-fn listen_for_data(settings: &Settings) -> Result<Vec<Vec<std::net::TcpListener>>, Failure> {
-    let mut by_thread: Vec<Vec<_>> = (0..settings.workers).map(|_| Vec::new()).collect();
-    for address in &settings.listen {
-        let listeners = front_plane::bind(*address, settings.workers);
-        let bound = listeners.and_then(|listeners| {
-            let bound = listeners[0].local_addr();
-            by_thread.iter_mut().zip(listeners).for_each(|(thread, it)| thread.push(it));
-            bound
-        });
-        let address = bound.map_err(|error| cannot_listen(*address, &error))?;
-        tracing::info!(plane = "data", %address, "listening");
-    }
-    Ok(by_thread)
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
     Failure::runtime(format!("cannot listen on {address}: {error}"))
-}
-
-fn front_settings(settings: &Settings) -> FrontSettings {
-    FrontSettings {
-        header_timeout: settings.accept.header_timeout,
-        write_stall_max: settings.accept.write_stall_max,
-        connect_timeout: settings.connect.connect_timeout,
-        handshake_timeout: settings.connect.handshake_timeout,
-        response_timeout: settings.connect.response_timeout,
-        header_bytes_max: settings.accept.header_bytes_max,
-    }
 }
 
 /// As many connections as configured, or as this process may have sockets for.

@@ -35,13 +35,57 @@ const fn list(
 
 /// All keys, in the order of `--help`.
 pub const KEYS: &[Key] = &[
-    list("listen", "ADDRESS", "127.0.0.1:8080", "Address for clients"),
+    list(
+        "listen",
+        "ADDRESS",
+        "127.0.0.1:8080",
+        "Address for clients, without TLS; none for no such",
+    ),
+    list("tls_listen", "ADDRESS", "", "Address for clients, with TLS"),
+    list(
+        "tls_certificates",
+        "CERT:KEY",
+        "",
+        "Certificate chain and private key in PEM, or one file with both; the first is the default",
+    ),
     key("admin_listen", "ADDRESS", "127.0.0.1:9180", "Address for operators: /healthz and /readyz"),
+    list(
+        "admin_tls_certificates",
+        "CERT:KEY",
+        "",
+        "The same for operators, whose address then speaks TLS only",
+    ),
     key(
         "registry",
         "URL",
         "file:flowgate.redb",
-        "Where tenants live: file:PATH, which is made if it is not there; memory: forgets at a stop",
+        "Where tenants live: file:PATH, which is made if it is not there; redis://HOST, rediss://HOST, \
+         unix:PATH or redis+sentinel://HOST,HOST/NAME for many replicas; memory: forgets at a stop",
+    ),
+    key(
+        "registry_password_file",
+        "FILE",
+        "",
+        "Password for a registry in Redis; not for others to read",
+    ),
+    key(
+        "registry_ca_file",
+        "FILE",
+        "",
+        "The only authority to trust for a registry over TLS (PEM), in place of the public ones",
+    ),
+    key(
+        "registry_certificate_file",
+        "FILE",
+        "",
+        "Client certificate for a registry over TLS (PEM)",
+    ),
+    key("registry_key_file", "FILE", "", "Its key (PEM); not for others to read"),
+    key(
+        "registry_command_timeout",
+        "SPAN",
+        "2s",
+        "A registry in Redis must answer within this time",
     ),
     key(
         "import",

@@ -163,7 +163,10 @@ fn lists_come_as_flags_with_commas_or_as_arrays() {
     assert_eq!(from_environment(&with_commas).unwrap().listen, two);
     assert_eq!(from_file("listen = [\"127.0.0.1:1\", \"[::1]:2\"]").unwrap().listen, two);
     assert_eq!(from_file("listen = \"127.0.0.1:1\"").unwrap().listen, two[..1]);
-    assert_eq!(from_file("listen = []").unwrap_err(), "FILE: listen: at least one value is needed");
+    assert_eq!(
+        from_file("listen = []").unwrap_err(),
+        "listen, tls_listen: at least one address is needed"
+    );
     assert!(from_environment(&[("FLOWGATE_LISTEN", "127.0.0.1:1,")]).is_err());
     let unset = from_environment(&[("FLOWGATE_LISTEN", ""), ("FLOWGATE_IMPORT", "")]).unwrap();
     assert_eq!((unset.listen.len(), unset.import), (1, None));
@@ -239,11 +242,13 @@ fn domains_are_names_in_lower_case() {
 }
 
 /// A value for each key that differs from its default.
-fn another(key: &Key) -> &'static str {
+fn another<'a>(key: &Key, secret_file: &'a str) -> &'a str {
     match (key.name, key.value) {
-        ("listen" | "admin_listen", _) => "127.0.0.1:7",
+        ("registry_password_file" | "registry_key_file", _) => secret_file,
+        ("listen" | "tls_listen" | "admin_listen", _) => "127.0.0.1:7",
         ("log", _) => "warn,flowgate::relay=debug",
         ("log_format", _) => "json",
+        (_, "CERT:KEY") => "chain.pem:key.pem",
         (_, "N") => "17",
         (_, "BYTES") => "9000",
         (_, "SPAN") => "17s",
@@ -257,10 +262,12 @@ fn another(key: &Key) -> &'static str {
 #[test]
 fn every_key_is_documented_and_can_be_set_everywhere() {
     let default = format!("{:?}", flagged(&[]).unwrap());
+    let secret_file = tempfile::NamedTempFile::new().unwrap();
+    let secret_file = secret_file.path().to_str().unwrap();
     for key in KEYS {
         assert!(!key.help.is_empty() && !key.help.ends_with('.'), "{}", key.name);
         assert!(key.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
-        let value = another(key);
+        let value = another(key, secret_file);
         let flag = format!("{:?}", set(key.name, value).unwrap());
         assert_ne!(flag, default, "{} changes nothing", key.name);
         let variable = format!("{ENVIRONMENT_PREFIX}{}", key.name.to_ascii_uppercase());
@@ -276,4 +283,25 @@ fn every_key_has_one_name() {
     let names: std::collections::HashSet<_> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(names.len(), KEYS.len());
     assert!(!names.contains("config"), "it names the file");
+}
+
+#[test]
+fn a_secret_that_others_can_read_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "s3cret\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let settings = set("registry_password_file", path).unwrap();
+    assert_eq!(settings.registry_access.password.unwrap().expose(), "s3cret");
+    std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = set("registry_password_file", path).unwrap_err();
+    assert!(refused.contains(path) && refused.contains("chmod o="), "{refused}");
+    assert!(!refused.contains("s3cret"));
+}
+
+#[test]
+fn a_url_with_a_password_is_never_repeated() {
+    for url in ["redis://me:s3cret@", "redis://me:s3cret@host/x", "rediss://me:s3cret@host?y=1"] {
+        let refused = set("registry", url).unwrap_err();
+        assert!(!refused.contains("s3cret"), "{refused}");
+    }
 }

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::Dialer;
 use crate::clock::{Clock, Millis};
 use crate::refusal::Refusal;
-use crate::tenant::{Tenant, TenantId};
+use crate::tenant::{Instance, Tenant, TenantId};
 use crate::upload::Upload;
 
 /// For how long a connection is kept without a request.
@@ -28,7 +28,7 @@ const IDLE_MAX: Duration = Duration::from_secs(4);
 const IDLE_PER_INSTANCE_MAX: usize = 64;
 const IDLE_IN_ALL_MAX: usize = 4096;
 
-/// Which runtime, as it was when it was dialled.
+/// Which runtime, as it was when it was dialled: the instance is part of the record of that revision.
 type Destination = (TenantId, u64);
 
 /// Connections without a request.
@@ -132,7 +132,7 @@ impl Dialer {
         self.pool.sweep(self.clock.now());
     }
 
-    /// Sends a plain request to a tenant's runtime and waits for the head of the answer. Cancel safe:
+    /// Sends a plain request to a tenant's `instance`, as it is in this record of theirs, and waits for the head of the answer. Cancel safe:
     /// dropping it closes the connection.
     ///
     /// # Errors
@@ -140,10 +140,11 @@ impl Dialer {
     pub async fn request(
         &self,
         tenant: &Tenant,
+        instance: &Instance,
         request: Request<Upload>,
     ) -> Result<(Response<Incoming>, Reuse), Refusal> {
         let over_limit = request.body().over_limit();
-        let exchange = self.exchange(tenant, request);
+        let exchange = self.exchange(tenant, instance, request);
         match timeout(self.settings.response_timeout, exchange).await {
             // The body ended the exchange, not the runtime.
             Ok(Err(_)) if over_limit.is_set() => Err(Refusal::BodyTooLarge),
@@ -155,6 +156,7 @@ impl Dialer {
     async fn exchange(
         &self,
         tenant: &Tenant,
+        instance: &Instance,
         mut request: Request<Upload>,
     ) -> Result<(Response<Incoming>, Reuse), Refusal> {
         let destination = (tenant.id, tenant.revision);
@@ -169,7 +171,7 @@ impl Dialer {
                 },
             }
         }
-        let socket = self.dial(&tenant.instance).await?;
+        let socket = self.dial(instance).await?;
         let watched = socket.as_fd().try_clone_to_owned();
         let watched = watched.map_err(|error| Refusal::RuntimeUnreachable(error.to_string()))?;
         let (sender, driver) = http1::Builder::new()

@@ -13,7 +13,6 @@ use hyper::client::conn::http1;
 use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -21,6 +20,7 @@ use super::Dialer;
 use crate::refusal::Refusal;
 use crate::rewound::Rewound;
 use crate::tenant::Instance;
+use crate::tls::Stream;
 
 /// What a runtime answered to a handshake.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Dialer {
 
     async fn switch(
         &self,
-        socket: TcpStream,
+        socket: Stream,
         request: Request<Empty<Bytes>>,
     ) -> Result<Answer, Refusal> {
         let broke = |error: hyper::Error| Refusal::RuntimeBroke(error.to_string());
@@ -129,6 +129,8 @@ impl Drop for AbortOnDrop {
 pub struct Detached {
     /// Non-blocking.
     pub socket: std::net::TcpStream,
+    /// What is spoken on it, if it is TLS. It may have read and opened bytes already.
+    pub session: Option<Box<rustls::Connection>>,
     /// The first bytes of the new protocol.
     pub read_ahead: Vec<u8>,
 }
@@ -142,8 +144,9 @@ pub async fn detach(upgrade: OnUpgrade) -> io::Result<Detached> {
     let Parts { io, read_buf, .. } = upgraded
         .downcast::<TokioIo<Rewound>>()
         .map_err(|_| io::Error::other("not a client's socket"))?;
-    let (before, socket) = io.into_inner().into_parts();
-    Ok(Detached { socket: socket.into_std()?, read_ahead: [read_buf, before].concat() })
+    let (before, stream) = io.into_inner().into_parts();
+    let (socket, session) = stream.into_parts()?;
+    Ok(Detached { socket, session, read_ahead: [read_buf, before].concat() })
 }
 
 /// Takes a runtime's socket out of an upgraded connection.
@@ -152,9 +155,10 @@ pub async fn detach(upgrade: OnUpgrade) -> io::Result<Detached> {
 /// It is none of ours.
 pub fn detach_now(upgraded: Upgraded) -> io::Result<Detached> {
     let Parts { io, read_buf, .. } = upgraded
-        .downcast::<TokioIo<TcpStream>>()
-        .map_err(|_| io::Error::other("not a TCP socket"))?;
-    Ok(Detached { socket: io.into_inner().into_std()?, read_ahead: read_buf.to_vec() })
+        .downcast::<TokioIo<Stream>>()
+        .map_err(|_| io::Error::other("not a socket of ours"))?;
+    let (socket, session) = io.into_inner().into_parts()?;
+    Ok(Detached { socket, session, read_ahead: read_buf.to_vec() })
 }
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ pub struct Towards<'a> {
     pub authorization_consumed: bool,
     /// The client's address.
     pub client: IpAddr,
+    /// Whether the client speaks TLS with us.
+    pub over_tls: bool,
     /// The request's id.
     pub request_id: RequestId,
 }
@@ -76,7 +78,7 @@ impl Towards<'_> {
             set("x-auth-user", self.tenant.as_str());
         }
         set("x-forwarded-for", &self.client.to_string());
-        set("x-forwarded-proto", "http");
+        set("x-forwarded-proto", if self.over_tls { "https" } else { "http" });
         set("x-request-id", &self.request_id.to_string());
         if let Some(host) = host {
             headers.insert(HeaderName::from_static("x-forwarded-host"), host);

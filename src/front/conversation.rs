@@ -17,6 +17,7 @@ use super::links::Links;
 use super::parked::Parked;
 use super::passage::{Passage, Progress};
 use super::reading::{Asked, HEAD_BYTES_MAX, Reading, read, says_close};
+use super::step::{Outcome, Step};
 use super::write::{Manner, Today, put_own};
 use super::{FrontSettings, HandedOver, Permit, Reception, Story, Switched, Wait};
 use crate::clock::Millis;
@@ -39,31 +40,6 @@ pub(super) struct Tools<S: Story> {
     pub(super) today: Today,
     pub(super) now: Millis,
     pub(super) is_draining: bool,
-}
-
-/// How a turn ended.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// Nothing to do before the next event.
-    Idle,
-    /// It has had its share; there is more to do.
-    Again,
-    /// Drop it.
-    Over,
-    /// Hand it over, with what was read.
-    HandOver(Vec<u8>),
-    /// Both sides have switched protocols.
-    Adopt,
-}
-
-/// What a step leads to.
-pub(super) enum Step {
-    /// Another step.
-    On,
-    /// An event.
-    Wait,
-    /// The end of the turn.
-    End(Outcome),
 }
 
 enum State<S: Story> {
@@ -138,6 +114,12 @@ impl<S: Story> Conversation<S> {
     }
 
     fn step(&mut self, slot: usize, tools: &mut Tools<S>) -> Step {
+        // The end of the grant counts before what comes from the runtime.
+        if matches!(self.state, State::Passage(_))
+            && let step @ (Step::On | Step::End(_)) = self.obey_level(tools)
+        {
+            return step;
+        }
         match &mut self.state {
             State::Head { .. } => self.read_head(slot, tools),
             State::Parked(_) => self.look_again(slot, tools),

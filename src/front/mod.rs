@@ -38,6 +38,7 @@ mod parked;
 mod passage;
 pub mod plane;
 mod reading;
+mod step;
 mod thread;
 pub mod write;
 

@@ -14,9 +14,10 @@ use slab::Slab;
 use tokio::sync::Semaphore;
 
 use super::buffers::Buffers;
-use super::conversation::{Conversation, Outcome, Step, Tools};
+use super::conversation::{Conversation, Tools};
 use super::links::Links;
 use super::plane::{Level, Shared};
+use super::step::{Outcome, Step};
 use super::write::Today;
 use super::{FrontSettings, Story};
 use crate::clock::{Clock, Millis};

@@ -1,6 +1,8 @@
 //! Whose request it is, whether they may make it, and where it goes: everything that is decided before
 //! anything is dialled. A dry run ends here.
 
+use std::sync::Arc;
+
 use http::Method;
 use http::header::HOST;
 use http::request::Parts;
@@ -17,7 +19,7 @@ use crate::registry::away;
 use crate::registry::usage::Usage;
 use crate::route::{Own, PATH_BYTES_MAX, RuntimeTarget, Target, route};
 use crate::row::Row;
-use crate::tenant::Username;
+use crate::tenant::{Instance, Username};
 
 /// What decides.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,8 @@ pub struct Admitted {
     pub identity: Identity,
     /// The row it came by.
     pub row: Row,
+    /// The instance that it is for.
+    pub instance: Arc<Instance>,
     /// Path and query at the runtime.
     pub path_and_query: String,
 }
@@ -94,7 +98,8 @@ impl Admission<'_> {
         trail.row = "editor";
         let tenant = self.authority.registry.by_username(username).await.map_err(away)?;
         let tenant = tenant.filter(|tenant| !tenant.disabled);
-        let admin_root = tenant.as_ref().and_then(|tenant| tenant.instance.admin_root.as_ref());
+        let instance = tenant.as_ref().and_then(|tenant| tenant.instance.as_ref());
+        let admin_root = instance.and_then(|instance| instance.admin_root.as_ref());
         match admin_root {
             Some(admin_root) if is_under(&trail.path, admin_root) => {
                 trail.tenant = Some(username.clone());
@@ -121,7 +126,8 @@ impl Admission<'_> {
         };
         trail.tenant = Some(identity.tenant.username.clone());
         trail.grant = Some(identity.grant);
-        let mut path_and_query = target.runtime_path(&identity.tenant.instance)?;
+        let instance = identity.tenant.instance.clone().ok_or(Refusal::NoRuntime)?;
+        let mut path_and_query = target.runtime_path(&instance)?;
         if let Some(query) = parts.uri.query() {
             let query = without_credentials(query);
             if !query.is_empty() {
@@ -129,7 +135,7 @@ impl Admission<'_> {
                 path_and_query.push_str(&query);
             }
         }
-        Ok(Admitted { identity, row: target.row, path_and_query })
+        Ok(Admitted { identity, row: target.row, instance, path_and_query })
     }
 
     async fn public_identity(
@@ -161,7 +167,7 @@ impl Admission<'_> {
         target: &RuntimeTarget,
         client: Client,
     ) -> Result<Identity, Refusal> {
-        let identity = self.authority.authenticate(parts, client.address.ip()).await?;
+        let identity = self.authority.authenticate(parts, client).await?;
         match &target.username {
             Some(username) if *username != identity.tenant.username => {
                 return Err(Refusal::WrongTenant);
@@ -188,6 +194,7 @@ pub fn towards(row: Row, identity: &Identity, client: Client) -> Towards<'_> {
         tenant: &identity.tenant.username,
         authorization_consumed: identity.authorization_consumed,
         client: client.address.ip(),
+        over_tls: client.over_tls,
         request_id: client.request_id,
     }
 }

@@ -64,7 +64,6 @@ enum Way {
         /// The right answer to the key.
         accept: String,
         ours_offered: bool,
-        message_bytes_max: u64,
         reservation: Reservation,
         /// Once the runtime has switched.
         reserved: Reserved,
@@ -95,7 +94,7 @@ impl Story for FrontDesk {
         if (has_more && !is_handshake) || !journey.may_be_tried(parts) {
             return Reception::HandOver;
         }
-        let client = Client { address, request_id: journey.request_ids.next() };
+        let client = Client { address, over_tls: false, request_id: journey.request_ids.next() };
         let wants_page = wants_page(&parts.headers);
         let mut trail = Trail::default();
         let admitted = match at_once(journey.admission().decide(parts, client, &mut trail)) {
@@ -131,7 +130,8 @@ impl Story for FrontDesk {
     }
 
     fn refuse_unread(&self, address: SocketAddr, refusal: Refusal) -> Response<Bytes> {
-        let client = Client { address, request_id: self.journey.request_ids.next() };
+        let client =
+            Client { address, over_tls: false, request_id: self.journey.request_ids.next() };
         Trail::default().log_refusal(client, false, &refusal);
         refusal_for(&refusal, client, false, false)
     }
@@ -176,12 +176,13 @@ impl Story for FrontDesk {
     fn adopt(&self, errand: Errand, switched: Switched) {
         self.journey.reach_at_once(Step::Switched);
         let request_id = errand.client.request_id;
-        let Way::Handshake { message_bytes_max, reservation, reserved, .. } = errand.way else {
+        let Way::Handshake { reservation, reserved, .. } = errand.way else {
             return;
         };
         let Switched { sockets: [client, runtime], read_ahead, permit } = switched;
-        let rules =
-            runtime.set_nodelay(true).and_then(|()| websocket::rules(reserved, message_bytes_max));
+        let rules = runtime
+            .set_nodelay(true)
+            .and_then(|()| websocket::rules(reserved, errand.registered.entry()));
         match rules {
             Ok(rules) => reservation.adopt(Adoption {
                 sockets: [Wire::ready(client), Wire::ready(runtime)],
@@ -199,7 +200,8 @@ impl Story for FrontDesk {
     fn hand_over(&self, connection: HandedOver) {
         let HandedOver { socket, read, address, permit } = connection;
         tracing::debug!(client = %address, "handed over");
-        let handed_over = accept::HandedOver { socket, read, peer: Peer { address, permit } };
+        let handed_over =
+            accept::HandedOver { socket, read, peer: Peer { address, over_tls: false, permit } };
         if self.others.try_send(handed_over).is_err() {
             // As many fit in as there are places.
             tracing::error!(client = %address, "a connection was lost on its way");
@@ -259,10 +261,11 @@ impl Journey {
         let Asking { parts, written, client } = asking;
         plain::refuse_what_no_row_relays(parts, admitted.row, self.body_bytes_max)?;
         let registered = self.enter(Kind::Exchange, &admitted, client)?;
-        let Admitted { identity, row, path_and_query } = admitted;
-        let Some(tenant) = at_once(self.confirm(row, &identity)) else { return Ok(None) };
-        let tenant = tenant?;
-        let Some(addresses) = self.dialer.known_addresses(&tenant.instance) else {
+        let confirmed = at_once(self.confirm(&admitted, registered.entry()));
+        let Some(confirmed) = confirmed else { return Ok(None) };
+        let (tenant, instance) = confirmed?;
+        let Admitted { identity, row, path_and_query, .. } = admitted;
+        let Some(addresses) = self.dialer.known_addresses(&instance) else {
             return Ok(None);
         };
         let may_be_kept = plain::may_be_kept(parts, &identity);
@@ -284,12 +287,13 @@ impl Journey {
         handshake::check(parts, false)?;
         self.reach_at_once(Step::Admitted);
         let registered = self.enter(Kind::Connection, &admitted, client)?;
-        let Admitted { identity, row, path_and_query } = admitted;
         self.reach_at_once(Step::Entered);
-        let Some(tenant) = at_once(self.confirm(row, &identity)) else { return Ok(None) };
-        let tenant = tenant?;
+        let confirmed = at_once(self.confirm(&admitted, registered.entry()));
+        let Some(confirmed) = confirmed else { return Ok(None) };
+        let (tenant, instance) = confirmed?;
+        let Admitted { identity, row, path_and_query, .. } = admitted;
         self.reach_at_once(Step::Confirmed);
-        let Some(addresses) = self.dialer.known_addresses(&tenant.instance) else {
+        let Some(addresses) = self.dialer.known_addresses(&instance) else {
             return Ok(None);
         };
         let reservation =
@@ -299,13 +303,7 @@ impl Journey {
         let towards = towards(row, &identity, client);
         put_request_line(out, parts, path_and_query)?;
         rewrite(parts, written, &towards, true, out);
-        let way = Way::Handshake {
-            accept,
-            ours_offered,
-            message_bytes_max: identity.tenant.plan.message_bytes.unwrap_or(u64::MAX),
-            reservation,
-            reserved: Reserved::None,
-        };
+        let way = Way::Handshake { accept, ours_offered, reservation, reserved: Reserved::None };
         Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing: false }))
     }
 }

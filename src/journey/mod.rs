@@ -10,13 +10,13 @@ use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
 use crate::accept::Peer;
-use crate::authenticate::{Authority, Identity};
+use crate::authenticate::Authority;
 use crate::client::{Client, RequestIds};
 use crate::clock::Clock;
 use crate::close::Cause;
 use crate::connect::Dialer;
 use crate::exchange::Body;
-use crate::live::{Kind, LiveTable, Registered, TooMany};
+use crate::live::{Entry, Kind, LiveTable, Registered, TooMany};
 use crate::passwords::Passwords;
 use crate::refusal::{Refusal, wants_page};
 use crate::registry::usage::Usage;
@@ -24,7 +24,7 @@ use crate::registry::{Registry, away};
 use crate::relay::plane::Plane;
 use crate::route::Own;
 use crate::row::Row;
-use crate::tenant::Tenant;
+use crate::tenant::{Instance, Tenant};
 
 pub mod admission;
 pub mod front;
@@ -37,6 +37,9 @@ mod websocket;
 
 use admission::{Admission, Admitted, Decision};
 use trail::Trail;
+
+/// How often a request is turned to another instance before its client is told to come again.
+const CONFIRMATIONS_MAX: usize = 4;
 
 /// Everything a request meets on its way.
 #[derive(Debug)]
@@ -75,7 +78,11 @@ pub struct Journey {
 impl Journey {
     /// Answers one request of the data plane.
     pub async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
-        let client = Client { address: peer.address, request_id: self.request_ids.next() };
+        let client = Client {
+            address: peer.address,
+            over_tls: peer.over_tls,
+            request_id: self.request_ids.next(),
+        };
         let mut trail = Trail::default();
         let (parts, body) = request.into_parts();
         let wants_page = wants_page(&parts.headers);
@@ -134,14 +141,31 @@ impl Journey {
         })
     }
 
-    /// Reads the tenant again, now that whoever ends the grant would find the request, and returns
-    /// them as they are.
-    async fn confirm(&self, row: Row, identity: &Identity) -> Result<Arc<Tenant>, Refusal> {
-        let ended = |cause| ended(row, cause);
-        let current = self.registry.by_id(identity.tenant.id).await.map_err(away)?;
-        let current = current.ok_or(ended(Cause::TenantDisabled))?;
-        current.allows(&identity.grant, self.registry.wall().now()).map_err(ended)?;
-        Ok(current)
+    /// Reads the tenant again, now that whoever ends the grant or changes the instance would find the
+    /// request, and has their present plan count. Returns the tenant and where to go.
+    async fn confirm(
+        &self,
+        admitted: &Admitted,
+        entry: &Entry,
+    ) -> Result<(Arc<Tenant>, Arc<Instance>), Refusal> {
+        let Admitted { identity, row, instance, .. } = admitted;
+        let ended = |cause| ended(*row, cause);
+        for _ in 0..CONFIRMATIONS_MAX {
+            let current = self.registry.by_id(identity.tenant.id).await.map_err(away)?;
+            let current = current.ok_or(ended(Cause::TenantDisabled))?;
+            current.allows(&identity.grant, self.registry.wall().now()).map_err(ended)?;
+            entry.follow_plan(&current.plan, self.clock.now());
+            let present = current.instance.clone().ok_or(Refusal::NoRuntime)?;
+            if entry.is_for(&present) {
+                return Ok((current, present));
+            }
+            if !present.has_roots_of(instance) {
+                // Its path was made for the old ones, and could be the editor's now.
+                break;
+            }
+            entry.head_for(&present);
+        }
+        Err(ended(Cause::RuntimeMoved))
     }
 
     fn admission(&self) -> Admission<'_> {

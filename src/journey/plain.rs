@@ -38,16 +38,17 @@ impl Journey {
     ) -> Result<Response<Body>, Refusal> {
         refuse_what_no_row_relays(&parts, admitted.row, self.body_bytes_max)?;
         let registered = Arc::new(self.enter(Kind::Exchange, &admitted, client)?);
-        let Admitted { identity, row, path_and_query } = admitted;
-        let current = self.confirm(row, &identity).await?;
+        let (current, instance) = self.confirm(&admitted, registered.entry()).await?;
 
+        let Admitted { identity, row, path_and_query, .. } = admitted;
         let may_be_kept = may_be_kept(&parts, &identity);
         let towards = towards(row, &identity, client);
         let body = Upload::new(body, self.body_bytes_max, Arc::clone(&registered));
         let request = upstream_request(parts, body, &towards, path_and_query)?;
         let answer = tokio::select! {
-            answer = self.dialer.request(&current, request) => answer,
+            biased;
             cause = registered.entry().closed() => return Err(ended(row, cause)),
+            answer = self.dialer.request(&current, &instance, request) => answer,
         };
         let (mut response, reuse) = answer?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {

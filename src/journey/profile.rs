@@ -24,7 +24,7 @@ impl Journey {
         trail: &mut Trail,
     ) -> Result<Response<Body>, Refusal> {
         trail.row = "profile";
-        let identity = self.authority().authenticate(&parts, client.address.ip()).await?;
+        let identity = self.authority().authenticate(&parts, client).await?;
         trail.tenant = Some(identity.tenant.username.clone());
         trail.grant = Some(identity.grant);
         if !matches!(identity.grant, Grant::Password { .. }) {

@@ -22,7 +22,7 @@ use crate::client::Client;
 use crate::connect::upgrade::{Answer, detach, detach_now};
 use crate::exchange::Body;
 use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
-use crate::live::{Kind, Registered};
+use crate::live::{Entry, Kind, Registered};
 use crate::refusal::Refusal;
 use crate::relay::pair::Rules;
 use crate::relay::plane::{Adoption, Reservation};
@@ -35,7 +35,6 @@ struct Switch {
     client: OnUpgrade,
     runtime: Upgraded,
     reserved: Reserved,
-    message_bytes_max: u64,
     registered: Registered,
     reservation: Reservation,
     permit: Permit,
@@ -54,9 +53,8 @@ impl Journey {
     ) -> Result<Response<Body>, Refusal> {
         self.reach(Step::Admitted).await;
         let registered = self.enter(Kind::Connection, &admitted, client)?;
-        let Admitted { identity, row, path_and_query } = admitted;
         self.reach(Step::Entered).await;
-        let current = self.confirm(row, &identity).await?;
+        let (_, instance) = self.confirm(&admitted, registered.entry()).await?;
         self.reach(Step::Confirmed).await;
         let reservation =
             self.plane.reserve().ok_or(Refusal::Overloaded("the relay threads are behind"))?;
@@ -64,12 +62,14 @@ impl Journey {
         let client_upgrade = parts.extensions.remove::<OnUpgrade>();
         let client_upgrade =
             client_upgrade.ok_or(Refusal::BadHandshake("No upgrade is possible."))?;
+        let Admitted { identity, row, path_and_query, .. } = admitted;
         let ours_offered = offers_our_subprotocol(&parts.headers);
         let towards = towards(row, &identity, client);
         let request = upstream_request(parts, &towards, path_and_query)?;
         let answer = tokio::select! {
-            answer = self.dialer.handshake(&current.instance, request) => answer?,
+            biased;
             cause = registered.entry().closed() => return Err(ended(row, cause)),
+            answer = self.dialer.handshake(&instance, request) => answer?,
         };
         let (mut response, upgraded) = match answer {
             Answer::Switched { response, upgraded } => (response, upgraded),
@@ -81,12 +81,10 @@ impl Journey {
         };
         self.reach(Step::Answered).await;
         let reserved = rewrite_switch(response.headers_mut(), row, ours_offered);
-        let message_bytes_max = identity.tenant.plan.message_bytes.unwrap_or(u64::MAX);
         let switch = Switch {
             client: client_upgrade,
             runtime: upgraded,
             reserved,
-            message_bytes_max,
             registered,
             reservation,
             permit,
@@ -112,9 +110,12 @@ impl Journey {
         self.reach(Step::Switched).await;
         let runtime = detach_now(switch.runtime)?;
         switch.reservation.adopt(Adoption {
-            sockets: [Wire::plain(client.socket)?, Wire::plain(runtime.socket)?],
+            sockets: [
+                Wire::new(client.socket, client.session)?,
+                Wire::new(runtime.socket, runtime.session)?,
+            ],
             read_ahead: [client.read_ahead, runtime.read_ahead],
-            rules: rules(switch.reserved, switch.message_bytes_max)?,
+            rules: rules(switch.reserved, switch.registered.entry())?,
             registered: switch.registered,
             permit: switch.permit,
         });
@@ -141,10 +142,10 @@ pub(super) fn ask_for_websocket(headers: &mut HeaderMap) {
 }
 
 /// What was agreed on, for the relay.
-pub(super) fn rules(reserved: Reserved, message_bytes_max: u64) -> io::Result<Rules> {
+pub(super) fn rules(reserved: Reserved, entry: &Entry) -> io::Result<Rules> {
     let mut seed = [0; 12];
     getrandom::fill(&mut seed)?;
-    Ok(Rules { reserved, message_bytes_max, seed })
+    Ok(Rules { reserved, message_bytes_max: entry.message_bytes_max(), seed })
 }
 
 /// The handshake as the runtime sees it. What remains of the client's headers keeps its case and

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
+use super::mailbox::MAILBOX_MAX;
 use super::*;
 use crate::client::RequestIds;
 use crate::grant::KeyId;
 use crate::plan::{Over, Plan, Rate};
-use crate::tenant::sample;
+use crate::tenant::{OnChange, sample};
 
 fn tenant(id: u128, connections: Option<u32>) -> Tenant {
     Tenant {
@@ -16,7 +17,7 @@ fn tenant(id: u128, connections: Option<u32>) -> Tenant {
 
 fn client() -> Client {
     let request_id = RequestIds::new().unwrap().next();
-    Client { address: ([127, 0, 0, 1], 1).into(), request_id }
+    Client { address: ([127, 0, 0, 1], 1).into(), over_tls: false, request_id }
 }
 
 fn enter(table: &Arc<LiveTable>, tenant: &Tenant) -> Result<Registered, TooMany> {
@@ -93,7 +94,7 @@ fn a_plans_connections_hold_when_many_come_at_once() {
                 for _ in 0..2_000 {
                     let held: Vec<_> = (0..4).filter_map(|_| enter(&table, &mike).ok()).collect();
                     let shared = held.first().map(|registered| &registered.entry().shared);
-                    let now = shared.map_or(0, |shared| shared.entries.lock().unwrap().by_id.len());
+                    let now = shared.map_or(0, |shared| shared.entries().by_id.len());
                     most.fetch_max(now as u64, Ordering::Relaxed);
                 }
             });
@@ -110,13 +111,91 @@ fn a_budget_outlives_its_connections() {
     let plan = Plan { connections: None, message_bytes: None, messages: Some(rate) };
     let mike = Tenant { plan: Arc::new(plan), ..tenant(1, None) };
     let first = enter(&table, &mike).unwrap();
-    assert_eq!(first.entry().budget().unwrap().take(Millis(0)), Ok(()));
+    assert_eq!(first.entry().budget().take(Millis(0)), Ok(()));
     assert_eq!(table.tenants(), [mike.id]);
     drop(first);
     assert_eq!(table.tenants(), []);
     let again = enter(&table, &mike).unwrap();
-    assert!(again.entry().budget().unwrap().take(Millis(0)).is_err());
-    assert!(enter(&table, &tenant(2, None)).unwrap().entry().budget().is_none());
+    assert!(again.entry().budget().take(Millis(0)).is_err());
+    let other = enter(&table, &tenant(2, None)).unwrap();
+    assert!((0..1000).all(|_| other.entry().budget().take(Millis(0)).is_ok()));
+}
+
+fn with_rate(messages: Option<Rate>, message_bytes: Option<u64>) -> Tenant {
+    let plan = Plan { connections: None, message_bytes, messages };
+    Tenant { plan: Arc::new(plan), ..tenant(1, None) }
+}
+
+#[test]
+fn a_changed_plan_counts_for_what_runs() {
+    let table = Arc::new(LiveTable::default());
+    let now = Millis(1000);
+    let slow = Rate { per_second: 1, burst: 2, over: Over::Close };
+    let one = enter(&table, &with_rate(None, None)).unwrap();
+    let two = enter(&table, &with_rate(None, Some(9))).unwrap();
+    let limits = || [&one, &two].map(|it| it.entry().message_bytes_max());
+    assert_eq!(limits(), [u64::MAX; 2], "the plan that counts is the table's");
+    table.follow_plan(&with_rate(Some(slow), Some(7)), now);
+    assert_eq!(limits(), [7; 2]);
+    assert_eq!(one.entry().budget().take(now), Ok(()));
+    assert_eq!(two.entry().budget().take(now), Ok(()));
+    assert!(one.entry().budget().take(now).is_err() && two.entry().budget().take(now).is_err());
+    // What was told again and again refills nothing.
+    table.follow_plan(&with_rate(Some(slow), Some(7)), now);
+    assert!(one.entry().budget().take(now).is_err());
+    two.entry().follow_plan(&with_rate(None, None).plan, now);
+    assert!((0..1000).all(|_| one.entry().budget().take(now).is_ok()));
+    assert_eq!(limits(), [u64::MAX; 2]);
+    table.follow_plan(&with_rate(Some(slow), None), now);
+    assert!(one.entry().budget().take(now).is_err(), "what was spent stays spent");
+}
+
+#[test]
+fn a_budget_is_forgotten_when_it_is_full_again() {
+    let table = Arc::new(LiveTable::default());
+    let mike = with_rate(Some(Rate { per_second: 1, burst: 3, over: Over::Close }), None);
+    let registered = enter(&table, &mike).unwrap();
+    assert_eq!(registered.entry().budget().take(Millis(0)), Ok(()));
+    drop(registered);
+    table.sweep(Millis(999));
+    let registered = enter(&table, &mike).unwrap();
+    assert_eq!(registered.entry().budget().take(Millis(0)), Ok(()));
+    table.sweep(Millis(60_000));
+    assert_eq!(table.tenants(), [mike.id], "who has entries stays");
+    drop(registered);
+    assert_eq!(table.tenants.len(), 1);
+    table.sweep(Millis(1_999));
+    assert_eq!(table.tenants.len(), 1);
+    table.sweep(Millis(2_000));
+    assert!(table.tenants.is_empty());
+}
+
+fn at(port: u16, on_change: OnChange) -> Option<Arc<Instance>> {
+    let instance = sample("mike").instance.unwrap();
+    Some(Arc::new(Instance { port, on_change, ..(*instance).clone() }))
+}
+
+#[test]
+fn an_entry_stays_as_long_as_its_instances_setting_lets_it() {
+    let table = Arc::new(LiveTable::default());
+    let mike = |instance| Tenant { instance, ..tenant(1, None) };
+    let old = at(1, OnChange::Keep);
+    let registered = enter(&table, &mike(old.clone())).unwrap();
+    let entry = registered.entry();
+    let moved = Err(Cause::RuntimeMoved);
+    assert!(entry.is_for(old.as_ref().unwrap()));
+    assert_eq!(entry.stays(&mike(at(2, OnChange::Keep))), Ok(()));
+    assert_eq!(entry.stays(&mike(None)), Ok(()));
+    // The new one's setting also ends what was kept.
+    assert_eq!(entry.stays(&mike(at(2, OnChange::Move))), moved);
+    // Without a new one the last setting of the old one counts.
+    assert_eq!(entry.stays(&mike(at(1, OnChange::Move))), Ok(()));
+    assert_eq!(entry.stays(&mike(None)), moved);
+    assert_eq!(entry.stays(&mike(at(2, OnChange::Keep))), Ok(()));
+    entry.head_for(&at(2, OnChange::Move).unwrap());
+    assert_eq!(entry.stays(&mike(at(2, OnChange::Move))), Ok(()));
+    assert_eq!(entry.stays(&mike(old)), Ok(()));
+    assert_eq!(entry.stays(&mike(None)), moved);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::secret::Secret;
 /// `GET /profile`
 pub(super) async fn show(State(desk): At, Extension(identity): Owner) -> Answer {
     let tenant = &identity.tenant;
+    let running = desk.presence.connections(tenant.id).await;
     let plan = serde_json::to_value(&*tenant.plan).unwrap_or(Value::Null);
     let said = json!({
         "username": tenant.username.as_str(),
@@ -25,7 +26,8 @@ pub(super) async fn show(State(desk): At, Extension(identity): Owner) -> Answer 
         "plan": { "name": tenant.plan_name, "limits": plan },
         "api_key": keys::default_key(&desk, tenant).await?,
         "keys": keys::named_keys(&desk, tenant).await?,
-        "live": desk.live.entries_of(tenant.id).len(),
+        "live": running.total,
+        "live_incomplete": running.incomplete,
     });
     Ok(Private(StatusCode::OK, said))
 }

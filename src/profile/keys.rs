@@ -141,9 +141,10 @@ pub(super) async fn create(
     check_scope(&input.scope).map_err(|what| bad("scope", what))?;
     let (secret, sha256) = generate()?;
     let now = desk.now();
-    let id = getrandom::u64().map_err(|_| Refusal::Overloaded("no randomness"))?.max(1);
+    let random = getrandom::u64().map_err(|_| Refusal::Overloaded("no randomness"))?;
+    let id = KeyId::named(random);
     let fresh = KeyRecord {
-        id: KeyId(id).to_string(),
+        id: id.to_string(),
         name: Some(input.name.clone()),
         sha256,
         hint: Some(secret.hint()),
@@ -164,7 +165,7 @@ pub(super) async fn create(
             Ok(())
         })
         .await?;
-    let mut said = match tenant.key(KeyId(id)) {
+    let mut said = match tenant.key(id) {
         Some(key) => describe(&desk, &tenant, key).await?,
         None => json!({}),
     };

@@ -17,11 +17,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::authenticate::Identity;
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::grant::Grant;
 use crate::live::{Entry, LiveTable};
 use crate::passwords::Passwords;
+use crate::presence::Presence;
 use crate::refusal::Refusal;
 use crate::registry::store::StoreError;
 use crate::registry::usage::Usage;
@@ -43,12 +44,12 @@ pub struct Desk {
     pub registry: Arc<Registry>,
     /// Where passwords are checked and hashed.
     pub passwords: Arc<Passwords>,
-    /// What runs.
+    /// What runs here.
     pub live: Arc<LiveTable>,
+    /// What runs on all replicas.
+    pub presence: Arc<Presence>,
     /// When keys were used.
     pub usage: Arc<Usage>,
-    /// The time that live connections count.
-    pub clock: Clock,
 }
 
 /// The handlers, below `/profile`.
@@ -186,8 +187,8 @@ impl Desk {
         let before = self.live.entries_of(id);
         match self.registry.change(id, change).await {
             Ok((tenant, answer)) => {
+                revoke(&self.live, &self.registry, &tenant).await;
                 let now = self.now();
-                revoke(&self.live, &tenant, now);
                 let held = |entry: &&Arc<Entry>| identity.tenant.allows(&entry.grant, now).is_ok();
                 let ended = before
                     .iter()

@@ -10,9 +10,10 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::client::{Client, RequestIds};
-use crate::clock::Millis;
+use crate::clock::{Clock, Millis};
 use crate::grant::KeyId;
 use crate::live::Registered;
+use crate::presence::Settings;
 use crate::registry::testing;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::TenantId;
@@ -46,12 +47,15 @@ impl Mike {
             ..testing::record("mike")
         };
         let id = testing::add(&registry, 1, &record).await;
+        let (registry, live) = (Arc::new(registry), Arc::<LiveTable>::default());
+        let parts = (Arc::clone(&registry), Arc::clone(&live));
+        let presence = Presence::new(parts.0, parts.1, Clock::start(), Settings::new(false));
         let desk = Desk {
-            registry: Arc::new(registry),
+            registry,
             passwords: Arc::clone(&PASSWORDS),
-            live: Arc::default(),
+            live,
+            presence: Arc::new(presence.unwrap()),
             usage: Arc::default(),
-            clock: Clock::start(),
         };
         Self { desk: Arc::new(desk), id }
     }
@@ -124,7 +128,8 @@ impl Mike {
     /// A live connection of mike's.
     fn connect(&self, tenant: &Arc<Tenant>, grant: Grant) -> Registered {
         let request_id = RequestIds::new().unwrap().next();
-        let client = Client { address: (Ipv4Addr::LOCALHOST, 7).into(), request_id };
+        let client =
+            Client { address: (Ipv4Addr::LOCALHOST, 7).into(), over_tls: false, request_id };
         self.desk
             .live
             .enter(tenant, crate::live::Kind::Connection, grant, client, "/api/thing", Millis(0))

@@ -64,6 +64,8 @@ pub struct Cache {
 struct Order {
     /// Raised by every invalidation.
     generation: u64,
+    /// Raised when a plan has changed.
+    plans: u64,
     /// Every tenant who is in, in the order of being looked at when one has to go; and some who went.
     queue: VecDeque<TenantId>,
 }
@@ -93,6 +95,11 @@ impl Cache {
             order: Mutex::default(),
             flights: Turns::default(),
         }
+    }
+
+    /// The clock by which it is noted who was used when.
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// What is known without asking anybody.
@@ -224,14 +231,24 @@ impl Cache {
         oldest.map(|(_, id)| id)
     }
 
+    /// A mark of which plans are known to have changed; see [`Cache::replace`].
+    pub fn plans(&self) -> u64 {
+        self.order().plans
+    }
+
     /// Takes in what has just been written, unless something newer is there: two writers may arrive
     /// in the wrong order. Who is not known stays so, since the newer one may have been forgotten.
-    pub fn replace(&self, tenant: Arc<Tenant>) {
+    /// `plans` is the mark from before the tenant's plan was read: if it has moved, the plan may be
+    /// an old one, and the tenant is forgotten instead.
+    pub fn replace(&self, tenant: Arc<Tenant>, plans: u64) {
         let mut order = self.order();
         order.generation += 1;
         let known = self.tenants.get(&tenant.id).map(|known| known.tenant.revision);
         if known.is_some_and(|revision| revision <= tenant.revision) {
-            self.insert(&mut order, tenant);
+            match order.plans == plans {
+                true => self.insert(&mut order, tenant),
+                false => _ = self.forget(tenant.id),
+            }
         }
         // Whoever was looked for in vain may be this one.
         self.absent.clear();
@@ -256,10 +273,28 @@ impl Cache {
         self.absent.clear();
     }
 
+    /// Takes out the tenants who have this plan.
+    pub fn invalidate_plan(&self, name: &str) {
+        let mut order = self.order();
+        order.generation += 1;
+        order.plans += 1;
+        drop(order);
+        // Whoever is put in from here on was fetched after the change: only those who are there now
+        // are looked at, and the look itself makes nobody wait.
+        let has_plan = |known: &Known| known.tenant.plan_name.as_deref() == Some(name);
+        let some = self.tenants.iter().filter(|known| has_plan(known));
+        let ids: Vec<TenantId> = some.map(|known| *known.key()).collect();
+        for id in ids {
+            let _order = self.order();
+            self.forget(id);
+        }
+    }
+
     /// Takes everything out.
     pub fn clear(&self) {
         let mut order = self.order();
         order.generation += 1;
+        order.plans += 1;
         order.queue.clear();
         self.tenants.clear();
         self.usernames.clear();

@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::json;
 use tokio::runtime::Handle;
 
+use super::profiles::instance;
 use super::profiles::{Checked, Good, NamedKey, ProfilesError, check, each};
 use super::record::{KeyRecord, PLAN, PasswordRecord, TENANT, TenantRecord, username_index};
 use super::store::limits::BODY_BYTES_MAX;
@@ -162,7 +163,8 @@ impl Import<'_> {
     fn replace(&mut self, profile: Checked, existing: &Document) -> Result<(), String> {
         let before = TenantRecord::from_body(&existing.body).map_err(text)?;
         let record = to_record(profile, Some(&before), self.wall.now())?;
-        if record == before {
+        // Indexes that are not the record's are mended by writing it again.
+        if record == before && existing.indexes == record.indexes() {
             self.done.left_alone += 1;
             return Ok(());
         }
@@ -227,7 +229,7 @@ fn to_record(
         let existing = known(&sha256, Some(&name));
         let id = match &existing {
             Some(existing) => existing.id.clone(),
-            None => KeyId(getrandom::u64().map_err(text)?).to_string(),
+            None => KeyId::named(getrandom::u64().map_err(text)?).to_string(),
         };
         keys.push(KeyRecord {
             id,
@@ -325,16 +327,11 @@ fn for_each(
     }
 }
 
-fn to_profile(record: &TenantRecord) -> serde_json::Value {
-    let host = &record.instance.host;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+/// The profile that an import would make this record of.
+pub(super) fn to_profile(record: &TenantRecord) -> serde_json::Value {
     let mut profile = json!({
         "username": record.username,
-        "instance": {
-            "address": format!("http://{host}:{}", record.instance.port),
-            "node_root": record.instance.node_root,
-            "admin_root": record.instance.admin_root,
-        },
+        "instance": record.instance.as_ref().map(instance::to_profile),
     });
     let named = record.keys.iter().filter_map(|key| {
         let mut profile = json!({

@@ -15,17 +15,21 @@ use crate::secret::SecretDigest;
 use crate::tenant::{Tenant, TenantId, Username};
 
 mod cache;
+pub mod check;
+pub mod copy;
 pub mod freshness;
 pub mod import;
 pub mod profiles;
 pub mod record;
+pub mod replicas;
 pub mod sessions;
 pub mod store;
 #[cfg(test)]
 pub mod testing;
 pub mod tickets;
-mod turns;
+pub mod turns;
 pub mod usage;
+mod walk;
 
 use cache::{Cache, Knowledge, Lookup};
 use freshness::Freshness;
@@ -101,6 +105,12 @@ impl Registry {
     #[must_use]
     pub fn freshness(&self) -> &Freshness {
         &self.freshness
+    }
+
+    /// The process's clock, by which budgets are counted as well.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.cache.clock()
     }
 
     /// The time of day that expiry goes by.
@@ -211,8 +221,7 @@ impl Registry {
                 self.cache.invalidate_before(id, notice.revision);
             }
         } else if notice.kind == PLAN.0 {
-            // Any tenant may have it.
-            self.cache.clear();
+            self.cache.invalidate_plan(&notice.id);
         }
     }
 
@@ -247,6 +256,7 @@ impl Registry {
             let document = document.ok_or(ChangeError::Gone)?;
             let mut record = TenantRecord::from_body(&document.body)?;
             let answer = change(&mut record).map_err(ChangeError::Refused)?;
+            let plans = self.cache.plans();
             let plan = self.plan(record.plan.as_deref()).await?;
             // Before it is written: behind that nothing may fail any more.
             let mut tenant = record.to_tenant(id, document.revision, plan)?;
@@ -255,7 +265,7 @@ impl Registry {
                 Ok(revisions) => {
                     tenant.revision = revisions.first().copied().unwrap_or(tenant.revision);
                     let tenant = Arc::new(tenant);
-                    self.cache.replace(Arc::clone(&tenant));
+                    self.cache.replace(Arc::clone(&tenant), plans);
                     return Ok((tenant, answer));
                 }
                 Err(conflict @ StoreError::Conflict { .. }) => last = conflict,

@@ -13,10 +13,11 @@ use crate::registry::record::InstanceRecord;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::Username;
 
-mod instance;
+pub mod instance;
 pub mod keys;
 mod stream;
 
+pub use instance::ADMIN_ROOT_ADVICE;
 use instance::InstanceProfile;
 use keys::KeyProfile;
 pub use keys::NamedKey;
@@ -43,7 +44,9 @@ pub struct Profile {
     #[serde(default)]
     keys: Vec<KeyProfile>,
     plan: Option<String>,
-    instance: InstanceProfile,
+    /// `null` has to be said, for a tenant without a runtime.
+    #[serde(deserialize_with = "Option::deserialize")]
+    instance: Option<InstanceProfile>,
     #[serde(default)]
     allowed_origins: Vec<String>,
     #[serde(default)]
@@ -77,8 +80,8 @@ pub struct Checked {
     pub named_keys: Vec<NamedKey>,
     /// The plan's name.
     pub plan: Option<String>,
-    /// The runtime.
-    pub instance: InstanceRecord,
+    /// The runtime, if there is one.
+    pub instance: Option<InstanceRecord>,
     /// See [`crate::tenant::Tenant::allowed_origins`].
     pub allowed_origins: Vec<String>,
     /// See [`crate::tenant::Tenant::disabled`].
@@ -174,6 +177,19 @@ pub fn each(
     }
 }
 
+/// What an import would have against a tenant's profile.
+#[must_use]
+pub fn faults(profile: serde_json::Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    match serde_json::from_value::<Profile>(profile) {
+        Ok(profile) => {
+            profile.check(None, &mut |field, what| faults.push(format!("{field} {what}")));
+        }
+        Err(error) => faults.push(error.to_string()),
+    }
+    faults
+}
+
 /// What [`each`] finds.
 #[derive(Debug)]
 pub enum Good {
@@ -208,7 +224,11 @@ struct Seen {
     wanted_plans: HashMap<String, (usize, String)>,
 }
 
-fn check_plan(name: &str, plan: &Plan) -> Result<(), String> {
+/// Says whether a plan can have this name and these numbers.
+///
+/// # Errors
+/// What is wrong.
+pub fn check_plan(name: &str, plan: &Plan) -> Result<(), String> {
     let is_visible = name.bytes().all(|byte| byte.is_ascii_graphic());
     if name.is_empty() || name.len() > PLAN_NAME_BYTES_MAX || !is_visible {
         return Err("its name must be 1 to 64 visible ASCII characters".to_owned());
@@ -240,7 +260,7 @@ impl Profile {
             }
         }
         check_origins(&self.allowed_origins, &mut fault);
-        let instance = self.instance.check(&mut fault);
+        let instance = self.instance.as_ref().and_then(|instance| instance.check(&mut fault));
         if faults.get() > 0 {
             return None;
         }
@@ -252,7 +272,7 @@ impl Profile {
             key_hint: self.api_key.as_ref().map(Secret::hint),
             named_keys,
             plan: self.plan,
-            instance: instance?,
+            instance,
             allowed_origins: self.allowed_origins,
             disabled: self.disabled,
         })

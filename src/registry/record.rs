@@ -9,12 +9,30 @@ use crate::grant::KeyId;
 use crate::plan::Plan;
 use crate::registry::store::{Document, Kind, StoreError};
 use crate::secret::SecretDigest;
-use crate::tenant::{ApiKey, Instance, Password, PreviousSecret, Tenant, TenantId, Username};
+use crate::tenant::{
+    ApiKey, Instance, InstanceTls, OnChange, Password, PreviousSecret, Tenant, TenantId, Username,
+};
 
 /// Documents that are tenants, by id.
 pub const TENANT: Kind = Kind("tenant");
 /// Documents that are plans, by name.
 pub const PLAN: Kind = Kind("plan");
+/// Documents that are browser sessions, by their secret's digest.
+pub const SESSION: Kind = Kind("session");
+/// The document that marks a registry as a copy of another.
+pub const COPY: Kind = Kind("copy");
+/// A process that shares the registry.
+pub const REPLICA: Kind = Kind("replica");
+/// A question to all of them; only its notice is there.
+pub const ASK: Kind = Kind("ask");
+/// An order to close a connection; only its notice is there.
+pub const CLOSE: Kind = Kind("close");
+
+/// The kinds that make up a registry: what a copy takes along and a check goes through. What one of
+/// them refers to comes before it.
+pub const LASTING: [Kind; 3] = [PLAN, TENANT, SESSION];
+/// The other kinds: about one registry, or one process.
+pub const PASSING: [Kind; 4] = [COPY, REPLICA, ASK, CLOSE];
 
 /// What is stored of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +49,9 @@ pub struct TenantRecord {
     /// The plan's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
-    /// The runtime.
-    pub instance: InstanceRecord,
+    /// The runtime, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceRecord>,
     /// See [`Tenant::allowed_origins`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_origins: Vec<String>,
@@ -100,6 +119,44 @@ pub struct InstanceRecord {
     pub node_root: String,
     /// A path, or `null`.
     pub admin_root: Option<String>,
+    /// Present if TLS is spoken with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsRecord>,
+    /// See [`Instance::on_change`].
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_change: OnChange,
+}
+
+fn is_default(on_change: &OnChange) -> bool {
+    *on_change == OnChange::default()
+}
+
+impl InstanceRecord {
+    fn to_instance(&self) -> Instance {
+        Instance {
+            host: self.host.clone(),
+            port: self.port,
+            node_root: self.node_root.clone(),
+            admin_root: self.admin_root.clone(),
+            tls: self.tls.as_ref().map(|tls| InstanceTls {
+                ca_pem: tls.ca_pem.clone(),
+                server_name: tls.server_name.clone(),
+            }),
+            on_change: self.on_change,
+        }
+    }
+}
+
+/// See [`InstanceTls`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsRecord {
+    /// Kept here and not in a file: replicas have different disks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<Arc<str>>,
+    /// A host name or IP address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
 }
 
 impl TenantRecord {
@@ -155,12 +212,7 @@ impl TenantRecord {
             keys: keys.collect::<Result<_, _>>()?,
             plan_name: self.plan.clone(),
             plan,
-            instance: Instance {
-                host: self.instance.host.clone(),
-                port: self.instance.port,
-                node_root: self.instance.node_root.clone(),
-                admin_root: self.instance.admin_root.clone(),
-            },
+            instance: self.instance.as_ref().map(|instance| Arc::new(instance.to_instance())),
             allowed_origins: self.allowed_origins.clone(),
             disabled: self.disabled,
         })

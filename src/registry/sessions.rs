@@ -5,12 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Registry;
-use super::store::{Change, Expected, Kind, StoreError, Write};
+use super::record::SESSION;
+use super::store::{Change, Expected, StoreError, Write};
 use crate::clock::UnixMillis;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::TenantId;
-
-const SESSION: Kind = Kind("session");
 
 /// How long a session lives.
 #[derive(Clone, Copy, Debug)]

@@ -15,8 +15,10 @@ use tokio::sync::watch;
 pub mod embedded;
 pub mod error;
 pub mod limits;
+pub mod redis;
 pub mod types;
 
+pub use self::redis::{Redis, redacted};
 pub use embedded::Embedded;
 pub use error::StoreError;
 pub use types::{
@@ -38,24 +40,48 @@ use limits::{
 pub enum Store {
     /// In a file of this machine, for one process.
     Embedded(Embedded),
+    /// In Redis, for many processes.
+    Redis(Redis),
+}
+
+/// Asks whichever store it is.
+macro_rules! on {
+    ($store:expr, $name:ident => $call:expr) => {
+        match $store {
+            Store::Embedded($name) => $call,
+            Store::Redis($name) => $call,
+        }
+    };
 }
 
 impl Store {
-    /// Opens the store that the URL names: `file:PATH`, made if it is not there, or `memory:`, which
-    /// is empty and gone with the last copy.
+    /// Opens the store that the URL names, with the default options for Redis.
+    ///
+    /// # Errors
+    /// See [`Store::open_with`].
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        Self::open_with(url, &self::redis::Options::default()).await
+    }
+
+    /// Opens the store that the URL names: `file:PATH`, made if it is not there; `memory:`, which is
+    /// empty and gone with the last copy; or one in Redis (`redis:`, `rediss:`, `redis+sentinel:`,
+    /// `unix:`), made only where the options say so.
     ///
     /// # Errors
     /// The file is held by another process, is no registry, is of another format, or the system
-    /// refuses it. It is then as it was before.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
+    /// refuses it. It is then as it was before. Redis is away, or has no registry or another
+    /// format's.
+    pub async fn open_with(url: &str, options: &self::redis::Options) -> Result<Self, StoreError> {
+        if self::redis::is_one(url) {
+            return Redis::open(url, options).await.map(Self::Redis);
+        }
         Embedded::open(url, embedded::Settings::default()).await.map(Self::Embedded)
     }
 
     /// The registry's random id, given when it was made.
     #[must_use]
     pub fn id(&self) -> u128 {
-        let Self::Embedded(store) = self;
-        store.id()
+        on!(self, store => store.id())
     }
 
     /// The revision of the last write; 0 before the first.
@@ -63,8 +89,7 @@ impl Store {
     /// # Errors
     /// See [`Store`].
     pub async fn last_revision(&self) -> Result<u64, StoreError> {
-        let Self::Embedded(store) = self;
-        store.last_revision().await
+        on!(self, store => store.last_revision().await)
     }
 
     /// The document with this id.
@@ -74,8 +99,7 @@ impl Store {
     pub async fn get(&self, kind: Kind, id: &str) -> Result<Option<Document>, StoreError> {
         check_text("a kind", kind.0, KIND_BYTES_MAX)?;
         check_text("an id", id, ID_BYTES_MAX)?;
-        let Self::Embedded(store) = self;
-        store.get(kind, id).await
+        on!(self, store => store.get(kind, id).await)
     }
 
     /// The document with this index.
@@ -85,8 +109,7 @@ impl Store {
     pub async fn find(&self, kind: Kind, index: &str) -> Result<Option<Document>, StoreError> {
         check_text("a kind", kind.0, KIND_BYTES_MAX)?;
         check_text("an index", index, INDEX_BYTES_MAX)?;
-        let Self::Embedded(store) = self;
-        store.find(kind, index).await
+        on!(self, store => store.find(kind, index).await)
     }
 
     /// The documents of a kind by id, ascending byte by byte, from the first behind `after` on.
@@ -102,8 +125,7 @@ impl Store {
     ) -> Result<Vec<Document>, StoreError> {
         check_text("a kind", kind.0, KIND_BYTES_MAX)?;
         check_count("a list", limit, LIST_MAX, "documents")?;
-        let Self::Embedded(store) = self;
-        store.list(kind, after, limit).await
+        on!(self, store => store.list(kind, after, limit).await)
     }
 
     /// Writes all or nothing. Each write gets the next revision of the one registry-wide counter and
@@ -117,8 +139,7 @@ impl Store {
         if writes.is_empty() {
             return Ok(Vec::new());
         }
-        let Self::Embedded(store) = self;
-        store.write(writes).await
+        on!(self, store => store.write(writes).await)
     }
 
     /// Keeps a value for `ttl`, in place of any that the key has.
@@ -134,8 +155,7 @@ impl Store {
         check_text("a key", key, KEY_BYTES_MAX)?;
         check_count("a value", value.len(), VALUE_BYTES_MAX, "bytes")?;
         let ttl_ms = check_ttl(ttl)?;
-        let Self::Embedded(store) = self;
-        store.put_expiring(key, value, ttl_ms).await
+        on!(self, store => store.put_expiring(key, value, ttl_ms).await)
     }
 
     /// The value, unless it has expired.
@@ -144,8 +164,7 @@ impl Store {
     /// See [`Store`].
     pub async fn get_expiring(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         check_text("a key", key, KEY_BYTES_MAX)?;
-        let Self::Embedded(store) = self;
-        store.get_expiring(key).await
+        on!(self, store => store.get_expiring(key).await)
     }
 
     /// Takes the value out: of any number of callers one gets it.
@@ -154,8 +173,7 @@ impl Store {
     /// See [`Store`].
     pub async fn take_expiring(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         check_text("a key", key, KEY_BYTES_MAX)?;
-        let Self::Embedded(store) = self;
-        store.take_expiring(key).await
+        on!(self, store => store.take_expiring(key).await)
     }
 
     /// Counts this call and says how many there were, with it, in the window that began with the
@@ -166,8 +184,7 @@ impl Store {
     pub async fn count(&self, key: &str, window: Duration) -> Result<u64, StoreError> {
         check_text("a key", key, KEY_BYTES_MAX)?;
         let window_ms = check_ttl(window)?;
-        let Self::Embedded(store) = self;
-        store.count(key, window_ms).await
+        on!(self, store => store.count(key, window_ms).await)
     }
 
     /// Merges numbers into buckets. Buckets older than [`limits::SERIES_KEPT_MINUTES`] or more than
@@ -181,8 +198,7 @@ impl Store {
         if updates.is_empty() {
             return Ok(());
         }
-        let Self::Embedded(store) = self;
-        store.merge(updates).await
+        on!(self, store => store.merge(updates).await)
     }
 
     /// The buckets of a series between two minutes, both included, ascending.
@@ -196,8 +212,7 @@ impl Store {
         to_minute: u64,
     ) -> Result<Vec<Bucket>, StoreError> {
         check_text("a series' name", name, SERIES_BYTES_MAX)?;
-        let Self::Embedded(store) = self;
-        store.series(name, from_minute, to_minute).await
+        on!(self, store => store.series(name, from_minute, to_minute).await)
     }
 
     /// Takes or renews a lease for `ttl` from now. A fence is greater than every earlier one of that
@@ -214,8 +229,7 @@ impl Store {
         check_text("a lease's name", name, KEY_BYTES_MAX)?;
         check_text("a lease's holder", holder, KEY_BYTES_MAX)?;
         let ttl_ms = check_ttl(ttl)?;
-        let Self::Embedded(store) = self;
-        store.acquire(name, holder, ttl_ms).await
+        on!(self, store => store.acquire(name, holder, ttl_ms).await)
     }
 
     /// Gives a lease back. Does nothing for who does not hold it.
@@ -225,8 +239,7 @@ impl Store {
     pub async fn release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
         check_text("a lease's name", name, KEY_BYTES_MAX)?;
         check_text("a lease's holder", holder, KEY_BYTES_MAX)?;
-        let Self::Embedded(store) = self;
-        store.release(name, holder).await
+        on!(self, store => store.release(name, holder).await)
     }
 
     /// The notices behind `after`. At most [`limits::FEED_PAGE_MAX`]; the feed keeps the last
@@ -236,16 +249,51 @@ impl Store {
     /// See [`Store`].
     pub async fn feed(&self, after: u64, limit: usize) -> Result<FeedPage, StoreError> {
         check_count("a page", limit, FEED_PAGE_MAX, "notices")?;
-        let Self::Embedded(store) = self;
-        store.feed(after, limit).await
+        on!(self, store => store.feed(after, limit).await)
     }
 
-    /// The last revision as it moves, to wake readers of the feed.
+    /// Takes the registry as it is now for the one to go by, even if it is older than what was seen of
+    /// it, and returns its new revision, which is ahead of every earlier one. Every process that holds
+    /// it for older goes over to it.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] for an embedded store; else see [`Store`].
+    pub async fn adopt(&self) -> Result<u64, StoreError> {
+        match self {
+            Self::Redis(store) => store.adopt().await,
+            Self::Embedded(_) => {
+                let what = "there is nothing to adopt: a registry can be older only in Redis";
+                Err(StoreError::Invalid(what.to_owned()))
+            }
+        }
+    }
+
+    /// Looks at everything that is stored and reports each contradiction in a line of its own.
+    /// Returns how many documents there are. For operators: it takes its time.
+    ///
+    /// # Errors
+    /// See [`Store`].
+    pub async fn check(&self, report: &mut dyn FnMut(String)) -> Result<u64, StoreError> {
+        on!(self, store => store.check(report).await)
+    }
+
+    /// The last revision as it moves, to wake readers of the feed. It is also marked as changed when a
+    /// store that was away is back.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
-        let Self::Embedded(store) = self;
-        store.changes()
+        on!(self, store => store.changes())
     }
+}
+
+/// Whether a URL names a registry; without I/O.
+///
+/// # Errors
+/// One line that says what is wrong with it, without its password.
+pub fn check_url(url: &str) -> Result<(), String> {
+    if self::redis::is_one(url) {
+        return self::redis::check_url(url);
+    }
+    embedded::check_url(url)
 }
 
 #[cfg(test)]

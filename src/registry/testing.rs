@@ -10,7 +10,7 @@ use super::{Caching, Registry, put};
 use crate::clock::{Clock, UnixMillis, Wall};
 use crate::grant::KeyId;
 use crate::secret::{Secret, SecretDigest};
-use crate::tenant::{Tenant, TenantId};
+use crate::tenant::{OnChange, Tenant, TenantId};
 
 /// When the clock stands: some time in 2026.
 pub const BEGIN: UnixMillis = UnixMillis(1_790_000_000_000);
@@ -37,12 +37,14 @@ pub fn record(username: &str) -> TenantRecord {
         password: None,
         keys: Vec::new(),
         plan: None,
-        instance: InstanceRecord {
+        instance: Some(InstanceRecord {
             host: "127.0.0.1".to_owned(),
             port: 1880,
             node_root: String::new(),
             admin_root: None,
-        },
+            tls: None,
+            on_change: OnChange::Keep,
+        }),
         allowed_origins: Vec::new(),
         disabled: false,
     }

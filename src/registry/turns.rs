@@ -43,6 +43,7 @@ impl<K: Clone + Eq + Hash> Turns<K> {
 }
 
 impl<K> Turns<K> {
+    /// Whether nobody uses any key.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.crowds().is_empty()

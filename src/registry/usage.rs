@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Registry;
+use super::record::TenantRecord;
 use super::store::{Merge, SeriesUpdate, StoreError};
 use crate::clock::UnixMillis;
 use crate::grant::{Grant, KeyId};
@@ -90,6 +91,12 @@ impl Usage {
         let days = registry.store().series(&series(tenant, key), first, today).await?;
         Ok(days.iter().filter_map(|day| day.fields.get(FIELD)).max().copied().map(UnixMillis))
     }
+}
+
+/// The series of a tenant's keys.
+pub(super) fn series_of(tenant: TenantId, record: &TenantRecord) -> Vec<String> {
+    let ids = record.keys.iter().filter_map(|key| KeyId::from_hex(&key.id));
+    ids.map(|id| series(tenant, id)).collect()
 }
 
 fn series(tenant: TenantId, key: KeyId) -> String {

@@ -6,11 +6,15 @@
 use std::io::ErrorKind;
 
 use super::buffers::{Pool, READ_BYTES_MAX};
-use super::pair::{Check, HOLD_BYTES_MAX, LaneState, Pair, Patience, Side, Verdict};
-use super::wire::Socket;
+use super::pair::{Check, LaneState, Pair, Patience, Side, Verdict};
+use super::wire::{Received, Socket};
 use crate::clock::Millis;
 use crate::close::Cause;
 use crate::plan::Budget;
+
+mod leg;
+
+use leg::{Lane, Leg};
 
 /// The most bytes that one leg may bring in one turn, so that no connection starves the others.
 pub const TURN_BYTES_MAX: usize = 256 * 1024;
@@ -39,39 +43,6 @@ pub enum Outcome {
     Over,
 }
 
-#[derive(Debug)]
-struct Leg<S> {
-    socket: S,
-    readable: bool,
-    writable: bool,
-    /// The peer's FIN is known to be there: reads go on until they return zero.
-    read_closed: bool,
-    source_ended: bool,
-    finished: bool,
-    /// It takes no more bytes.
-    lost: bool,
-}
-
-/// One direction's bytes that are neither in a socket nor in the scratch buffer.
-#[derive(Debug, Default)]
-struct Lane {
-    held: [u8; HOLD_BYTES_MAX],
-    held_bytes: u8,
-    /// Read but not judged yet: a handshake's read-ahead, or what stands behind a pause.
-    pending: Vec<u8>,
-    /// Judged but not taken yet by the other side, from `spill_start` on.
-    spill: Vec<u8>,
-    spill_start: usize,
-    blocked_since: Option<Millis>,
-    paused_until: Option<Millis>,
-}
-
-impl Lane {
-    fn is_blocked(&self) -> bool {
-        self.spill_start < self.spill.len()
-    }
-}
-
 /// One live, relayed WebSocket.
 #[derive(Debug)]
 pub struct Connection<S> {
@@ -84,15 +55,7 @@ impl<S: Socket> Connection<S> {
     /// Joins two sockets whose handshakes are done. `read_ahead` is what was read behind each
     /// handshake, from client and from runtime. Both sockets count as ready until tried.
     pub fn new(sockets: [S; 2], read_ahead: [Vec<u8>; 2], pair: Pair) -> Self {
-        let legs = sockets.map(|socket| Leg {
-            socket,
-            readable: true,
-            writable: true,
-            read_closed: false,
-            source_ended: false,
-            finished: false,
-            lost: false,
-        });
+        let legs = sockets.map(Leg::new);
         let lanes = read_ahead.map(|pending| Lane { pending, ..Lane::default() });
         Self { legs, lanes, pair }
     }
@@ -105,6 +68,11 @@ impl<S: Socket> Connection<S> {
     /// This side's socket.
     pub fn socket(&mut self, side: Side) -> &mut S {
         &mut self.legs[side as usize].socket
+    }
+
+    /// See [`Pair::limit_messages`].
+    pub fn limit_messages(&mut self, message_bytes_max: u64) {
+        self.pair.limit_messages(message_bytes_max);
     }
 
     /// This side has bytes, or has ended if `read_closed`.
@@ -142,7 +110,7 @@ impl<S: Socket> Connection<S> {
             step |= lane.paused_until.is_some_and(|end| end <= now);
             // Systems tell of room only when there is much of it. Whoever reads slowly would seem
             // to have stopped: hence a try.
-            if lane.is_blocked() {
+            if self.is_blocked(from) {
                 self.writable(from.other());
                 step = true;
             }
@@ -166,8 +134,7 @@ impl<S: Socket> Connection<S> {
             }
         }
         let used_up = |from: Side| {
-            let lane = &self.lanes[from as usize];
-            let waits = lane.is_blocked() || lane.paused_until.is_some();
+            let waits = self.is_blocked(from) || self.lanes[from as usize].paused_until.is_some();
             share_bytes[from as usize] == 0 && self.legs[from as usize].readable && !waits
         };
         if self.is_over() {
@@ -179,13 +146,20 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// Something of this side's is where the other side has to take it first.
+    fn is_blocked(&self, from: Side) -> bool {
+        self.lanes[from as usize].is_spilling() || self.legs[from.other() as usize].is_holding()
+    }
+
     fn is_over(&self) -> bool {
         self.legs.iter().all(|leg| leg.source_ended && (leg.finished || leg.lost))
     }
 
     /// One step of one direction; returns whether anything moved.
     fn lane_turn(&mut self, from: Side, share_bytes: &mut usize, turn: &mut Turn<'_>) -> bool {
-        if self.lanes[from as usize].is_blocked() && !self.flush(from, turn) {
+        // A socket may have come to write by itself what it was holding.
+        let was_blocked = self.lanes[from as usize].blocked_since.is_some();
+        if (was_blocked || self.is_blocked(from)) && !self.flush(from, turn) {
             return false;
         }
         if self.pass_on_the_end(from, turn.now) {
@@ -218,9 +192,17 @@ impl<S: Socket> Connection<S> {
         if leg.finished || leg.lost || !self.pair.is_finished(from) {
             return false;
         }
-        leg.finished = true;
-        if leg.socket.finish().is_err() {
-            self.lose_sink(to, now);
+        match leg.socket.finish() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.lanes[from as usize].blocked_since.get_or_insert(now);
+                leg.writable = false;
+                return false;
+            }
+            Ok(()) => leg.finished = true,
+            Err(_) => {
+                leg.finished = true;
+                self.lose_sink(to, now);
+            }
         }
         true
     }
@@ -234,12 +216,16 @@ impl<S: Socket> Connection<S> {
         let leg = &mut self.legs[from as usize];
         let room = &mut turn.scratch[held_bytes..held_bytes + READ_BYTES_MAX];
         match leg.socket.recv(room) {
-            Ok(0) => self.end_source(from, turn.now),
-            Ok(received) => {
-                // A short read has emptied the socket: the next event tells of more.
-                leg.readable = received == READ_BYTES_MAX || leg.read_closed;
-                *share_bytes = share_bytes.saturating_sub(received);
-                let bytes = &turn.scratch[..held_bytes + received];
+            Ok(Received::End) => self.end_source(from, turn.now),
+            Ok(Received::Bytes { length: 0, more }) => {
+                // TLS about itself: whoever has much to say about that uses up the share, too.
+                leg.readable = more || leg.read_closed;
+                *share_bytes = share_bytes.saturating_sub(READ_BYTES_MAX);
+            }
+            Ok(Received::Bytes { length, more }) => {
+                leg.readable = more || leg.read_closed;
+                *share_bytes = share_bytes.saturating_sub(length);
+                let bytes = &turn.scratch[..held_bytes + length];
                 self.judge(from, bytes, turn.now, turn.budget, &mut turn.pool);
                 return true;
             }
@@ -317,8 +303,8 @@ impl<S: Socket> Connection<S> {
             return;
         }
         let mut sent = 0;
-        if !lane.is_blocked() {
-            match send_all(leg, bytes) {
+        if !lane.is_spilling() {
+            match leg.send_all(bytes) {
                 Ok(length) => sent = length,
                 Err(_) => return self.lose_sink(to, now),
             }
@@ -326,30 +312,38 @@ impl<S: Socket> Connection<S> {
         if sent < bytes.len() {
             if lane.spill.capacity() == 0 {
                 lane.spill = pool.lend();
-                lane.blocked_since = Some(now);
             }
             lane.spill.extend_from_slice(&bytes[sent..]);
         }
+        if sent < bytes.len() || leg.socket.is_holding() {
+            lane.blocked_since.get_or_insert(now);
+        }
     }
 
-    /// Writes what is waiting; returns whether all of it is gone.
+    /// Writes what is waiting, first in the socket, then here; returns whether all of it is gone.
     fn flush(&mut self, from: Side, turn: &mut Turn<'_>) -> bool {
         let to = from.other();
         let lane = &mut self.lanes[from as usize];
         let leg = &mut self.legs[to as usize];
         let waiting = &lane.spill[lane.spill_start..];
-        match send_all(leg, waiting) {
-            Ok(0) => return false,
-            Ok(sent) if sent < waiting.len() => {
+        let sent = leg.flush_all().and_then(|held| Ok((held, leg.send_all(waiting)?)));
+        let is_holding = leg.socket.is_holding();
+        match sent {
+            Ok((held, sent)) => {
                 lane.spill_start += sent;
-                lane.blocked_since = Some(turn.now);
-                return false;
+                if lane.is_spilling() || is_holding {
+                    if held + sent > 0 || lane.blocked_since.is_none() {
+                        lane.blocked_since = Some(turn.now);
+                    }
+                    return false;
+                }
             }
-            Ok(_) => {}
             Err(_) => self.lose_sink(to, turn.now),
         }
         let lane = &mut self.lanes[from as usize];
-        turn.pool.give_back(std::mem::take(&mut lane.spill));
+        if lane.spill.capacity() > 0 {
+            turn.pool.give_back(std::mem::take(&mut lane.spill));
+        }
         lane.spill_start = 0;
         lane.blocked_since = None;
         self.pair.resumed(from, turn.now);
@@ -372,21 +366,6 @@ impl<S: Socket> Connection<S> {
         to_it.spill_start = to_it.spill.len();
         to_it.blocked_since = None;
     }
-}
-
-/// Writes until the peer takes no more; a broken socket is an error.
-fn send_all<S: Socket>(leg: &mut Leg<S>, bytes: &[u8]) -> Result<usize, std::io::Error> {
-    let mut sent = 0;
-    while leg.writable && sent < bytes.len() {
-        match leg.socket.send(&bytes[sent..]) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(length) => sent += length,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => leg.writable = false,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(sent)
 }
 
 #[cfg(test)]

@@ -74,7 +74,8 @@ pub enum Verdict {
 pub struct Rules {
     /// Reserved bits that the handshake allowed.
     pub reserved: Reserved,
-    /// The plan's limit for the payload of one message, in bytes on the wire.
+    /// The plan's limit for the payload of one message, in bytes on the wire; see
+    /// [`Pair::limit_messages`].
     pub message_bytes_max: u64,
     /// Randomness for masks and for knowing our own Pongs; from the operating system.
     pub seed: [u8; 12],
@@ -191,7 +192,10 @@ impl Pair {
         };
         match header.kind {
             Kind::Start | Kind::Continuation => {
-                if flow.message_bytes.saturating_add(header.payload_bytes) > rules.message_bytes_max
+                if header.kind == Kind::Start {
+                    flow.message_bytes_max = rules.message_bytes_max;
+                }
+                if flow.message_bytes.saturating_add(header.payload_bytes) > flow.message_bytes_max
                 {
                     return Err(Verdict::Close(Cause::MessageTooBig));
                 }
@@ -252,6 +256,11 @@ impl Pair {
             self.ending.get_or_insert(Ending::Flowgate(cause));
             self.cut_at.get_or_insert(now.plus(CLOSE_GRACE));
         }
+    }
+
+    /// The limit for messages that begin from now on. One under way ends under that with which it began.
+    pub fn limit_messages(&mut self, message_bytes_max: u64) {
+        self.rules.message_bytes_max = message_bytes_max;
     }
 
     /// No more bytes will come `from` this side: it has half-closed.

@@ -1,30 +1,93 @@
 //! A leg's socket: what the relay asks of one, and the real ones.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustls::Connection as Session;
+
+use super::tls::Tls;
+
+/// What a read has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Bytes of the peer's.
+    Bytes {
+        /// How many; none if what came was for the socket itself.
+        length: usize,
+        /// Another read may bring more without a further event.
+        more: bool,
+    },
+    /// The end of the stream.
+    End,
+}
 
 /// A non-blocking byte stream. The plane uses [`Wire`]; tests script their own.
 pub trait Socket {
-    /// Reads what is there. `Ok(0)` is the end of the stream.
+    /// Reads what is there.
     ///
     /// # Errors
     /// `WouldBlock` if nothing is there; any other error means that the socket is broken.
-    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<usize>;
+    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<Received>;
 
-    /// Writes as much as the peer takes now.
+    /// Takes as much as the peer, or the socket for it, takes now.
     ///
     /// # Errors
     /// `WouldBlock` if it takes nothing; any other error means that the socket is broken.
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
+    /// The same with several pieces; a socket may look at the first alone.
+    ///
+    /// # Errors
+    /// As for [`Socket::send`].
+    fn send_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match pieces.iter().find(|piece| !piece.is_empty()) {
+            Some(piece) => self.send(piece),
+            None => Ok(0),
+        }
+    }
+
+    /// Whether it has taken bytes, or made some itself, that the peer has not taken yet.
+    fn is_holding(&self) -> bool {
+        false
+    }
+
+    /// Writes some of what it is holding; returns how many bytes went.
+    ///
+    /// # Errors
+    /// As for [`Socket::send`].
+    fn flush(&mut self) -> io::Result<usize> {
+        Ok(0)
+    }
+
     /// Tells the peer that nothing more will come. Reading goes on.
     ///
     /// # Errors
-    /// The socket is broken.
+    /// `WouldBlock`: call it again once the socket takes bytes. Any other: it is broken.
     fn finish(&mut self) -> io::Result<()>;
+}
+
+impl Socket for TcpStream {
+    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<Received> {
+        match self.read(bytes)? {
+            0 => Ok(Received::End),
+            // A short read has emptied the socket: the next event tells of more.
+            length => Ok(Received::Bytes { length, more: length == bytes.len() }),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(bytes)
+    }
+
+    fn send_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_vectored(pieces)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
 }
 
 /// A socket of the relay plane.
@@ -32,17 +95,30 @@ pub trait Socket {
 pub enum Wire {
     /// TCP without TLS.
     Plain(TcpStream),
+    /// TCP with TLS. Boxed: its state would make every plain leg larger.
+    Tls(Box<Tls<TcpStream>>),
 }
 
 impl Wire {
-    /// Takes over a socket that a tokio runtime has let go of.
+    /// Takes over a socket that a tokio runtime has let go of, with the TLS that is spoken on it.
     ///
     /// # Errors
     /// The socket cannot be made non-blocking.
-    pub fn plain(socket: std::net::TcpStream) -> io::Result<Self> {
+    pub fn new(socket: std::net::TcpStream, session: Option<Box<Session>>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
-        Ok(Self::Plain(TcpStream::from_std(socket)))
+        let socket = TcpStream::from_std(socket);
+        Ok(match session {
+            None => Self::Plain(socket),
+            Some(session) => Self::Tls(Box::new(Tls::new(socket, session))),
+        })
+    }
+
+    fn socket(&mut self) -> &mut TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => tls.socket(),
+        }
     }
 
     /// Takes over a socket that another thread of ours has let go of: non-blocking, and without delay.
@@ -56,11 +132,7 @@ impl Wire {
     /// # Errors
     /// The system is out of memory or watches.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        match self {
-            Self::Plain(socket) => {
-                registry.register(socket, token, Interest::READABLE | Interest::WRITABLE)
-            }
-        }
+        registry.register(self.socket(), token, Interest::READABLE | Interest::WRITABLE)
     }
 
     /// Asks for no more events.
@@ -68,28 +140,43 @@ impl Wire {
     /// # Errors
     /// The socket was not registered.
     pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Self::Plain(socket) => registry.deregister(socket),
-        }
+        registry.deregister(self.socket())
     }
 }
 
 impl Socket for Wire {
-    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<Received> {
         match self {
-            Self::Plain(socket) => socket.read(bytes),
+            Self::Plain(socket) => socket.recv(bytes),
+            Self::Tls(tls) => tls.recv(bytes),
         }
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(socket) => socket.write(bytes),
+            Self::Plain(socket) => socket.send(bytes),
+            Self::Tls(tls) => tls.send(bytes),
+        }
+    }
+
+    fn is_holding(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => tls.is_holding(),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<usize> {
+        match self {
+            Self::Plain(_) => Ok(0),
+            Self::Tls(tls) => tls.flush(),
         }
     }
 
     fn finish(&mut self) -> io::Result<()> {
         match self {
-            Self::Plain(socket) => socket.shutdown(Shutdown::Write),
+            Self::Plain(socket) => socket.finish(),
+            Self::Tls(tls) => tls.finish(),
         }
     }
 }

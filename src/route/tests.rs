@@ -1,4 +1,5 @@
 use super::*;
+use crate::tenant::OnChange;
 
 mod any_path;
 
@@ -238,6 +239,8 @@ fn instance(node_root: &str, admin_root: Option<&str>) -> Instance {
         port: 1880,
         node_root: node_root.into(),
         admin_root: admin_root.map(str::to_owned),
+        tls: None,
+        on_change: OnChange::Keep,
     }
 }
 

@@ -45,3 +45,17 @@ fn every_setting_is_documented_with_its_default() {
         assert!(configuration.lines().any(is_row), "{} is missing", key.name);
     }
 }
+
+#[test]
+fn no_merge_left_its_marks() {
+    let tracked = std::process::Command::new("git").arg("ls-files").current_dir(root()).output();
+    let tracked = String::from_utf8(tracked.unwrap().stdout).unwrap();
+    assert!(tracked.lines().count() > 100, "git lists the files");
+    for file in tracked.lines().map(|file| root().join(file)) {
+        let Ok(text) = std::fs::read_to_string(&file) else { continue };
+        let mut marks = text
+            .lines()
+            .filter(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "));
+        assert_eq!(marks.next(), None, "{}", file.display());
+    }
+}

@@ -7,6 +7,7 @@
 
 mod attacks;
 mod browser;
+mod changes;
 mod cleanup;
 mod close_codes;
 mod command_line;
@@ -17,10 +18,17 @@ mod front;
 mod logs;
 mod plain_http;
 mod profile;
+mod redis_away;
+mod redis_failover;
+mod redis_other;
 mod refusals;
+mod registry_commands;
+mod registry_commands_redis;
 mod registry_file;
 mod relaying;
+mod replicas;
 mod revocation;
 mod stopping;
 mod support;
 mod tidy;
+mod tls;

@@ -163,8 +163,10 @@ fn a_tenant_closes_one_connection_of_their_own() {
     assert_eq!(one.receive_close(), (1008, "closed by the tenant".to_owned()));
     assert_alive(&mut other);
     // The ids are counted through, so roberto's is the next but one; it is not there for mike.
-    let theirs = first["id"].as_str().unwrap().parse::<u64>().unwrap() + 2;
-    let path = format!("/connections/{theirs}");
+    let (replica, number) = first["id"].as_str().unwrap().split_once('-').unwrap();
+    let ready = flowgate.wait_for_line("it is ready", |line| line["message"] == "ready");
+    assert_eq!(ready["replica"], replica);
+    let path = format!("/connections/{replica}-{}", number.parse::<u64>().unwrap() + 2);
     let (code, _) = flowgate.profile(MIKE, "DELETE", &path, &Value::Null);
     assert_eq!(code, 404);
     assert_alive(&mut roberto);

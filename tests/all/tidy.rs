@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use flowgate::registry::record::{LASTING, PASSING};
+
 use crate::support::node::root;
 
 const FILE_LINES_MAX: usize = 400;
@@ -12,9 +14,9 @@ const FLOORS: [&[&str]; 4] = [
         "tenant", "grant", "plan", "secret", "refusal", "close", "client", "clock", "carriers",
         "path", "row",
     ],
-    &["live", "registry", "passwords", "telemetry", "upload", "rewound"],
+    &["live", "registry", "passwords", "telemetry", "tls", "upload", "rewound"],
     &["front", "accept", "route", "authenticate", "connect", "exchange", "relay"],
-    &["journey", "commands", "admin", "drain", "config", "profile", "revoke"],
+    &["journey", "commands", "admin", "drain", "config", "profile", "revoke", "follow", "presence"],
 ];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
@@ -77,4 +79,20 @@ fn a_file_has_one_subject() {
             assert!(lines <= FILE_LINES_MAX, "{}: {lines} lines", path.display());
         }
     }
+}
+
+/// A kind that no list has would be left behind by a copy.
+#[test]
+fn every_kind_of_document_is_lasting_or_passing() {
+    let mut kinds = 0;
+    for path in rust_files(&root().join("src")).iter().filter(|path| !is_test(path)) {
+        let text = std::fs::read_to_string(path).unwrap();
+        for named in text.split("Kind(\"").skip(1) {
+            let name = named.split('"').next().unwrap();
+            let is_listed = LASTING.iter().chain(&PASSING).any(|kind| kind.0 == name);
+            assert!(is_listed, "{}: {name} is missing in registry/record.rs", path.display());
+            kinds += 1;
+        }
+    }
+    assert_eq!(kinds, LASTING.len() + PASSING.len());
 }

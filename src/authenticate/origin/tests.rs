@@ -9,12 +9,16 @@ fn mike() -> Tenant {
 }
 
 fn allows(method: &Method, lines: &[(&'static str, &str)]) -> bool {
+    allows_over(false, method, lines)
+}
+
+fn allows_over(over_tls: bool, method: &Method, lines: &[(&'static str, &str)]) -> bool {
     let mut headers = HeaderMap::new();
     headers.insert("host", "mike.flows.localhost:8080".parse().unwrap());
     for (name, value) in lines {
         headers.append(*name, value.parse().unwrap());
     }
-    match check(method, &headers, &mike()) {
+    match check(method, &headers, &mike(), over_tls) {
         Ok(()) => true,
         Err(refusal) => {
             assert_eq!(refusal, Refusal::ForeignOrigin);
@@ -62,7 +66,7 @@ fn an_origin_comes_once_and_is_text() {
     assert!(!allows(&Method::GET, &[ours, ("origin", "https://evil.org")]));
     let mut headers = HeaderMap::new();
     headers.insert("origin", http::HeaderValue::from_bytes(b"http://\xe9").unwrap());
-    assert!(check(&Method::GET, &headers, &mike()).is_err());
+    assert!(check(&Method::GET, &headers, &mike(), false).is_err());
 }
 
 #[test]
@@ -120,5 +124,23 @@ fn an_origin_outweighs_the_fetch_metadata() {
 fn without_a_host_nothing_is_our_own() {
     let mut headers = HeaderMap::new();
     headers.insert("origin", "http://".parse().unwrap());
-    assert!(check(&Method::GET, &headers, &mike()).is_err());
+    assert!(check(&Method::GET, &headers, &mike(), false).is_err());
+}
+
+/// Without TLS with us it may have ended before us; with it, our own origin is known to the letter.
+#[test]
+fn over_tls_our_own_origin_is_that_of_https() {
+    const HOST: &str = "mike.flows.localhost:8080";
+    for (origin, expected) in [
+        (format!("https://{HOST}"), true),
+        (format!("http://{HOST}"), false),
+        ("http://localhost:5173".to_owned(), true),
+        ("https://localhost:5173".to_owned(), false),
+    ] {
+        assert_eq!(allows_over(true, &Method::GET, &[("origin", &origin)]), expected, "{origin}");
+        let page = format!("{origin}/page");
+        let lines = [("user-agent", "Mozilla/5.0"), ("referer", page.as_str())];
+        let is_own = origin == format!("https://{HOST}");
+        assert_eq!(allows_over(true, &Method::GET, &lines), is_own, "{page}");
+    }
 }

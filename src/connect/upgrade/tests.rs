@@ -5,6 +5,7 @@ use http_body_util::BodyExt;
 
 use super::super::*;
 use super::*;
+use crate::tenant::OnChange;
 
 /// RFC 6455 section 1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -17,11 +18,18 @@ fn dialer() -> Dialer {
         response_timeout: Duration::from_secs(5),
         header_bytes_max: 8192,
     };
-    Dialer::new(settings, Clock::start())
+    Dialer::new(settings, Clock::start()).unwrap()
 }
 
 fn instance(host: &str, port: u16) -> Instance {
-    Instance { host: host.into(), port, node_root: String::new(), admin_root: None }
+    Instance {
+        host: host.into(),
+        port,
+        node_root: String::new(),
+        admin_root: None,
+        tls: None,
+        on_change: OnChange::Keep,
+    }
 }
 
 fn request() -> Request<Empty<Bytes>> {

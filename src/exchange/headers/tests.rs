@@ -33,6 +33,7 @@ fn rewritten(row: Row, authorization_consumed: bool, sent: &str) -> HeaderMap {
         tenant: &mike,
         authorization_consumed,
         client: IpAddr::from([192, 0, 2, 7]),
+        over_tls: false,
         request_id,
     };
     let mut headers = headers(sent);

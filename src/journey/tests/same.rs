@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::sync::watch;
 
-use super::world::{KEY, WAIT_MAX, Way, World, serve_with_front};
+use super::world::{KEY, WAIT_MAX, Way, World, serve_with_front, start_runtime};
 
 /// What the runtime says, by the number in `X-Answer`.
 const ANSWERS: [&str; 16] = [
@@ -204,7 +204,7 @@ fn requests() -> impl Strategy<Value = String> {
 fn whoever_carries_it_on_a_request_fares_the_same() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (told, port) = recording();
-    let world = runtime.block_on(World::start(Way::Others, port));
+    let world = runtime.block_on(World::reaching(start_runtime().0, port, Way::Others));
     let handed_over = Arc::new(AtomicUsize::new(0));
     let (_drain, drained) = watch::channel(false);
     let (front_address, front) = {

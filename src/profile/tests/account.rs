@@ -15,6 +15,7 @@ async fn the_profile_says_what_there_is() {
         "api_key": { "last_four": "6789", "created": created, "last_used": null },
         "keys": [],
         "live": 1,
+        "live_incomplete": [],
     });
     assert_eq!(shown, expected);
 }
@@ -105,17 +106,22 @@ async fn connections_are_seen_and_closed_by_their_owner_alone() {
     let listed = mike.ok("GET /profile/connections", Value::Null).await;
     let all = listed["connections"].as_array().unwrap();
     let ids: Vec<&str> = all.iter().map(|one| one["id"].as_str().unwrap()).collect();
-    let own = [&first, &second].map(|connection| connection.entry().id.to_string());
-    assert_eq!(ids, own);
+    let id =
+        |connection: &Registered| format!("{}-{}", mike.desk.presence.id(), connection.entry().id);
+    assert_eq!(ids, [id(&first), id(&second)]);
+    assert_eq!((&listed["total"], &listed["incomplete"]), (&json!(2), &json!([])));
     assert_eq!((&all[0]["grant"], &all[0]["key_name"]), (&json!("password"), &Value::Null));
     assert_eq!((&all[1]["path"], &all[1]["key_name"]), (&json!("/api/thing"), &json!("kitchen")));
 
-    let close = |id: u64| format!("DELETE /profile/connections/{id}");
-    let foreign = mike.ask(&close(roberto.entry().id), Value::Null).await;
-    assert_eq!(foreign, Err(Refusal::NotFound("no such connection")));
+    let close = |id: &str| format!("DELETE /profile/connections/{id}");
+    let unknown = ["7", "0000000000000000-0", "x-0", "-", "%00"];
+    for id in [id(&roberto).as_str(), &first.entry().id.to_string()].into_iter().chain(unknown) {
+        let outcome = mike.ask(&close(id), Value::Null).await;
+        assert_eq!(outcome, Err(Refusal::NotFound("no such connection")), "{id}");
+    }
     assert_eq!(roberto.entry().closing(), None);
     for closed in [1, 0] {
-        let answer = mike.ok(&close(first.entry().id), Value::Null).await;
+        let answer = mike.ok(&close(&id(&first)), Value::Null).await;
         assert_eq!(answer, json!({ "closed": closed }));
     }
     assert_eq!(first.entry().closing(), Some(Cause::ClosedByOwner));

@@ -56,10 +56,18 @@ fn line(refusal: &Refusal) -> String {
     format!("{line}\n    {detail}\n{log}")
 }
 
+/// The table's lines for these statuses.
+fn table(statuses: std::ops::Range<u16>) -> String {
+    all()
+        .iter()
+        .filter(|it| !matches!(it, Refusal::GrantEnded(_)))
+        .filter(|it| statuses.contains(&it.status().as_u16()))
+        .map(line)
+        .collect()
+}
+
 #[test]
-fn the_whole_table() {
-    let table: String =
-        all().iter().filter(|it| !matches!(it, Refusal::GrantEnded(_))).map(line).collect();
+fn the_table_of_what_clients_do_wrong() {
     expect![[r#"
         400 malformed
             The path is malformed.
@@ -94,24 +102,6 @@ fn the_whole_table() {
             log: no such tenant
         429 plan_connections; retry-after: 10
             The plan allows 100 connections at once.
-        503 overloaded; retry-after: 2
-            The server has too much to do.
-            log: the relay threads are behind
-        502 runtime_unreachable
-            The runtime cannot be reached.
-            log: 10.0.0.1:1880: Connection refused
-        502 runtime_broke
-            The runtime's answer was not understood.
-            log: invalid HTTP version parsed
-        504 runtime_timeout
-            The runtime did not answer in time.
-            log: no answer to the handshake
-        503 registry_away; retry-after: 2
-            The registry cannot be asked.
-            log: disk is full
-        503 unknown_outcome
-            It is not known whether the change was made. Look, and try again.
-            log: disk is full
         403 out_of_scope
             The API key does not open this path.
         403 password_only
@@ -124,7 +114,40 @@ fn the_whole_table() {
             There is a key of that name.
         405 method_not_allowed
             Another method is needed here.
-    "#]].assert_eq(&table);
+    "#]].assert_eq(&table(400..500));
+}
+
+#[test]
+fn the_table_of_what_clients_cannot_help() {
+    expect![[r#"
+        503 overloaded; retry-after: 2
+            The server has too much to do.
+            log: the relay threads are behind
+        503 no_runtime; retry-after: 60
+            No runtime is set up for this account.
+        502 runtime_unreachable
+            The runtime cannot be reached.
+            log: 10.0.0.1:1880: Connection refused
+        502 runtime_certificate
+            The runtime's certificate is not trusted.
+            log: 10.0.0.1:1880: certificate expired
+        502 runtime_broke
+            The runtime's answer was not understood.
+            log: invalid HTTP version parsed
+        504 runtime_timeout
+            The runtime did not answer in time.
+            log: no answer to the handshake
+        503 registry_away; retry-after: 2
+            The registry cannot be asked.
+            log: disk is full
+        503 unknown_outcome
+            It is not known whether the change was made. Look, and try again.
+            log: disk is full
+        503 replica_silent; retry-after: 2
+            It is not known whether the connection was closed. Try again.
+            log: host-2 (pid 7) did not answer
+    "#]].assert_eq(&table(500..600));
+    assert!(table(100..400).is_empty());
 }
 
 #[test]
@@ -146,7 +169,7 @@ fn what_a_handshake_is_told_that_was_closed() {
         ClosedByOperator: 503 closed; retry-after: 1
         ClientStalled: 503 closed; retry-after: 1
         ClientSilent: 503 closed; retry-after: 1
-        RuntimeMoved: 503 closed; retry-after: 1
+        RuntimeMoved: 503 runtime_moved; retry-after: 1
         RuntimeGone: 503 closed; retry-after: 1
         RuntimeStalled: 503 closed; retry-after: 1
         BudgetExhausted: 503 closed; retry-after: 1

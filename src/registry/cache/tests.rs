@@ -130,7 +130,7 @@ async fn a_replacement_ends_every_belief_in_nobody() {
     let cache = cache();
     let lookup = Lookup::Key(digest("new"));
     assert!(fetch(&cache, lookup.clone(), None).await.is_none());
-    cache.replace(Arc::new(tenant(1, 1)));
+    cache.replace(Arc::new(tenant(1, 1)), cache.plans());
     assert_eq!(told(&cache, &lookup), "unknown");
 }
 
@@ -149,7 +149,10 @@ async fn a_tenant_is_found_by_id_name_and_every_secret() {
     ];
     assert!(all.iter().all(|lookup| told(&cache, lookup) == "1"));
 
-    cache.replace(Arc::new(Tenant { keys: vec![key("named", None)], ..tenant(1, 2) }));
+    cache.replace(
+        Arc::new(Tenant { keys: vec![key("named", None)], ..tenant(1, 2) }),
+        cache.plans(),
+    );
     let known = all.each_ref().map(|lookup| told(&cache, lookup));
     assert_eq!(known, ["2", "2", "unknown", "2", "unknown"]);
 
@@ -173,14 +176,14 @@ async fn a_key_that_moved_on_stays_with_its_new_owner() {
 async fn a_replacement_never_goes_back() {
     let cache = cache();
     fetch(&cache, ONE, Some(&tenant(1, 5))).await;
-    cache.replace(Arc::new(tenant(1, 7)));
-    cache.replace(Arc::new(tenant(1, 6)));
+    cache.replace(Arc::new(tenant(1, 7)), cache.plans());
+    cache.replace(Arc::new(tenant(1, 6)), cache.plans());
     assert_eq!(told(&cache, &ONE), "7");
-    cache.replace(Arc::new(tenant(1, 8)));
+    cache.replace(Arc::new(tenant(1, 8)), cache.plans());
     assert_eq!(told(&cache, &ONE), "8");
     // Whoever was forgotten may have been newer.
     cache.invalidate(TenantId(1));
-    cache.replace(Arc::new(tenant(1, 7)));
+    cache.replace(Arc::new(tenant(1, 7)), cache.plans());
     assert_eq!(told(&cache, &ONE), "unknown");
 }
 
@@ -208,7 +211,7 @@ async fn what_was_fetched_before_an_invalidation_is_not_put_in_after_it() {
     let invalidate = |cache: &Cache| cache.invalidate(TenantId(1));
     assert_eq!(overtaken(&cache(), Some(tenant(1, 1)), invalidate).await, 2);
     assert_eq!(overtaken(&cache(), None, invalidate).await, 2, "nor is that there is nobody");
-    let replace = |cache: &Cache| cache.replace(Arc::new(tenant(1, 2)));
+    let replace = |cache: &Cache| cache.replace(Arc::new(tenant(1, 2)), cache.plans());
     assert_eq!(overtaken(&cache(), Some(tenant(1, 1)), replace).await, 2);
     assert_eq!(overtaken(&cache(), None, replace).await, 2);
 }
@@ -224,4 +227,53 @@ async fn a_storm_of_writes_delays_nobody_for_ever() {
     assert_eq!(cache.get(ONE, fetch).await.unwrap().unwrap().revision, 1);
     assert_eq!(fetches.load(Ordering::SeqCst), FETCHES_MAX);
     assert_eq!(told(&cache, &ONE), "unknown", "it was returned, but not put in");
+}
+
+async fn with_plans() -> Cache {
+    let cache = cache();
+    for (id, plan) in [(1, Some("gold")), (2, Some("tin")), (3, None)] {
+        let tenant = Tenant { plan_name: plan.map(str::to_owned), ..tenant(id, 5) };
+        fetch(&cache, Lookup::Id(tenant.id), Some(&tenant)).await;
+    }
+    cache
+}
+
+#[tokio::test]
+async fn a_changed_plan_is_forgotten_with_its_tenants_alone() {
+    let cache = with_plans().await;
+    cache.invalidate_plan("gold");
+    let known = [1, 2, 3].map(|id| told(&cache, &Lookup::Id(TenantId(id))));
+    assert_eq!(known, ["unknown", "5", "5"]);
+    cache.invalidate_plan("brass");
+    assert_eq!(told(&cache, &Lookup::Id(TenantId(2))), "5");
+}
+
+#[tokio::test]
+async fn what_was_made_with_an_older_plan_is_not_put_in() {
+    let cache = with_plans().await;
+    let plans = cache.plans();
+    let read = Tenant { plan_name: Some("gold".into()), ..tenant(1, 6) };
+    cache.invalidate_plan("gold");
+    // Somebody has fetched them since, with the new plan but without the change.
+    fetch(&cache, ONE, Some(&tenant(1, 5))).await;
+    cache.replace(Arc::new(read.clone()), plans);
+    assert_eq!(told(&cache, &ONE), "unknown");
+    fetch(&cache, ONE, Some(&tenant(1, 5))).await;
+    cache.replace(Arc::new(read), cache.plans());
+    assert_eq!(told(&cache, &ONE), "6");
+}
+
+#[tokio::test]
+async fn a_fetch_that_a_plans_change_overtakes_is_made_again() {
+    let cache = cache();
+    let fetches = AtomicUsize::new(0);
+    let fetch = || async {
+        if fetches.fetch_add(1, Ordering::SeqCst) == 0 {
+            cache.invalidate_plan("gold");
+        }
+        Ok::<_, Infallible>(Some(tenant(1, 5)))
+    };
+    cache.get(ONE, fetch).await.unwrap();
+    assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    assert_eq!(told(&cache, &ONE), "5");
 }

@@ -184,6 +184,20 @@ fn what_did_not_change_keeps_what_rests_on_it() {
 }
 
 #[test]
+fn wrong_indexes_are_mended_by_the_same_file() {
+    let place = Place::new();
+    place.create(&[mike()]);
+    let Document { id, indexes, body, .. } = place.document("mike");
+    let fewer = vec![username_index("mike"), "key:of nobody".to_owned()];
+    let change = Change::Put { indexes: fewer, body };
+    let write = Write { kind: TENANT, id, expected: Expected::Any, change };
+    place.runtime.block_on(place.store.write(vec![write])).unwrap();
+    assert_eq!(told(place.create(&[mike()])), (0, 0, 1, 0));
+    assert_eq!(told(place.replace(&[mike()])), (0, 1, 0, 0));
+    assert_eq!(place.document("mike").indexes, indexes);
+}
+
+#[test]
 fn what_changed_is_something_else() {
     let place = Place::new();
     place.create(&[mike()]);

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::tenant::Instance;
+use crate::tenant::{Instance, InstanceTls, OnChange};
 
 mod instance;
 
@@ -59,6 +59,8 @@ fn address(instance: &InstanceRecord) -> String {
         port: instance.port,
         node_root: instance.node_root,
         admin_root: instance.admin_root,
+        on_change: instance.on_change,
+        tls: instance.tls.map(|_| InstanceTls::default()),
     }
     .to_string()
 }
@@ -82,9 +84,11 @@ fn the_example_is_good() {
     assert_eq!((plans[0].0.as_str(), plans[0].1.connections), ("standard", Some(100)));
     let mike = &checked[0];
     assert_eq!((mike.username.as_str(), mike.plan.as_deref()), ("mike", Some("standard")));
-    assert_eq!(address(&mike.instance), "127.0.0.1:1881");
-    assert_eq!(mike.instance.node_root, "/api");
-    assert_eq!(mike.instance.admin_root.as_deref(), Some("/red"));
+    let instance = mike.instance.as_ref().unwrap();
+    assert_eq!(address(instance), "127.0.0.1:1881");
+    assert_eq!(instance.on_change, OnChange::Keep);
+    assert_eq!(instance.node_root, "/api");
+    assert_eq!(instance.admin_root.as_deref(), Some("/red"));
 }
 
 #[test]
@@ -120,8 +124,9 @@ fn hashes_and_digests_are_taken_as_they_are() {
     assert_eq!(mike.password_hash.as_ref(), Some(&hash));
     assert_eq!(mike.key, Some(SecretDigest::of(&Secret::new("abc".into()))));
     assert_eq!((&mike.plan, &mike.key_hint), (&None, &None));
-    assert_eq!(address(&mike.instance), "h:80");
-    assert_eq!((mike.instance.node_root.as_str(), &mike.instance.admin_root), ("", &None));
+    let instance = mike.instance.as_ref().unwrap();
+    assert_eq!(address(instance), "h:80");
+    assert_eq!((instance.node_root.as_str(), &instance.admin_root), ("", &None));
 }
 
 #[test]
@@ -183,7 +188,6 @@ fn every_fault_of_a_file_is_told_at_once() {
         line 34: tenant 2 ("www"): password and password_hash exclude each other
         line 34: tenant 2 ("www"): api_key and api_key_sha256 exclude each other
         line 34: tenant 2 ("www"): instance.admin_root must be a plain path like "/red", without a slash at its end
-        line 34: tenant 2 ("www"): instance.address must begin with http://: runtimes are not dialled with TLS
         line 45: tenant 3 ("twin"): password_hash is not a bcrypt hash
         line 45: tenant 3 ("twin"): api_key_sha256 must be 64 hexadecimal digits
         line 45: tenant 3 ("twin"): instance.admin_root must not be, or contain, node_root: the flows' paths would open the editor; in the runtime's settings.js set e.g. httpAdminRoot: "/red" and httpNodeRoot: "/api"

@@ -15,6 +15,7 @@ use open::Known;
 use tables::{Space, Tables};
 use writer::Writer;
 
+mod check;
 mod create;
 mod documents;
 mod expiring;
@@ -43,6 +44,23 @@ impl Default for Settings {
     }
 }
 
+/// Where a URL's registry is; `None` is memory.
+fn path(url: &str) -> Result<Option<PathBuf>, String> {
+    match url.split_once(':') {
+        Some(("memory", "")) => Ok(None),
+        Some(("file", path)) if !path.is_empty() => Ok(Some(PathBuf::from(path))),
+        _ => Err(format!(
+            "{:?} names no registry: write file:PATH, memory:, or the URL of a Redis",
+            super::redacted(url)
+        )),
+    }
+}
+
+/// Whether a URL names an embedded registry.
+pub(super) fn check_url(url: &str) -> Result<(), String> {
+    path(url).map(|_| ())
+}
+
 /// An open registry file. Copies share it.
 #[derive(Clone, Debug)]
 pub struct Embedded {
@@ -67,14 +85,7 @@ impl Embedded {
     /// # Errors
     /// See [`super::Store::open`].
     pub async fn open(url: &str, settings: Settings) -> Result<Self, StoreError> {
-        let path = match url.split_once(':') {
-            Some(("memory", "")) => None,
-            Some(("file", path)) if !path.is_empty() => Some(PathBuf::from(path)),
-            _ => {
-                let what = format!("{url:?} names no registry: write file:PATH, or memory:");
-                return Err(StoreError::Invalid(what));
-            }
-        };
+        let path = path(url).map_err(StoreError::Invalid)?;
         let opened = move || {
             let registry = match path {
                 Some(path) => open::file(&path)?,
@@ -220,5 +231,11 @@ impl Embedded {
         let name = name.to_owned();
         let now_ms = self.shared.wall.unix_ms();
         self.read(move |view| series::read(view, &name, from_minute..=to_minute, now_ms)).await
+    }
+
+    pub(super) async fn check(&self, report: &mut dyn FnMut(String)) -> Result<u64, StoreError> {
+        let findings = self.read(check::check).await?;
+        findings.lines.into_iter().for_each(report);
+        Ok(findings.documents)
     }
 }

@@ -27,10 +27,10 @@ pub enum StoreError {
     Corrupt(String),
     /// Another process has the registry's file.
     Held(String),
-    /// What is there is no registry, or one of another format.
+    /// What is there is no registry, another one than before, or one of another format.
     Foreign(String),
-    /// It is the same registry, but older than what this process has seen of it, or with another
-    /// history: nothing of it is believed until an operator adopts it.
+    /// The registry is the same, but older than what this process has seen of it, or its history is
+    /// another one. Held until an operator adopts it.
     Stale(String),
 }
 
@@ -43,13 +43,14 @@ impl fmt::Display for StoreError {
             Self::IndexTaken { place, index } => {
                 write!(f, "write {place}: {index:?} belongs to another document")
             }
-            Self::Invalid(what) | Self::Held(what) | Self::Foreign(what) => f.write_str(what),
+            Self::Invalid(what) | Self::Held(what) | Self::Foreign(what) | Self::Stale(what) => {
+                f.write_str(what)
+            }
             Self::Unavailable(what) => write!(f, "the registry is unavailable: {what}"),
             Self::Unknown(what) => {
                 write!(f, "the registry may or may not have kept the last write: {what}")
             }
             Self::Corrupt(what) => write!(f, "the registry is corrupt: {what}"),
-            Self::Stale(what) => write!(f, "the registry is held: {what}"),
         }
     }
 }
@@ -60,6 +61,13 @@ impl StoreError {
     /// Whether the store itself failed, and not merely the call.
     #[must_use]
     pub fn is_fault(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Unknown(_) | Self::Corrupt(_) | Self::Stale(_))
+        matches!(
+            self,
+            Self::Unavailable(_)
+                | Self::Unknown(_)
+                | Self::Corrupt(_)
+                | Self::Foreign(_)
+                | Self::Stale(_)
+        )
     }
 }

@@ -1,14 +1,16 @@
 //! The contract's tests run on every kind of store that a [`Place`] can make; the others are about
-//! the embedded store's file.
+//! the embedded store's file. What Redis alone can do is in `redis/tests`.
 
 use tempfile::TempDir;
 
 use super::embedded::Settings;
+use super::redis::{Options, testing};
 use super::{Change, Embedded, Expected, Kind, Store, Write};
 use crate::clock::Wall;
 
 mod audit;
 mod crash;
+mod damage;
 mod documents;
 mod expiring;
 mod feed;
@@ -30,34 +32,51 @@ const BEGIN_MS: u64 = 1_790_000_000_000;
 /// Where a store under test is, and its clock.
 struct Place {
     wall: Wall,
-    /// None is memory.
-    folder: Option<TempDir>,
+    whereabouts: Whereabouts,
+}
+
+enum Whereabouts {
+    Memory,
+    File(TempDir),
+    /// The URL, with a prefix of its own.
+    Redis(String),
 }
 
 impl Place {
     fn file() -> Self {
-        Self { folder: Some(tempfile::tempdir().unwrap()), ..Self::memory() }
+        Self::at(Whereabouts::File(tempfile::tempdir().unwrap()))
     }
 
     fn memory() -> Self {
-        Self { wall: Wall::stopped_at(BEGIN_MS), folder: None }
+        Self::at(Whereabouts::Memory)
+    }
+
+    fn redis() -> Self {
+        Self::at(Whereabouts::Redis(testing::url()))
+    }
+
+    fn at(whereabouts: Whereabouts) -> Self {
+        Self { wall: Wall::stopped_at(BEGIN_MS), whereabouts }
     }
 
     fn path(&self) -> std::path::PathBuf {
-        self.folder.as_ref().unwrap().path().join("flowgate.redb")
-    }
-
-    fn url(&self) -> String {
-        match &self.folder {
-            Some(_) => format!("file:{}", self.path().display()),
-            None => "memory:".to_owned(),
-        }
+        let Whereabouts::File(folder) = &self.whereabouts else { panic!("it is in no file") };
+        folder.path().join("flowgate.redb")
     }
 
     /// Opens the store; one in memory is another each time.
     async fn open(&self) -> Store {
+        let url = match &self.whereabouts {
+            Whereabouts::Memory => "memory:".to_owned(),
+            Whereabouts::File(_) => format!("file:{}", self.path().display()),
+            Whereabouts::Redis(url) => {
+                let wall = Some(self.wall.clone());
+                let options = Options { wall, feed_kept: FEED_KEPT, ..testing::options() };
+                return Store::open_with(url, &options).await.unwrap();
+            }
+        };
         let settings = Settings { wall: self.wall.clone(), feed_kept: FEED_KEPT };
-        Store::Embedded(Embedded::open(&self.url(), settings).await.unwrap())
+        Store::Embedded(Embedded::open(&url, settings).await.unwrap())
     }
 }
 
@@ -74,6 +93,12 @@ macro_rules! on_every_store {
             $(#[tokio::test]
             async fn $test() {
                 super::$test(&crate::registry::store::tests::Place::memory()).await;
+            })+
+        }
+        mod redis {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(&crate::registry::store::tests::Place::redis()).await;
             })+
         }
     };

@@ -10,5 +10,7 @@ mod invalid;
 mod model;
 mod patience;
 mod pings;
+mod sealed;
 mod sim;
+mod tls;
 mod tokio_driver;

@@ -26,6 +26,8 @@ pub struct Flow {
     pub ping_due: bool,
     pub payload_left_bytes: u64,
     pub message_bytes: u64,
+    /// The limit of the message under way.
+    pub message_bytes_max: u64,
     pub counts: Counts,
     pub last_byte_at: Millis,
 }
@@ -52,6 +54,7 @@ impl Flow {
             ping_due: false,
             payload_left_bytes: 0,
             message_bytes: 0,
+            message_bytes_max: u64::MAX,
             counts: Counts { last_data_at: now, ..Counts::default() },
             last_byte_at: now,
         }

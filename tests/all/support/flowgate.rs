@@ -21,6 +21,8 @@ pub struct Flowgate {
     log: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
     folder: Arc<TempDir>,
+    /// A registry that is not this process's alone.
+    shared_registry: Option<String>,
 }
 
 /// The program, without any setting of the caller's environment.
@@ -34,19 +36,40 @@ pub fn program() -> Command {
     command
 }
 
+/// `flowgate import` into a registry, with further flags.
+pub fn import(registry: &str, profiles: &Value, flags: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("profiles.json");
+    std::fs::write(&file, profiles.to_string()).unwrap();
+    let import = program().args(["import", "--registry", registry]).args(flags).arg(&file).output();
+    let import = import.unwrap();
+    assert!(import.status.success(), "{}", String::from_utf8_lossy(&import.stderr));
+}
+
 impl Flowgate {
     /// Starts it with these profiles and further flags, and waits until it is ready.
     pub fn start(profiles: &Value, flags: &[&str]) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         std::fs::write(folder.path().join("profiles.json"), profiles.to_string()).unwrap();
-        Self::start_in(folder, flags)
+        Self::start_in(folder, None, flags)
+    }
+
+    /// Starts it on a registry that is there, and waits until it is ready.
+    pub fn start_on(registry: &str, flags: &[&str]) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), Some(registry.to_owned()), flags)
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Kills it as `kill -9` does and starts it again on the same registry.
     pub fn kill_and_restart(mut self, flags: &[&str]) -> Self {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        Self::start_in(Arc::clone(&self.folder), flags)
+        Self::start_in(Arc::clone(&self.folder), self.shared_registry.take(), flags)
     }
 
     /// The registry, as a setting.
@@ -54,19 +77,22 @@ impl Flowgate {
         registry(&self.folder)
     }
 
-    fn start_in(folder: Arc<TempDir>, flags: &[&str]) -> Self {
-        let file = folder.path().join("profiles.json");
-        let mut child = program()
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args(["--log", "debug", "--registry"])
-            .arg(registry(&folder))
-            .arg("--import")
-            .arg(&file)
-            .args(flags)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+    fn start_in(folder: Arc<TempDir>, shared_registry: Option<String>, flags: &[&str]) -> Self {
+        let mut command = program();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args([
+            "--log",
+            "debug",
+            "--registry",
+        ]);
+        match &shared_registry {
+            Some(url) => command.arg(url),
+            None => {
+                let file = folder.path().join("profiles.json");
+                command.arg(registry(&folder)).arg("--import").arg(file)
+            }
+        };
+        let mut child =
+            command.args(flags).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let kept = Arc::clone(&log);
@@ -76,8 +102,15 @@ impl Flowgate {
             }
         });
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut flowgate =
-            Self { data: unknown, admin: unknown, child, log, reader: Some(reader), folder };
+        let mut flowgate = Self {
+            data: unknown,
+            admin: unknown,
+            child,
+            log,
+            reader: Some(reader),
+            folder,
+            shared_registry,
+        };
         flowgate.data = flowgate.wait_for_address("data");
         flowgate.admin = flowgate.wait_for_address("admin");
         flowgate.wait_for_line("it is ready", |line| line["message"] == "ready");
@@ -87,6 +120,14 @@ impl Flowgate {
     fn wait_for_address(&mut self, plane: &str) -> SocketAddr {
         let line = self.wait_for_line("it listens", |line| {
             line["message"] == "listening" && line["plane"] == plane
+        });
+        line["address"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// The address of the data listener that speaks TLS.
+    pub fn tls(&self) -> SocketAddr {
+        let line = self.wait_for_line("it listens with TLS", |line| {
+            line["message"] == "listening" && line["plane"] == "data" && line["tls"] == true
         });
         line["address"].as_str().unwrap().parse().unwrap()
     }

@@ -3,9 +3,15 @@
 use std::time::{Duration, Instant};
 
 pub mod flowgate;
+pub mod link;
 pub mod node;
 pub mod profiles;
+pub mod redis;
+pub mod registries;
+pub mod replicas;
 pub mod runtime;
+pub mod tls;
+pub mod traffic;
 pub mod websocket;
 
 /// After this long a test that waits has failed. Long, since machines are shared.

@@ -42,6 +42,22 @@ impl NodeRed {
         Self::start_in(tempfile::tempdir().unwrap(), name, &flows)
     }
 
+    /// One that speaks TLS and nothing else.
+    pub fn start_with_tls(name: &str, chain: &Path, key: &Path) -> Self {
+        let flows = std::fs::read_to_string(root().join("scripts/runtimes/flows.json")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let settings = format!(
+            "module.exports = {{ ...require({:?}), https: {{\n\
+               cert: require('fs').readFileSync({chain:?}), key: require('fs').readFileSync({key:?})\n\
+             }} }};",
+            root().join("scripts/runtimes/settings.js")
+        );
+        let file = folder.path().join("settings.js");
+        std::fs::write(&file, settings).unwrap();
+        let (child, address) = Self::launch(&folder, name, &flows, &file, "https");
+        Self { address, child, _folder: folder }
+    }
+
     /// With flows of its own and the nodes of `scripts/node/dashboard`.
     pub fn start_with_palette(name: &str, flows: &str) -> Self {
         let palette = self::folder().join("dashboard/node_modules");
@@ -52,14 +68,31 @@ impl NodeRed {
     }
 
     fn start_in(folder: TempDir, name: &str, flows: &str) -> Self {
-        let runtimes = root().join("scripts/runtimes");
+        let settings = root().join("scripts/runtimes/settings.js");
+        let (child, address) = Self::launch(&folder, name, flows, &settings, "http");
+        wait_for("its flows have started", || {
+            let hello =
+                "GET /api/public/hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+            ask(address, hello).contains(name).then_some(())
+        });
+        Self { address, child, _folder: folder }
+    }
+
+    /// Starts it and waits until it listens.
+    fn launch(
+        folder: &TempDir,
+        name: &str,
+        flows: &str,
+        settings: &Path,
+        scheme: &str,
+    ) -> (Child, SocketAddr) {
         std::fs::write(folder.path().join("flows.json"), flows).unwrap();
         let log = folder.path().join("log");
         let output = std::fs::File::create(&log).unwrap();
         let child = Command::new("node")
             .arg(self::folder().join("node_modules/node-red/red.js"))
             .arg("--settings")
-            .arg(runtimes.join("settings.js"))
+            .arg(settings)
             .arg("--userDir")
             .arg(folder.path())
             .env("HOME", folder.path())
@@ -72,15 +105,11 @@ impl NodeRed {
             .expect("Node.js is needed: see README.md");
         let address = wait_for("Node-RED listens", || {
             let said = std::fs::read_to_string(&log).unwrap();
-            let (_, rest) = said.split_once("Server now running at http://")?;
+            let running = format!("Server now running at {scheme}://");
+            let (_, rest) = said.split_once(&running)?;
             rest.split('/').next()?.parse().ok()
         });
-        wait_for("its flows have started", || {
-            let hello =
-                "GET /api/public/hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-            ask(address, hello).contains(name).then_some(())
-        });
-        Self { address, child, _folder: folder }
+        (child, address)
     }
 
     /// mike's and roberto's, shared by the tests that run at the same time.

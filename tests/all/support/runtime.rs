@@ -1,6 +1,6 @@
 //! A runtime that does as it is told: for what no real one would do on purpose.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,12 +70,16 @@ impl Drop for Runtime {
 }
 
 /// Answers 101 with further header lines, each ending in CRLF.
-pub fn accept(websocket: &mut WebSocket, headers: &str) {
+pub fn accept<S: Read + Write>(websocket: &mut WebSocket<S>, headers: &str) {
     accept_with(websocket, headers, &[]);
 }
 
 /// The same, with the first bytes of the new protocol in the same write.
-pub fn accept_with(websocket: &mut WebSocket, headers: &str, read_ahead: &[u8]) {
+pub fn accept_with<S: Read + Write>(
+    websocket: &mut WebSocket<S>,
+    headers: &str,
+    read_ahead: &[u8],
+) {
     let key = header_value(&websocket.head, "Sec-WebSocket-Key").expect("a handshake");
     let digest = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
     let accept = BASE64_STANDARD.encode(digest);
@@ -87,7 +91,7 @@ pub fn accept_with(websocket: &mut WebSocket, headers: &str, read_ahead: &[u8]) 
 }
 
 /// Sends every frame back until the client ends; a Close frame is the last.
-pub fn echo(websocket: &mut WebSocket) {
+pub fn echo<S: Read + Write>(websocket: &mut WebSocket<S>) {
     while let Some(frame) = websocket.receive() {
         let back = unmasked(frame.first_byte, &frame.payload);
         if websocket.socket.write_all(&back).is_err() || frame.first_byte == FIN | CLOSE {

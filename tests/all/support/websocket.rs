@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use super::PATIENCE;
 
 pub const TEXT: u8 = 1;
+pub const BINARY: u8 = 2;
 pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
@@ -70,9 +71,9 @@ impl Frame {
     }
 }
 
-/// Either end of a WebSocket.
-pub struct WebSocket {
-    pub socket: TcpStream,
+/// Either end of a WebSocket, on TCP or on TLS.
+pub struct WebSocket<S = TcpStream> {
+    pub socket: S,
     pub head: String,
 }
 
@@ -91,6 +92,19 @@ impl WebSocket {
         let websocket = Self::open(address, handshake(path, "localhost", headers));
         assert!(websocket.head.starts_with("HTTP/1.1 101"), "{}", websocket.head);
         websocket
+    }
+
+    pub fn half_close(&self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+impl<S: Read + Write> WebSocket<S> {
+    /// The same as [`WebSocket::open`], where the way is there already.
+    pub fn ask(mut socket: S, request: impl AsRef<[u8]>) -> Self {
+        socket.write_all(request.as_ref()).unwrap();
+        let head = read_head(&mut socket);
+        Self { socket, head }
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -145,14 +159,10 @@ impl WebSocket {
         assert_eq!(self.receive(), None);
         close
     }
-
-    pub fn half_close(&self) {
-        self.socket.shutdown(Shutdown::Write).unwrap();
-    }
 }
 
 /// Reads up to the empty line behind headers, and not a byte more.
-pub fn read_head(socket: &mut TcpStream) -> String {
+pub fn read_head(socket: &mut impl Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

@@ -57,7 +57,7 @@ async fn who_comes_and_goes_fills_no_queue() {
         bring_in(&cache, round % 7).await;
         cache.invalidate(TenantId(round % 7));
         bring_in(&cache, round % 7).await;
-        cache.replace(Arc::new(tenant(round % 7, 2)));
+        cache.replace(Arc::new(tenant(round % 7, 2)), cache.plans());
         assert!(cache.order().queue.len() <= 2 * TENANTS_MAX + 1);
     }
     for id in 0..1000 {

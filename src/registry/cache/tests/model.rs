@@ -102,7 +102,7 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 let written = untold.remove(which % untold.len()).unwrap();
                 let id = usize::try_from(written.id.0).unwrap();
                 told[id] = told[id].max(written.revision);
-                world.cache.replace(Arc::new(written));
+                world.cache.replace(Arc::new(written), world.cache.plans());
             }
             Step::Tell(_) => {}
             Step::Invalidate(id) => world.cache.invalidate(TenantId(id as u128)),

@@ -27,6 +27,13 @@ fn tenants() -> Vec<Value> {
             },
         }),
         plain("plain"),
+        with(plain("stays"), &json!({ "instance": null })),
+        with(
+            plain("moves"),
+            &json!({ "instance": {
+            "address": "http://h:1", "node_root": "", "admin_root": null, "on_change": "move",
+        } }),
+        ),
     ]
 }
 
@@ -35,13 +42,14 @@ fn an_export_can_be_imported_and_exported_again() {
     let (first, second) = (Place::new(), Place::new());
     first.create(&tenants());
     let (count, exported) = export_of(&first);
-    assert_eq!(count, 3);
-    assert_eq!(second.import_text(&exported, false).unwrap().created, 3);
+    assert_eq!(count, 5);
+    assert_eq!(second.import_text(&exported, false).unwrap().created, 5);
     assert_eq!(sorted(&export_of(&second).1), sorted(&exported));
     // And over what it came from it changes nothing that anything rests on.
-    let before = ["mike", "six", "plain"].map(|name| first.record(name));
+    let names = ["mike", "six", "plain", "stays", "moves"];
+    let before = names.map(|name| first.record(name));
     first.import_text(&exported, true).unwrap();
-    assert_eq!(["mike", "six", "plain"].map(|name| first.record(name)), before);
+    assert_eq!(names.map(|name| first.record(name)), before);
 }
 
 #[test]
@@ -72,7 +80,9 @@ fn an_export_has_all_but_the_secrets() {
     let mut keys = tenants()[0]["keys"].clone();
     keys[1]["created"] = json!(testing::BEGIN.to_string());
     assert_eq!(mike["keys"], keys);
-    assert_eq!(exported["tenants"][2], {
+    assert_eq!(exported["tenants"][1], tenants()[4]);
+    assert_eq!(exported["tenants"][4]["instance"], Value::Null);
+    assert_eq!(exported["tenants"][3], {
         let mut six = tenants()[1].clone();
         six["username"] = json!("six");
         six

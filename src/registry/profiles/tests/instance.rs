@@ -6,7 +6,7 @@ use super::*;
 fn instance_with(field: &str, value: &str) -> Result<InstanceRecord, String> {
     let json = file_with(|file| file["tenants"][0]["instance"][field] = json!(value));
     check(&json).map_err(|error| error.to_string())?;
-    Ok(contents(&json).unwrap().1.remove(0).instance)
+    Ok(contents(&json).unwrap().1.remove(0).instance.unwrap())
 }
 
 #[test]
@@ -58,6 +58,9 @@ fn addresses_name_a_host_and_perhaps_a_port() {
         ("HTTP://Host:65535", "Host:65535"),
         ("http://[::1]:1880", "[::1]:1880"),
         ("http://[2001:db8::1]", "[2001:db8::1]:80"),
+        ("https://runtime-mike", "https://runtime-mike:443"),
+        ("HTTPS://127.0.0.1:1880/", "https://127.0.0.1:1880"),
+        ("https://[::1]:1880", "https://[::1]:1880"),
     ] {
         let instance = instance_with("address", address).unwrap();
         assert_eq!(self::address(&instance), expected, "{address}");
@@ -88,11 +91,97 @@ fn addresses_name_a_host_and_perhaps_a_port() {
         "http://::1:80",
         "http://[::1",
         "http:// h",
-        "https://h:1880",
+        "https://",
+        "https://h:0",
+        "https://h/path",
+        "https://u:p@h",
+        "wss://h",
     ] {
         let error = instance_with("address", bad).unwrap_err();
         assert!(error.contains("instance.address must "), "{bad}: {error}");
     }
-    let https = instance_with("address", "https://h:1880").unwrap_err();
-    assert!(https.contains("TLS"), "{https}");
+}
+
+fn tls(address: &str, tls: Value) -> Result<InstanceRecord, String> {
+    let json = file_with(|file| {
+        file["tenants"][0]["instance"]["address"] = json!(address);
+        file["tenants"][0]["instance"]["tls"] = tls.clone();
+    });
+    check(&json).map_err(|error| error.to_string())?;
+    Ok(contents(&json).unwrap().1.remove(0).instance.unwrap())
+}
+
+#[test]
+fn a_runtime_with_tls_is_trusted_by_name_and_authority() {
+    let authority = rcgen::generate_simple_self_signed(["h".to_owned()]).unwrap().cert.pem();
+    let plain = tls("https://h", Value::Null).unwrap().tls.unwrap();
+    assert_eq!((plain.ca_pem, plain.server_name), (None, None));
+    let own = json!({ "ca_pem": authority, "server_name": "runtime.internal" });
+    let record = tls("https://h:1880", own.clone()).unwrap();
+    let stored = record.tls.clone().unwrap();
+    assert_eq!(stored.ca_pem.as_deref(), Some(authority.as_str()));
+    assert_eq!(stored.server_name.as_deref(), Some("runtime.internal"));
+    // What is exported is imported again as it was.
+    let profile = super::super::instance::to_profile(&record);
+    assert_eq!((&profile["address"], &profile["tls"]), (&json!("https://h:1880"), &own));
+    assert_eq!(
+        super::super::instance::to_profile(&tls("https://[::1]", Value::Null).unwrap())["address"],
+        "https://[::1]:443"
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, &authority).unwrap();
+    let from_file = tls("https://h", json!({ "ca_file": file })).unwrap().tls.unwrap();
+    assert_eq!(from_file.ca_pem.as_deref(), Some(authority.as_str()));
+    std::fs::write(&file, "x".repeat(100_000)).unwrap();
+    assert!(tls("https://-", Value::Null).unwrap_err().contains("neither a host name"));
+    for (address, bad, says) in [
+        ("http://h", json!({}), "instance.tls is for an address that begins with https://"),
+        ("https://h", json!({ "ca_pem": "" }), "ca_pem must hold at least one certificate in PEM"),
+        (
+            "https://h",
+            json!({ "ca_pem": "-----BEGIN CERTIFICATE-----\nx" }),
+            "ca_pem must be certificates in PEM",
+        ),
+        ("https://h", json!({ "ca_file": file }), "ca_file must be at most 64 KiB"),
+        (
+            "https://h",
+            json!({ "ca_file": "/nowhere/ca.pem" }),
+            "ca_file \"/nowhere/ca.pem\": No such file",
+        ),
+        (
+            "https://h",
+            json!({ "ca_file": file, "ca_pem": authority }),
+            "ca_file and ca_pem exclude each other",
+        ),
+        (
+            "https://h",
+            json!({ "server_name": "a b" }),
+            "server_name is neither a host name nor an IP address",
+        ),
+        ("https://h", json!({ "insecure": true }), "unknown field `insecure`"),
+    ] {
+        let error = tls(address, bad.clone()).unwrap_err();
+        assert!(error.contains(says), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn the_instance_says_what_a_change_does_to_live_connections() {
+    for (text, on_change) in [("keep", OnChange::Keep), ("move", OnChange::Move)] {
+        assert_eq!(instance_with("on_change", text).unwrap().on_change, on_change);
+    }
+    let error = instance_with("on_change", "Move").unwrap_err();
+    assert!(error.contains("expected `keep` or `move`"), "{error}");
+}
+
+#[test]
+fn a_tenant_without_a_runtime_has_to_be_said_to_be_one() {
+    let json = file_with(|file| file["tenants"][0]["instance"] = Value::Null);
+    assert_eq!(contents(&json).unwrap().1.remove(0).instance, None);
+    let forgotten = file_with(|file| {
+        file["tenants"][0].as_object_mut().unwrap().remove("instance");
+    });
+    assert!(faults(&forgotten).contains("missing field `instance`"), "{}", faults(&forgotten));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::audit::audit;
-use super::{FEED_KEPT, Place, SESSION, TENANT};
+use super::{FEED_KEPT, Place, SESSION, TENANT, Whereabouts};
 use crate::registry::store::{Kind, Merge, SeriesUpdate, Store, StoreError};
 use memory::{Model, Planned};
 
@@ -78,13 +78,31 @@ proptest! {
 
     #[test]
     fn any_order_of_steps_does_what_the_model_does(steps in steps()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(run(steps));
+        block_on(run(&Place::file(), steps));
+    }
+
+    #[test]
+    fn any_order_of_steps_does_in_redis_what_the_model_does(steps in steps()) {
+        block_on(run(&Place::redis(), steps));
     }
 }
 
-async fn run(steps: Vec<Step>) {
-    let place = Place::file();
+fn block_on(run: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run);
+}
+
+/// Looks at everything, and closes the store.
+async fn close(place: &Place, store: Store) {
+    let mut lines = Vec::new();
+    let documents = store.check(&mut |line| lines.push(line)).await.unwrap();
+    assert_eq!(lines, [""; 0], "among {documents} documents");
+    drop(store);
+    if let Whereabouts::File(_) = place.whereabouts {
+        audit(&place.path());
+    }
+}
+
+async fn run(place: &Place, steps: Vec<Step>) {
     let mut store = place.open().await;
     let id = store.id();
     let mut model = Model::default();
@@ -92,8 +110,7 @@ async fn run(steps: Vec<Step>) {
         model.now_ms = place.wall.unix_ms();
         match step {
             Step::Restart => {
-                drop(store);
-                audit(&place.path());
+                close(place, store).await;
                 store = place.open().await;
                 assert_eq!(store.id(), id);
             }
@@ -107,8 +124,7 @@ async fn run(steps: Vec<Step>) {
         let documents = store.list(kind(session), None, 1_000).await;
         assert_eq!(documents, Ok(model.list(kind(session), None, 1_000)));
     }
-    drop(store);
-    audit(&place.path());
+    close(place, store).await;
 }
 
 async fn take(store: &Store, model: &mut Model, step: Step) {

@@ -48,7 +48,7 @@ async fn a_registry_keeps_its_id_and_its_documents() {
 async fn files_are_their_owners_alone() {
     let place = Place::file();
     let _store = place.open().await;
-    for entry in fs::read_dir(place.folder.as_ref().unwrap()).unwrap() {
+    for entry in fs::read_dir(place.path().parent().unwrap()).unwrap() {
         let entry = entry.unwrap();
         let mode = entry.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{:?}", entry.file_name());
@@ -57,7 +57,7 @@ async fn files_are_their_owners_alone() {
 
 #[tokio::test]
 async fn a_url_must_be_one() {
-    for url in ["", "flowgate.redb", "file:", "memory:x", "redis://localhost", "FILE:x"] {
+    for url in ["", "flowgate.redb", "file:", "memory:x", "redis://", "FILE:x"] {
         assert!(matches!(Store::open(url).await, Err(StoreError::Invalid(_))), "{url}");
     }
     let missing = Store::open("file:/nowhere/at/all.redb").await.unwrap_err();

@@ -15,7 +15,7 @@ fn frame(from: Side, opcode: u8, payload: &[u8]) -> Frame {
 
 fn with_budget(per_second: u32, burst: u32, over: Over) -> Bench {
     let mut bench = Bench::plain(RULES);
-    bench.budget = Some(Budget::new(Rate { per_second, burst, over }));
+    bench.budget = Some(Budget::new(Some(Rate { per_second, burst, over })));
     bench
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::sealed::{End, Protocol};
 use super::sim::{Dice, Sim};
 use crate::clock::Millis;
 use crate::close::Cause;
@@ -30,7 +31,7 @@ pub const LEFT_BYTES_MAX: usize = READ_BYTES_MAX + HOLD_BYTES_MAX + 2 * 131;
 const TURNS_MAX: usize = 1_000_000;
 
 pub struct Bench {
-    pub connection: Connection<Sim>,
+    pub connection: Connection<End>,
     pub wires: [Sim; 2],
     pub now: Millis,
     pub patience: Patience,
@@ -46,17 +47,51 @@ impl Bench {
         Self::new([None, None], rules, [Vec::new(), Vec::new()])
     }
 
-    /// Wires with moods.
+    /// The same with TLS.
+    pub fn sealed(protocols: [Protocol; 2]) -> Self {
+        Self::sealed_early(protocols, Default::default())
+    }
+
+    /// The same, and for each leg what was read ahead of it, and what its TLS has opened by then.
+    pub fn sealed_early(protocols: [Protocol; 2], early: [(Vec<u8>, Vec<u8>); 2]) -> Self {
+        Self::with_protocols([None, None], RULES, early, protocols)
+    }
+
+    /// Wires with moods, and with TLS on either, both or none.
     pub fn moody(dice: &mut Dice, rules: Rules, read_ahead: [Vec<u8>; 2]) -> Self {
         let dices = [0, 1].map(|_| Some(Dice::new(dice.roll(usize::MAX >> 32) as u64)));
-        Self::new(dices, rules, read_ahead)
+        let protocols = [0, 1].map(|_| Protocol::ALL[dice.roll(Protocol::ALL.len())]);
+        let mut place = 0;
+        let early = read_ahead.map(|mut read| {
+            let is_sealed = protocols[place] != Protocol::Plain;
+            place += 1;
+            let at = if is_sealed { dice.roll(read.len() + 1) } else { read.len() };
+            let opened = read.split_off(at);
+            (read, opened)
+        });
+        Self::with_protocols(dices, rules, early, protocols)
     }
 
     pub fn new(dices: [Option<Dice>; 2], rules: Rules, read_ahead: [Vec<u8>; 2]) -> Self {
+        let early = read_ahead.map(|read| (read, Vec::new()));
+        Self::with_protocols(dices, rules, early, [Protocol::Plain; 2])
+    }
+
+    fn with_protocols(
+        dices: [Option<Dice>; 2],
+        rules: Rules,
+        early: [(Vec<u8>, Vec<u8>); 2],
+        protocols: [Protocol; 2],
+    ) -> Self {
         let wires = dices.map(Sim::new);
         let now = Millis(5_000);
+        let ends = Side::BOTH.map(|side| {
+            let wire = wires[side as usize].clone();
+            End::new(wire, side, protocols[side as usize], &early[side as usize].1)
+        });
+        let read_ahead = early.map(|(read, _)| read);
         Self {
-            connection: Connection::new(wires.clone(), read_ahead, Pair::new(rules, now)),
+            connection: Connection::new(ends, read_ahead, Pair::new(rules, now)),
             wires,
             now,
             patience: PATIENCE,
@@ -151,11 +186,13 @@ impl Bench {
             Outcome::Again => self.is_ready = true,
             Outcome::Over => self.is_over = true,
         }
-        for lane in &self.connection.lanes {
+        for from in Side::BOTH {
+            let lane = &self.connection.lanes[from as usize];
+            let is_blocked = self.connection.is_blocked(from);
             assert!(lane.spill.len() <= LEFT_BYTES_MAX, "{} bytes wait", lane.spill.len());
-            assert!(lane.is_blocked() || lane.spill.is_empty() || self.lost_any(), "kept a spill");
-            assert_eq!(lane.blocked_since.is_some(), lane.is_blocked());
-            assert!(lane.pending.is_empty() || lane.is_blocked() || lane.paused_until.is_some());
+            assert!(is_blocked || lane.spill.is_empty() || self.lost_any(), "kept a spill");
+            assert_eq!(lane.blocked_since.is_some(), is_blocked);
+            assert!(lane.pending.is_empty() || is_blocked || lane.paused_until.is_some());
         }
     }
 

@@ -54,7 +54,7 @@ proptest! {
         let streams = [stream(&from_client), stream(&from_runtime)];
         let mut peers = Peers::new(streams.clone(), Then::Fin);
         let mut bench = peers.join(&mut dice, RULES);
-        bench.budget = Some(Budget::new(Rate { per_second: 50, burst, over: Over::Pause }));
+        bench.budget = Some(Budget::new(Some(Rate { per_second: 50, burst, over: Over::Pause })));
         while !peers.play(&mut bench, &mut dice, 10) {
             bench.check_after_ms(dice.roll(30) as u64);
         }

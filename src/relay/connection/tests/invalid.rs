@@ -175,3 +175,29 @@ fn the_longest_lengths_fit_a_plan_without_a_limit() {
     bench.deliver(Side::Runtime, &[7; 1000]);
     assert_eq!(bench.received(Side::Client), [first.bytes(), header, vec![7; 1000]].concat());
 }
+
+#[test]
+fn a_new_size_counts_from_each_sides_next_message_on() {
+    let rules = Rules { message_bytes_max: 10, ..RULES };
+    for side in Side::BOTH {
+        let frame = |opcode, payload: &[u8]| directed(Frame::new(opcode, payload), side, [1; 4]);
+        let begun = frame(TEXT, &[b'x'; 6]).unfinished();
+        let rest = frame(CONTINUATION, &[b'x'; 4]);
+        let mut bench = Bench::plain(rules);
+        bench.deliver(side, &begun.bytes());
+        bench.connection.limit_messages(5);
+        bench.deliver(side, &rest.bytes());
+        let passed = stream(&[begun, rest]);
+        assert_eq!(bench.received(side.other()), passed, "it was begun under the old limit");
+        bench.connection.limit_messages(20);
+        let long = frame(TEXT, &[b'x'; 20]);
+        bench.deliver(side, &long.bytes());
+        bench.connection.limit_messages(5);
+        let fits = frame(TEXT, &[b'x'; 5]);
+        bench.deliver(side, &fits.bytes());
+        let passed = [passed, long.bytes(), fits.bytes()].concat();
+        assert_eq!(bench.received(side.other()), passed);
+        bench.deliver(side, &frame(TEXT, &[b'x'; 6]).bytes());
+        assert!(is_close(&bench.received(side), Cause::MessageTooBig, side == Side::Runtime));
+    }
+}

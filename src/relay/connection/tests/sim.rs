@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
 
-use crate::relay::wire::Socket;
+use super::sealed::Peer;
+use crate::relay::wire::{Received, Socket};
 
 /// Randomness that a seed repeats (xorshift64*).
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ struct State {
     writable: bool,
     reads: usize,
     writes: usize,
+    /// The peer speaks TLS.
+    peer: Option<Peer>,
 }
 
 /// Both ends of one wire: the connection holds it as a [`Socket`], the test plays the peer.
@@ -77,11 +80,41 @@ impl Sim {
             writable: false,
             reads: 0,
             writes: 0,
+            peer: None,
         })))
+    }
+
+    /// From now on the peer speaks TLS, and has sent what it has to say about that.
+    pub fn speak(&self, mut peer: Peer) {
+        let sealed = peer.sealed();
+        self.0.borrow_mut().peer = Some(peer);
+        self.deliver_raw(&sealed);
+    }
+
+    /// What the peer would write to send these bytes.
+    pub fn seal(&self, bytes: &[u8]) -> Vec<u8> {
+        match &mut self.0.borrow_mut().peer {
+            Some(peer) => peer.seal(bytes),
+            None => bytes.to_vec(),
+        }
+    }
+
+    /// What the peer would write to say that no more follows.
+    pub fn seal_end(&self) -> Vec<u8> {
+        self.0.borrow_mut().peer.as_mut().map_or(Vec::new(), Peer::seal_end)
     }
 
     /// The peer sends.
     pub fn deliver(&self, bytes: &[u8]) {
+        let bytes = self.seal(bytes);
+        self.deliver_raw(&bytes);
+    }
+
+    /// The peer writes.
+    pub fn deliver_raw(&self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         let mut state = self.0.borrow_mut();
         state.inbox.extend(bytes);
         state.readable = true;
@@ -89,6 +122,13 @@ impl Sim {
 
     /// The peer sends a FIN.
     pub fn end(&self) {
+        let goodbye = self.seal_end();
+        self.deliver_raw(&goodbye);
+        self.end_raw();
+    }
+
+    /// The peer's system sends a FIN, whatever the peer may have wanted to say.
+    pub fn end_raw(&self) {
         let mut state = self.0.borrow_mut();
         state.fin = true;
         state.readable = true;
@@ -124,12 +164,20 @@ impl Sim {
 
     /// Everything the peer has received.
     pub fn received(&self) -> Vec<u8> {
-        self.0.borrow().outbox.clone()
+        let State { outbox, peer, .. } = &mut *self.0.borrow_mut();
+        match peer {
+            Some(peer) => peer.open(outbox),
+            None => outbox.clone(),
+        }
     }
 
     /// Whether the peer has received a FIN.
     pub fn is_finished(&self) -> bool {
-        self.0.borrow().finished
+        self.received();
+        let state = self.0.borrow();
+        let is_unexpected = |peer: &Peer| state.finished && !state.broken && !peer.heard_the_end;
+        assert!(!state.peer.as_ref().is_some_and(is_unexpected), "a FIN without a goodbye");
+        state.finished
     }
 
     /// Bytes that the connection has not read yet.
@@ -161,7 +209,7 @@ impl State {
         self.dice.as_mut().is_some_and(|dice| dice.once_in(12))
     }
 
-    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<Received> {
         assert!(!self.end_was_read, "a read after the end");
         self.reads += 1;
         if self.is_moody() {
@@ -173,7 +221,7 @@ impl State {
             }
             return match (self.broken, self.fin) {
                 (true, _) => Err(ErrorKind::ConnectionReset.into()),
-                (false, true) => Ok(0),
+                (false, true) => Ok(Received::End),
                 (false, false) => Err(ErrorKind::WouldBlock.into()),
             };
         }
@@ -188,7 +236,7 @@ impl State {
         for (place, byte) in bytes.iter_mut().zip(self.inbox.drain(..length)) {
             *place = byte;
         }
-        Ok(length)
+        Ok(Received::Bytes { length, more: length == bytes.len() })
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -221,7 +269,7 @@ impl State {
 }
 
 impl Socket for Sim {
-    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<Received> {
         self.0.borrow_mut().recv(bytes)
     }
 

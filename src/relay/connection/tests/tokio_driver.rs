@@ -17,11 +17,14 @@ use crate::relay::buffers::Buffers;
 use crate::relay::connection::{Connection, Outcome, Turn};
 use crate::relay::frames::{BINARY, Frame, PING, stream};
 use crate::relay::pair::{Ending, Pair, Side};
-use crate::relay::wire::Socket;
+use crate::relay::wire::{Received, Socket};
 
 impl Socket for TcpStream {
-    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.try_read(bytes)
+    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<Received> {
+        match self.try_read(bytes)? {
+            0 => Ok(Received::End),
+            length => Ok(Received::Bytes { length, more: length == bytes.len() }),
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -108,7 +108,7 @@ impl Cluster {
         let (client_leg, client) = self.socket_pair();
         let (runtime_leg, runtime) = self.socket_pair();
         let address = (Ipv4Addr::LOCALHOST, 1).into();
-        let by = Client { address, request_id: self.request_ids.next() };
+        let by = Client { address, over_tls: false, request_id: self.request_ids.next() };
         let registered = self
             .live
             .enter(
@@ -122,7 +122,7 @@ impl Cluster {
             .unwrap();
         let entry = Arc::clone(registered.entry());
         let adoption = Adoption {
-            sockets: [client_leg, runtime_leg].map(|socket| Wire::plain(socket).unwrap()),
+            sockets: [client_leg, runtime_leg].map(|socket| Wire::new(socket, None).unwrap()),
             read_ahead: read_ahead.map(<[u8]>::to_vec),
             rules: RULES,
             registered,

@@ -1,0 +1,75 @@
+//! The certificates of all listeners: loaded before anything listens, and kept fresh.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
+
+use super::{EXIT_CONFIG, Failure};
+use crate::clock::Wall;
+use crate::config::Settings;
+use crate::tls::certificates::{CertificateFiles, Certificates, LOOK_EVERY};
+use crate::tls::server::Acceptor;
+
+/// What listeners present, by plane; none for a plane that speaks no TLS.
+pub(super) struct InUse {
+    data: Option<Arc<Certificates>>,
+    admin: Option<Arc<Certificates>>,
+}
+
+impl InUse {
+    /// Reads and checks them, and logs their names and ends.
+    pub(super) fn load(settings: &Settings) -> Result<Self, Failure> {
+        let load = |files: &[CertificateFiles]| match files {
+            [] => Ok(None),
+            files => match Certificates::load(files.to_vec(), Wall::system()) {
+                Ok(certificates) => Ok(Some(Arc::new(certificates))),
+                Err(fault) => Err(Failure { exit_code: EXIT_CONFIG, message: fault.to_string() }),
+            },
+        };
+        let data = load(&settings.tls_certificates)?;
+        if data.is_none() && !settings.tls_listen.is_empty() {
+            let message = "tls_listen: needs tls_certificates".to_owned();
+            return Err(Failure { exit_code: EXIT_CONFIG, message });
+        }
+        Ok(Self { data, admin: load(&settings.admin_tls_certificates)? })
+    }
+
+    /// The acceptors of the planes that speak TLS: for data, for operators.
+    pub(super) fn acceptors(&self) -> Result<[Option<Acceptor>; 2], Failure> {
+        let acceptor = |certificates: &Option<Arc<Certificates>>| {
+            let made = certificates.clone().map(Acceptor::new).transpose();
+            made.map_err(|error| Failure::runtime(format!("cannot speak TLS: {error}")))
+        };
+        Ok([acceptor(&self.data)?, acceptor(&self.admin)?])
+    }
+
+    /// Reads them again when their files change, or on SIGHUP whether they have or not. Without any
+    /// there is nothing to do, and SIGHUP keeps its usual effect.
+    pub(super) async fn keep_fresh(self) {
+        let all: Vec<_> = self.data.into_iter().chain(self.admin).collect();
+        if all.is_empty() {
+            return;
+        }
+        let mut hangup = match signal(SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(error) => return tracing::error!(%error, "certificates are not kept fresh"),
+        };
+        let mut tick = tokio::time::interval(LOOK_EVERY);
+        loop {
+            let is_asked = tokio::select! {
+                _ = tick.tick() => false,
+                _ = hangup.recv() => true,
+            };
+            for certificates in all.clone() {
+                let read = spawn_blocking(move || match is_asked {
+                    true => certificates.reload(),
+                    false => certificates.look(),
+                });
+                if let Err(error) = read.await {
+                    tracing::error!(%error, "certificates not looked at");
+                }
+            }
+        }
+    }
+}

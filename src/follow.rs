@@ -1,0 +1,133 @@
+//! The registry's feed: what others have changed reaches the cache and what runs here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::clock::Millis;
+use crate::live::LiveTable;
+use crate::presence::Presence;
+use crate::registry::Registry;
+use crate::registry::freshness::Standing;
+use crate::registry::record::{PLAN, TENANT};
+use crate::registry::store::{FeedPage, Notice, StoreError};
+use crate::revoke::{recheck_all, recheck_one};
+use crate::tenant::TenantId;
+
+const NOTICES_PER_PAGE: usize = 1000;
+/// How often the feed is read even if nothing seems to be new.
+const FEED_READ_EVERY: Duration = Duration::from_secs(1);
+/// How often the log says again that the registry is away.
+const REMINDED_EVERY: Duration = Duration::from_secs(60);
+
+/// Follows the registry's feed from `after` on: what this process has not written itself, or wrote
+/// for a caller who did not wait, reaches cache and live table here, and what other replicas ask
+/// reaches `presence`. Says how fresh the cache is, and so reads again when nothing happens. Runs
+/// until it is dropped.
+pub async fn follow(
+    live: Arc<LiveTable>,
+    registry: Arc<Registry>,
+    presence: Arc<Presence>,
+    mut after: u64,
+) {
+    let mut changes = registry.store().changes();
+    let mut contact = Contact::default();
+    loop {
+        changes.mark_unchanged();
+        let asked_at = registry.freshness().now();
+        match registry.store().feed(after, NOTICES_PER_PAGE).await {
+            Ok(page) => {
+                contact.found(&page, after);
+                if page.gap {
+                    registry.forget_all();
+                    recheck_all(&live, &registry).await;
+                    after = page.last_revision;
+                } else {
+                    for notice in &page.notices {
+                        presence.heed(notice);
+                        apply(&live, &registry, notice).await;
+                        after = notice.revision;
+                    }
+                }
+                if after < page.last_revision {
+                    continue;
+                }
+                registry.freshness().caught_up(asked_at);
+            }
+            Err(error) => contact.missed(&registry, asked_at, &error),
+        }
+        // A sender that is gone tells no more: then by time alone.
+        if let Ok(Err(_)) = timeout(FEED_READ_EVERY, changes.changed()).await {
+            sleep(FEED_READ_EVERY).await;
+        }
+    }
+}
+
+/// Tells the log when the registry goes and comes, once each.
+#[derive(Default)]
+struct Contact {
+    lost: Option<(Millis, Standing)>,
+}
+
+impl Contact {
+    fn found(&mut self, page: &FeedPage, after: u64) {
+        let last = page.last_revision;
+        if page.gap {
+            tracing::warn!(
+                after,
+                last,
+                "a gap in the registry's feed: everything is looked at anew"
+            );
+        }
+        if self.lost.take().is_some() {
+            tracing::info!(after, last, "the registry is back");
+        }
+    }
+
+    fn missed(&mut self, registry: &Registry, asked_at: Millis, error: &StoreError) {
+        let freshness = registry.freshness();
+        let standing = match error {
+            StoreError::Stale(_) => {
+                freshness.is_held(asked_at);
+                Standing::Held
+            }
+            _ => {
+                freshness.is_away();
+                Standing::Away
+            }
+        };
+        let now = freshness.now();
+        let is_news = self
+            .lost
+            .is_none_or(|(said_at, said)| said != standing || now.since(said_at) >= REMINDED_EVERY);
+        if !is_news {
+            return;
+        }
+        self.lost = Some((now, standing));
+        let stale_max = humantime::format_duration(freshness.stale_max());
+        match standing {
+            Standing::Held => tracing::error!(
+                %error,
+                "known tenants are served from memory; 'flowgate registry adopt' accepts what is stored"
+            ),
+            _ => tracing::error!(
+                %error,
+                age = ?freshness.age(),
+                "the registry's feed cannot be read: known tenants are served for up to {stale_max}"
+            ),
+        }
+    }
+}
+
+async fn apply(live: &Arc<LiveTable>, registry: &Arc<Registry>, notice: &Notice) {
+    registry.heed(notice);
+    if notice.kind == PLAN.0 {
+        // Who has another plan is still in memory: the store is asked for the others only.
+        recheck_all(live, registry).await;
+    } else if notice.kind == TENANT.0
+        && let Some(id) = TenantId::from_hex(&notice.id)
+    {
+        recheck_one(live, registry, id).await;
+    }
+}

@@ -1,0 +1,169 @@
+//! Keeps the contact: connects again when it is lost, looks after it every second, and waits for the
+//! feed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Value;
+use tokio::time::{sleep, timeout};
+
+use super::contact::{Answer, Contact, Effect};
+use super::link::{Drivers, Link, connect, describe};
+use super::scripts::{Arguments, PROBE, TOUCH};
+use super::sentinel;
+use crate::registry::store::error::StoreError;
+
+/// Between two looks.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long connecting may take, with everything that belongs to it.
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(3);
+/// Pauses between attempts to connect: twice as long each time, and any part of that.
+const BACKOFF_MIN_MS: u64 = 50;
+const BACKOFF_MAX_MS: u64 = 2_000;
+/// How long the server holds back an answer while the feed stands still.
+const FEED_BLOCK_MS: u64 = 1_000;
+/// Before the feed of a registry that is held is looked at again.
+const HELD_PAUSE: Duration = Duration::from_millis(200);
+
+/// Never ends by itself.
+pub(super) async fn keep(contact: Arc<Contact>, mut link: Arc<Link>, mut drivers: Drivers) {
+    loop {
+        contact.set_link(Ok(Arc::clone(&link)));
+        // What happened in between is found by whoever looks.
+        contact.wake();
+        let why = attend(&contact, &link, &mut drivers).await;
+        contact.set_link(Err(why.clone()));
+        link.give_up(&why);
+        drop(drivers);
+        tracing::warn!(registry = %contact.address, why, "registry away");
+        (link, drivers) = reconnect(&contact).await;
+        tracing::info!(registry = %contact.address, "registry back");
+    }
+}
+
+async fn reconnect(contact: &Arc<Contact>) -> (Arc<Link>, Drivers) {
+    let mut ceiling_ms = BACKOFF_MIN_MS;
+    loop {
+        let random = getrandom::u64().unwrap_or_default();
+        sleep(Duration::from_millis(random % ceiling_ms + 1)).await;
+        ceiling_ms = (ceiling_ms * 2).min(BACKOFF_MAX_MS);
+        let connected = timeout(CONNECT_MAX, async {
+            let (link, drivers) = connect(&contact.address, &contact.options).await?;
+            match greet(contact, &link).await {
+                // Each call finds out by itself whether it still is.
+                Ok(()) | Err(StoreError::Stale(_) | StoreError::Foreign(_)) => Ok((link, drivers)),
+                Err(error) => Err(error),
+            }
+        });
+        match connected.await {
+            Ok(Ok((link, drivers))) => return (Arc::new(link), drivers),
+            Ok(Err(StoreError::Unavailable(why))) => contact.set_link(Err(why)),
+            Ok(Err(error)) => contact.set_link(Err(error.to_string())),
+            Err(_) => contact.set_link(Err("Redis does not answer".to_owned())),
+        }
+    }
+}
+
+/// Sets the clock by the server's, and tries whether everything that is needed is allowed.
+///
+/// # Errors
+/// The guard's, or what is forbidden.
+pub(super) async fn greet(contact: &Contact, link: &Link) -> Result<(), StoreError> {
+    touch(contact, link).await?;
+    let none = Arguments::default();
+    let connection = link.writer.clone();
+    let mut probed = contact.exchange(link, connection, &PROBE, &none, Effect::Nothing).await?;
+    match probed.reply.optional()? {
+        None => Ok(()),
+        Some(command) => Err(contact.away(&format!(
+            "the Redis user may not use {} on keys that begin with {:?}",
+            String::from_utf8_lossy(&command),
+            contact.address.prefix
+        ))),
+    }
+}
+
+async fn touch(contact: &Contact, link: &Link) -> Result<Answer, StoreError> {
+    let none = Arguments::default();
+    let connection = link.writer.clone();
+    let mut answer = contact.exchange(link, connection, &TOUCH, &none, Effect::Nothing).await?;
+    link.set_server_ms(answer.reply.number()?, contact.clock.now().0);
+    Ok(answer)
+}
+
+/// Looks after a link until it is of no use any more, and says why.
+async fn attend(contact: &Contact, link: &Link, drivers: &mut Drivers) -> String {
+    tokio::select! {
+        _ = drivers.join_next() => "the connection was closed".to_owned(),
+        why = link.broken() => why,
+        why = heartbeats(contact, link) => why,
+        why = follow_feed(contact, link) => why,
+        why = follow_sentinels(contact, link) => why,
+    }
+}
+
+async fn heartbeats(contact: &Contact, link: &Link) -> String {
+    loop {
+        sleep(HEARTBEAT).await;
+        // While all turns are taken, whoever has them finds out as well.
+        let Ok(_turn) = link.writes.try_acquire() else { continue };
+        match touch(contact, link).await {
+            Ok(_) | Err(StoreError::Stale(_) | StoreError::Foreign(_)) => {}
+            Err(error) => return error.to_string(),
+        }
+        if link.master.is_some() {
+            let mut connection = link.writer.clone();
+            let role = sentinel::check_role(&mut connection);
+            match timeout(contact.options.command_timeout, role).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error.to_string(),
+                Err(_) => return "Redis did not answer in time".to_owned(),
+            }
+        }
+    }
+}
+
+/// Waits for something behind the last revision that was seen, and has the guard look at it.
+async fn follow_feed(contact: &Contact, link: &Link) -> String {
+    let feed = format!("{}feed", contact.address.prefix);
+    let patience = Duration::from_millis(FEED_BLOCK_MS) + contact.options.command_timeout;
+    loop {
+        let after = contact.seen().revision;
+        let mut command = redis::cmd("XREAD");
+        command.arg("COUNT").arg(1).arg("BLOCK").arg(FEED_BLOCK_MS);
+        command.arg("STREAMS").arg(&feed).arg(format!("{after}-0"));
+        let mut connection = link.feed.clone();
+        let answer = timeout(patience, connection.send_packed_command(&command)).await;
+        match answer.map(|answer| answer.and_then(Value::extract_error)) {
+            Err(_) => return "Redis did not answer in time".to_owned(),
+            Ok(Err(error)) if error.code().is_none_or(|code| code != "WRONGTYPE") => {
+                return describe(&error);
+            }
+            // The feed is none: whose business that is finds out.
+            Ok(Err(_)) => sleep(HELD_PAUSE).await,
+            Ok(Ok(Value::Nil)) => {}
+            Ok(Ok(_)) => {
+                let none = Arguments::default();
+                let looked =
+                    contact.exchange(link, connection, &TOUCH, &none, Effect::Nothing).await;
+                // What the guard holds back is not news.
+                if looked.is_err() || contact.seen().revision == after {
+                    sleep(HELD_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Leaves a master that the sentinels have replaced, even if it is still there.
+async fn follow_sentinels(contact: &Contact, link: &Link) -> String {
+    let Some(current) = &link.master else { return std::future::pending().await };
+    loop {
+        sleep(HEARTBEAT).await;
+        match sentinel::master(&contact.address, &contact.options).await {
+            Ok(master) if master != *current => return format!("the master is {master} now"),
+            // Without sentinels, what there is goes on.
+            _ => {}
+        }
+    }
+}

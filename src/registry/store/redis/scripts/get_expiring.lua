@@ -1,0 +1,4 @@
+-- 8 key
+local entry = live(prefix .. 'expiring:' .. ARGV[8], 'value')
+if not entry then return answer() end
+return answer(entry[2])

@@ -1,0 +1,2 @@
+-- The server's time, and what the guard says.
+return answer(whole(server_ms))

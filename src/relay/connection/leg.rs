@@ -1,0 +1,93 @@
+//! The two halves of a connection's state: its legs, and what is on its way between them.
+
+use std::io::{self, ErrorKind};
+
+use crate::clock::Millis;
+use crate::relay::pair::HOLD_BYTES_MAX;
+use crate::relay::wire::Socket;
+
+/// One end.
+#[derive(Debug)]
+pub struct Leg<S> {
+    pub socket: S,
+    pub readable: bool,
+    pub writable: bool,
+    /// The peer's FIN is known to be there: reads go on until they return zero.
+    pub read_closed: bool,
+    pub source_ended: bool,
+    pub finished: bool,
+    /// It takes no more bytes.
+    pub lost: bool,
+}
+
+impl<S: Socket> Leg<S> {
+    pub fn new(socket: S) -> Self {
+        Self {
+            socket,
+            readable: true,
+            writable: true,
+            read_closed: false,
+            source_ended: false,
+            finished: false,
+            lost: false,
+        }
+    }
+
+    /// The socket keeps bytes that somebody is to take yet.
+    pub fn is_holding(&self) -> bool {
+        !self.lost && self.socket.is_holding()
+    }
+
+    /// Writes until the peer takes no more; a broken socket is an error.
+    pub fn send_all(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut sent = 0;
+        while self.writable && sent < bytes.len() {
+            sent += self.attempt(|socket| match socket.send(&bytes[sent..]) {
+                Ok(0) => Err(ErrorKind::WriteZero.into()),
+                sent => sent,
+            })?;
+        }
+        Ok(sent)
+    }
+
+    /// Writes what the socket itself keeps, until the peer takes no more; returns how much went.
+    pub fn flush_all(&mut self) -> io::Result<usize> {
+        let mut sent = 0;
+        while self.writable && self.socket.is_holding() {
+            sent += self.attempt(Socket::flush)?;
+        }
+        Ok(sent)
+    }
+
+    fn attempt(&mut self, write: impl FnOnce(&mut S) -> io::Result<usize>) -> io::Result<usize> {
+        match write(&mut self.socket) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.writable = false;
+                Ok(0)
+            }
+            written => written,
+        }
+    }
+}
+
+/// One direction's bytes that are neither in a socket nor in the scratch buffer.
+#[derive(Debug, Default)]
+pub struct Lane {
+    pub held: [u8; HOLD_BYTES_MAX],
+    pub held_bytes: u8,
+    /// Read but not judged yet: a handshake's read-ahead, or what stands behind a pause.
+    pub pending: Vec<u8>,
+    /// Judged but not taken yet by the other side, from `spill_start` on.
+    pub spill: Vec<u8>,
+    pub spill_start: usize,
+    /// Set while the other side, or its socket, has something that the peer does not take.
+    pub blocked_since: Option<Millis>,
+    pub paused_until: Option<Millis>,
+}
+
+impl Lane {
+    pub fn is_spilling(&self) -> bool {
+        self.spill_start < self.spill.len()
+    }
+}

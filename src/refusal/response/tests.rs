@@ -146,7 +146,8 @@ fn the_table_of_what_clients_cannot_help() {
         503 replica_silent; retry-after: 2
             It is not known whether the connection was closed. Try again.
             log: host-2 (pid 7) did not answer
-    "#]].assert_eq(&table(500..600));
+    "#]]
+    .assert_eq(&table(500..600));
     assert!(table(100..400).is_empty());
 }
 

@@ -14,8 +14,8 @@ const FLOORS: [&[&str]; 4] = [
         "tenant", "grant", "plan", "secret", "refusal", "close", "client", "clock", "carriers",
         "path", "row",
     ],
-    &["live", "registry", "passwords", "telemetry", "tls", "upload"],
-    &["accept", "route", "authenticate", "connect", "exchange", "relay"],
+    &["live", "registry", "passwords", "telemetry", "tls", "upload", "rewound"],
+    &["front", "accept", "route", "authenticate", "connect", "exchange", "relay"],
     &[
         "journey", "commands", "admin", "drain", "config", "profile", "revoke", "follow",
         "presence", "change", "json",

@@ -19,6 +19,7 @@ use crate::authenticate::Identity;
 use crate::client::Client;
 use crate::exchange::Body;
 use crate::exchange::headers::{Towards, make_private, rewrite_answer};
+use crate::front::framing::Framing;
 use crate::live::Kind;
 use crate::refusal::Refusal;
 use crate::row::Row;
@@ -43,6 +44,7 @@ impl Journey {
         let Admitted { identity, row, path_and_query, .. } = admitted;
         let may_be_kept = may_be_kept(&parts, &identity);
         let towards = towards(row, &identity, client);
+        let answers_head = parts.method == Method::HEAD;
         let body = Upload::new(body, self.body_bytes_max, Arc::clone(&registered));
         let request = upstream_request(parts, body, &towards, path_and_query)?;
         let answer = tokio::select! {
@@ -54,6 +56,9 @@ impl Journey {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refusal::RuntimeBroke("it switched protocols unasked".into()));
         }
+        let is_http_1_1 = response.version() == Version::HTTP_11;
+        Framing::of_answer(answers_head, response.status(), is_http_1_1, response.headers())
+            .map_err(|why| Refusal::RuntimeBroke(why.to_owned()))?;
         rewrite_plain_answer(response.headers_mut(), row, may_be_kept);
         *response.version_mut() = Version::HTTP_11;
         Ok(response.map(|body| Body::runtime(body, registered, move || reuse.keep())))

@@ -179,3 +179,13 @@ async fn a_moved_instance_ends_what_is_elsewhere_and_counts_it() {
     assert_eq!(revoke(&world.live, &world.registry, &changed).await, 0);
     assert_eq!(stays.entry().closing(), None);
 }
+
+#[tokio::test]
+async fn nobody_is_read_for_whom_nothing_runs() {
+    let (world, mike, ann) = World::start().await;
+    let mikes = world.enter(mike, KeyId::DEFAULT).await;
+    world.change(ann, |record| record.disabled = true).await;
+    world.put_plan("gold", None, Some(100)).await;
+    world.follow_until("the new size", || mikes.entry().message_bytes_max() == 100).await;
+    assert!(world.registry.cached(mike).is_some() && world.registry.cached(ann).is_none());
+}

@@ -12,6 +12,7 @@ mod big;
 mod check;
 mod feed;
 mod hanging;
+mod majority;
 mod opening;
 mod restart;
 mod sentinels;

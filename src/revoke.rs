@@ -79,11 +79,6 @@ pub(crate) async fn recheck_all(live: &Arc<LiveTable>, registry: &Arc<Registry>)
 /// As [`revoke`], for a record that somebody else wrote.
 pub(crate) async fn recheck_one(live: &LiveTable, registry: &Registry, id: TenantId) -> usize {
     let entries = live.entries_of(id);
-    if entries.is_empty() {
-        // Whoever comes from now on reads the record by themselves. To read it here for everybody whom
-        // others change would hold up the feed, and push out of the cache those who are used here.
-        return 0;
-    }
     match registry.by_id(id).await {
         Ok(Some(tenant)) => hold(live, registry, &tenant, &entries),
         Ok(None) => end_all(&entries),

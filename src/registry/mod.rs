@@ -145,9 +145,8 @@ impl Registry {
         &self,
         username: &Username,
     ) -> Result<Option<Arc<Tenant>>, StoreError> {
-        let index = record::username_index(username.as_str());
         let fetch = || {
-            let index = index.clone();
+            let index = record::username_index(username.as_str());
             async move { self.store.find(TENANT, &index).await }
         };
         self.look_up(Lookup::Username(username.clone()), fetch).await
@@ -158,9 +157,8 @@ impl Registry {
     /// # Errors
     /// As [`Registry::by_id`].
     pub async fn by_key(&self, digest: SecretDigest) -> Result<Option<Arc<Tenant>>, StoreError> {
-        let index = record::key_index(digest);
         let fetch = || {
-            let index = index.clone();
+            let index = record::key_index(digest);
             async move { self.store.find(TENANT, &index).await }
         };
         self.look_up(Lookup::Key(digest), fetch).await
@@ -179,6 +177,16 @@ impl Registry {
     #[must_use]
     pub fn cache_counts(&self) -> Counts {
         self.cache.counts()
+    }
+
+    /// The tenant with this name, if they are known without asking the store and what is known is
+    /// believed.
+    #[must_use]
+    pub fn known(&self, username: &Username) -> Option<Arc<Tenant>> {
+        match self.cache.peek(&Lookup::Username(username.clone())) {
+            Knowledge::Tenant(tenant) if self.freshness.is_believed() => Some(tenant),
+            _ => None,
+        }
     }
 
     async fn look_up<F>(

@@ -16,6 +16,7 @@ mod command_line;
 mod documents;
 mod explaining;
 mod first_light;
+mod front;
 mod logs;
 mod plain_http;
 mod profile;

@@ -161,7 +161,7 @@ async fn follow_feed(contact: &Contact, link: &Link) -> String {
     let feed = format!("{}feed", contact.address.prefix);
     let patience = Duration::from_millis(FEED_BLOCK_MS) + contact.options.command_timeout;
     loop {
-        let after = contact.seen().revision;
+        let after = contact.seen().last.revision;
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(1).arg("BLOCK").arg(FEED_BLOCK_MS);
         command.arg("STREAMS").arg(&feed).arg(format!("{after}-0"));
@@ -180,7 +180,7 @@ async fn follow_feed(contact: &Contact, link: &Link) -> String {
                 let looked =
                     contact.exchange(link, connection, &TOUCH, &none, Effect::Nothing).await;
                 // What the guard holds back is not news.
-                if looked.is_err() || contact.seen().revision == after {
+                if looked.is_err() || contact.seen().last.revision == after {
                     sleep(HELD_PAUSE).await;
                 }
             }

@@ -121,12 +121,15 @@ impl Contact {
 }
 
 async fn apply(live: &Arc<LiveTable>, registry: &Arc<Registry>, notice: &Notice) {
-    registry.heed(notice);
+    let is_known = registry.heed(notice);
     if notice.kind == PLAN.0 {
         // Who has another plan is still in memory: the store is asked for the others only.
         recheck_all(live, registry).await;
     } else if notice.kind == TENANT.0
         && let Some(id) = TenantId::from_hex(&notice.id)
+        // Who was known stays so, should the registry go away next. To read everybody whom others
+        // change would hold up the feed, and push out of the cache those who are used here.
+        && (is_known || !live.entries_of(id).is_empty())
     {
         recheck_one(live, registry, id).await;
     }

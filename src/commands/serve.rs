@@ -171,6 +171,10 @@ async fn serve(
     for address in &settings.tls_listen {
         tls_listeners.push((listen("data", *address, true)?, data_tls.clone()));
     }
+    // Before the first request, an operator's or a client's: nothing has been cached yet, so nothing
+    // that is older than the feed from here on.
+    let revision = journey.registry.store().last_revision().await;
+    let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     let (stop_admin, admin_stopped) = watch::channel(false);
     let desk = Arc::new(desk(&settings, &journey, tokens));
     let request_ids = RequestIds::new().map_err(|error| Failure::runtime(error.to_string()))?;
@@ -183,9 +187,6 @@ async fn serve(
         admin_stopped,
     ));
 
-    // Before the first client: nothing has been cached yet, so nothing older can be.
-    let revision = journey.registry.store().last_revision().await;
-    let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     presence.enter(about(listeners.first(), &tls_listeners)).await;
     let (stop_data, data_stopped) = watch::channel(false);
     let mut data_tasks = JoinSet::new();

@@ -46,8 +46,17 @@ impl Presence {
         connection: Numbered,
         cause: Cause,
     ) -> Result<Closing, Refusal> {
-        let replica = self.others().find(connection.replica);
-        let Some(replica) = replica else { return Ok(Closing::Absent) };
+        let replica = {
+            let others = self.others();
+            match others.find(connection.replica) {
+                Some(replica) => replica,
+                None if others.is_stale => {
+                    let why = "which replicas there are cannot be read";
+                    return Err(Refusal::RegistryAway(why.to_owned()));
+                }
+                None => return Ok(Closing::Absent),
+            }
+        };
         let place = self.closings.place(&tenant);
         if place.number > WAITING_MAX {
             return Err(Refusal::Overloaded("too many closings of this tenant wait"));

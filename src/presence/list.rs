@@ -108,7 +108,7 @@ impl Presence {
     pub async fn connections(self: &Arc<Self>, tenant: TenantId) -> Connections {
         let elsewhere = self.elsewhere(tenant).await;
         let own = self.own(tenant);
-        let total = own.len() as u64 + elsewhere.total;
+        let total = elsewhere.total.saturating_add(own.len() as u64);
         let own = own.into_iter().map(|it| (numbered(self.id, it.number), it));
         let mut shown: Vec<_> = own.collect();
         shown.extend_from_slice(&elsewhere.shown);
@@ -176,7 +176,7 @@ impl Presence {
                         all.incomplete.push(name(&replica, LATE));
                         continue;
                     };
-                    all.total += total;
+                    all.total = all.total.saturating_add(total);
                     let newest = newest.into_iter();
                     all.shown.extend(newest.map(|it| (numbered(replica.id, it.number), it)));
                 }

@@ -229,15 +229,14 @@ impl Registry {
             .map_err(|error| StoreError::Corrupt(format!("the plan {name:?}: {error}")))
     }
 
-    /// Believes nothing any more that a notice of the feed says is old.
-    pub fn heed(&self, notice: &Notice) {
-        if notice.kind == TENANT.0 {
-            if let Some(id) = TenantId::from_hex(&notice.id) {
-                self.cache.invalidate_before(id, notice.revision);
-            }
-        } else if notice.kind == PLAN.0 {
+    /// Believes nothing any more that a notice of the feed says is old. Returns whether it is about a
+    /// tenant who was known.
+    pub fn heed(&self, notice: &Notice) -> bool {
+        if notice.kind == PLAN.0 {
             self.cache.invalidate_plan(&notice.id);
         }
+        let id = TenantId::from_hex(&notice.id).filter(|_| notice.kind == TENANT.0);
+        id.is_some_and(|id| self.cache.invalidate_before(id, notice.revision))
     }
 
     /// Believes nothing any more: there was a gap in the feed.

@@ -26,6 +26,14 @@ fn document(reply: &mut Reply) -> Result<Option<Document>, StoreError> {
     Ok(Some(Document { id, revision, indexes, body: reply.bytes()? }))
 }
 
+/// Whether revisions are missing that a page of the feed should have. Scripts leave no holes, but
+/// whoever deals with the stream by hand does, and a notice that is missed is a revocation that is.
+fn has_hole(notices: &[Notice], after: u64, limit: usize, last_revision: u64) -> bool {
+    let is_next = |(notice, before): (&Notice, u64)| notice.revision.checked_sub(1) == Some(before);
+    let reached = after.saturating_add(notices.len() as u64);
+    !notices.iter().zip(after..).all(is_next) || (notices.len() < limit && reached < last_revision)
+}
+
 impl Redis {
     pub(in super::super) async fn get(
         &self,
@@ -129,6 +137,7 @@ impl Redis {
             let revision = entry.number()?;
             notices.push(Notice { kind: entry.text()?, id: entry.text()?, revision });
         }
+        let gap = gap || has_hole(&notices, after, limit, answer.last.revision);
         Ok(FeedPage { notices, gap, last_revision: answer.last.revision })
     }
 }

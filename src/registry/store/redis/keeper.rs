@@ -27,26 +27,31 @@ const HELD_PAUSE: Duration = Duration::from_millis(200);
 
 /// Never ends by itself.
 pub(super) async fn keep(contact: Arc<Contact>, mut link: Arc<Link>, mut drivers: Drivers) {
+    let mut ceiling_ms = BACKOFF_MIN_MS;
     loop {
         contact.set_link(Ok(Arc::clone(&link)));
         // What happened in between is found by whoever looks.
         contact.wake();
+        let began = contact.clock.now();
         let why = attend(&contact, &link, &mut drivers).await;
         contact.set_link(Err(why.clone()));
         link.give_up(&why);
         drop(drivers);
         tracing::warn!(registry = %contact.address, why, "registry away");
-        (link, drivers) = reconnect(&contact).await;
+        // One that comes and goes is asked no more often than one that is away.
+        if contact.clock.now().since(began) >= Duration::from_millis(BACKOFF_MAX_MS) {
+            ceiling_ms = BACKOFF_MIN_MS;
+        }
+        (link, drivers) = reconnect(&contact, &mut ceiling_ms).await;
         tracing::info!(registry = %contact.address, "registry back");
     }
 }
 
-async fn reconnect(contact: &Arc<Contact>) -> (Arc<Link>, Drivers) {
-    let mut ceiling_ms = BACKOFF_MIN_MS;
+async fn reconnect(contact: &Arc<Contact>, ceiling_ms: &mut u64) -> (Arc<Link>, Drivers) {
     loop {
         let random = getrandom::u64().unwrap_or_default();
-        sleep(Duration::from_millis(random % ceiling_ms + 1)).await;
-        ceiling_ms = (ceiling_ms * 2).min(BACKOFF_MAX_MS);
+        sleep(Duration::from_millis(random % *ceiling_ms + 1)).await;
+        *ceiling_ms = (*ceiling_ms * 2).min(BACKOFF_MAX_MS);
         let connected = timeout(CONNECT_MAX, async {
             let (link, drivers) = connect(&contact.address, &contact.options).await?;
             match greet(contact, &link).await {
@@ -74,13 +79,41 @@ pub(super) async fn greet(contact: &Contact, link: &Link) -> Result<(), StoreErr
     let connection = link.writer.clone();
     let mut probed = contact.exchange(link, connection, &PROBE, &none, Effect::Nothing).await?;
     match probed.reply.optional()? {
-        None => Ok(()),
+        None => try_waiting(contact, link).await,
         Some(command) => Err(contact.away(&format!(
             "the Redis user may not use {} on keys that begin with {:?}",
             String::from_utf8_lossy(&command),
             contact.address.prefix
         ))),
     }
+}
+
+/// Tries the two commands that are in no script. Without `WAIT` every write would be made and its
+/// outcome be unknown; without `XREAD` the link would be of no use right after it was made.
+async fn try_waiting(contact: &Contact, link: &Link) -> Result<(), StoreError> {
+    let mut read = redis::cmd("XREAD");
+    let feed = format!("{}feed", contact.address.prefix);
+    read.arg("COUNT").arg(1).arg("STREAMS").arg(feed).arg("$");
+    let mut commands = vec![("XREAD", read)];
+    if contact.address.wait_replicas > 0 {
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(0).arg(1);
+        commands.push(("WAIT", wait));
+    }
+    for (name, command) in commands {
+        let mut connection = link.feed.clone();
+        let tried = connection.send_packed_command(&command);
+        let tried = timeout(contact.options.command_timeout, tried).await;
+        let tried = tried.map_err(|_| contact.away("Redis did not answer in time"))?;
+        match tried.and_then(Value::extract_error) {
+            // What is no feed is found by whoever reads it.
+            Err(error) if error.code() != Some("WRONGTYPE") => {
+                return Err(contact.away(&format!("{name}: {}", describe(&error))));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 async fn touch(contact: &Contact, link: &Link) -> Result<Answer, StoreError> {

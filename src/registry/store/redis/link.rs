@@ -187,10 +187,12 @@ async fn converse(
     Ok(connection)
 }
 
-/// One line of what a server has against us, for an operator. No server repeats a password.
+/// One line of what a server has against us, for an operator, without what it repeats of a command:
+/// one that does not know `AUTH` repeats the password.
 pub(super) fn describe(error: &RedisError) -> String {
-    let words =
-        format!("{} {}", error.code().unwrap_or_default(), error.detail().unwrap_or_default());
+    let detail = error.detail().unwrap_or_default();
+    let detail = detail.split_once("with args beginning with").map_or(detail, |(before, _)| before);
+    let words = format!("{} {detail}", error.code().unwrap_or_default());
     let has = |word: &str| words.contains(word);
     if has("WRONGPASS") || has("invalid username-password pair") || has("invalid password") {
         "Redis refuses the user name or the password".to_owned()

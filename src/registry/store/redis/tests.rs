@@ -13,6 +13,7 @@ mod check;
 mod feed;
 mod hanging;
 mod losses;
+mod majority;
 mod opening;
 mod restart;
 mod sentinels;

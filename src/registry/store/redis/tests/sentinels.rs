@@ -8,15 +8,15 @@ use tempfile::TempDir;
 use super::*;
 
 /// Ends with this.
-struct Sentinel {
+pub(super) struct Sentinel {
     watchdog: Child,
     input: Option<ChildStdin>,
-    port: u16,
+    pub(super) port: u16,
     _folder: TempDir,
 }
 
 impl Sentinel {
-    fn watch(master: &Server) -> Self {
+    pub(super) fn watch(master: &Server) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sentinel.conf");
         for _ in 0..20 {

@@ -176,7 +176,7 @@ async fn serve(
     let revision = journey.registry.store().last_revision().await;
     let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let desk = Arc::new(desk(&settings, &journey, tokens));
+    let desk = Arc::new(desk(&settings, &journey, &presence, tokens));
     let request_ids = RequestIds::new().map_err(|error| Failure::runtime(error.to_string()))?;
     let admin = Admin::new(Arc::clone(&desk), request_ids);
     let admin_task = tokio::spawn(serve_admin(
@@ -257,9 +257,15 @@ fn admin_tokens(settings: &Settings) -> Result<AdminTokens, Failure> {
 }
 
 /// Where operators are served.
-fn desk(settings: &Settings, journey: &Arc<Journey>, tokens: AdminTokens) -> admin::Desk {
+fn desk(
+    settings: &Settings,
+    journey: &Arc<Journey>,
+    presence: &Arc<Presence>,
+    tokens: AdminTokens,
+) -> admin::Desk {
     admin::Desk {
         journey: Arc::clone(journey),
+        presence: Arc::clone(presence),
         tokens,
         hosts: admin::own_hosts(settings.admin_listen)
             .chain(settings.admin_hosts.iter().cloned())

@@ -24,7 +24,7 @@ const LOOK_EVERY_MAX: Duration = Duration::from_millis(50);
 
 const LATE: &str = "did not answer in time";
 const SILENT: &str = "has not been heard of lately";
-const AWAY: &str = "other replicas: the registry cannot be asked";
+pub(super) const AWAY: &str = "other replicas: the registry cannot be asked";
 const BUSY: &str = "other replicas: too many lists are being made";
 
 /// What runs for a tenant.
@@ -36,6 +36,14 @@ pub struct Connections {
     pub total: u64,
     /// The replicas about which nothing is known, and why.
     pub incomplete: Vec<String>,
+}
+
+impl Connections {
+    /// How much runs that is not shown: a replica has more than its answer held.
+    #[must_use]
+    pub fn unlisted(&self) -> u64 {
+        self.total.saturating_sub(self.shown.len() as u64)
+    }
 }
 
 /// Lists that are being made, or were made a moment ago.
@@ -114,6 +122,12 @@ impl Presence {
         shown.extend_from_slice(&elsewhere.shown);
         shown.sort_by_key(|(id, it)| (it.since_unix_ms, *id));
         Connections { shown, total, incomplete: elsewhere.incomplete.clone() }
+    }
+
+    /// The same, and nothing of it older than this call.
+    pub async fn connections_now(self: &Arc<Self>, tenant: TenantId) -> Connections {
+        self.flights.forget(tenant);
+        self.connections(tenant).await
     }
 
     /// What other replicas have; for all who ask at the same time, they are asked once.

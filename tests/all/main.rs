@@ -7,6 +7,7 @@
 
 mod admin_api;
 mod admin_cli;
+mod admin_replicas;
 mod attacks;
 mod browser;
 mod changes;

@@ -55,7 +55,7 @@ pub async fn follow(
                 }
                 registry.freshness().caught_up(asked_at);
             }
-            Err(error) => contact.missed(&registry, asked_at, &error),
+            Err(error) => contact.missed(&registry, &error),
         }
         // A sender that is gone tells no more: then by time alone.
         if let Ok(Err(_)) = timeout(FEED_READ_EVERY, changes.changed()).await {
@@ -85,11 +85,11 @@ impl Contact {
         }
     }
 
-    fn missed(&mut self, registry: &Registry, asked_at: Millis, error: &StoreError) {
+    fn missed(&mut self, registry: &Registry, error: &StoreError) {
         let freshness = registry.freshness();
         let standing = match error {
             StoreError::Stale(_) => {
-                freshness.is_held(asked_at);
+                freshness.is_held();
                 Standing::Held
             }
             _ => {

@@ -193,13 +193,20 @@ async fn serve(
     let listeners = (listeners, tls_listeners);
     let front = serve_data(listeners, &settings, &journey, &data_stopped, &mut data_tasks)?;
     let attending = attend(Arc::clone(&journey), Arc::clone(&presence), revision);
-    let attendant = tokio::spawn(async move { tokio::join!(attending, certificates.keep_fresh()) });
+    let mut attendant =
+        tokio::spawn(async move { tokio::join!(attending, certificates.keep_fresh()) });
     journey.ready.store(true, Ordering::Relaxed);
     tracing::info!(replica = %presence.id(), registry = redacted(&settings.registry), "ready");
 
     let first = tokio::select! {
         signal = signals.next() => signal,
         () = desk.stop.notified() => "an operator's",
+        // Without it nothing is revoked any more: better that whatever watches over the process starts
+        // it anew.
+        ended = &mut attendant => {
+            let why = ended.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string());
+            return Err(Failure::runtime(format!("what follows the registry has ended: {why}")));
+        }
     };
     tracing::info!(signal = first, "stopping; a second signal cuts");
     presence.drain();

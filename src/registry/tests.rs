@@ -264,8 +264,10 @@ async fn what_may_be_old_is_asked_for_again() {
     assert!(silent.cached(mike).is_none(), "nobody would hear of its end");
     silent.freshness().is_away();
     assert_eq!(silent.freshness().standing(), freshness::Standing::Away);
-    silent.freshness().is_held(clock.now().plus(hour));
+    silent.freshness().is_held();
     assert_eq!(silent.freshness().standing(), freshness::Standing::Held);
+    assert!(!silent.freshness().is_believed(), "others may write to what is held");
+    silent.freshness().caught_up(clock.now().plus(hour));
     assert!(silent.freshness().is_believed());
     // An answer that was asked for earlier makes nothing older.
     silent.freshness().caught_up(Millis(0));

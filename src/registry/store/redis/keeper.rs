@@ -13,6 +13,8 @@ use super::scripts::{Arguments, PROBE, TOUCH};
 use super::sentinel;
 use crate::registry::store::error::StoreError;
 
+/// How long a master is believed to be one while no majority of the sentinels says so.
+const UNCONFIRMED_MAX: Duration = Duration::from_secs(10);
 /// Between two looks.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long connecting may take, with everything that belongs to it.
@@ -191,11 +193,18 @@ async fn follow_feed(contact: &Contact, link: &Link) -> String {
 /// Leaves a master that the sentinels have replaced, even if it is still there.
 async fn follow_sentinels(contact: &Contact, link: &Link) -> String {
     let Some(current) = &link.master else { return std::future::pending().await };
+    let mut confirmed_at = contact.clock.now();
     loop {
         sleep(HEARTBEAT).await;
         match sentinel::master(&contact.address, &contact.options).await {
-            Ok(master) if master != *current => return format!("the master is {master} now"),
-            // Without sentinels, what there is goes on.
+            Ok(named) if named.server != *current => {
+                return format!("the master is {} now", named.server);
+            }
+            Ok(named) if named.by_majority => confirmed_at = contact.clock.now(),
+            // With a master that the others have left, no change of theirs would arrive here.
+            _ if contact.clock.now().since(confirmed_at) >= UNCONFIRMED_MAX => {
+                return "most sentinels cannot be asked whether it is the master".to_owned();
+            }
             _ => {}
         }
     }

@@ -82,7 +82,14 @@ pub(super) async fn connect(
     options: &Options,
 ) -> Result<(Link, Drivers), StoreError> {
     let master = match &address.place {
-        Place::Sentinels { .. } => Some(sentinel::master(address, options).await?),
+        Place::Sentinels { .. } => match sentinel::master(address, options).await? {
+            // The others may have another one by now.
+            named if !named.by_majority => {
+                let why = format!("only some sentinels say that {} is the master", named.server);
+                return Err(StoreError::Unavailable(why));
+            }
+            named => Some(named.server),
+        },
         _ => None,
     };
     let mut drivers = Drivers::new();

@@ -16,13 +16,13 @@ use crate::registry::store::error::StoreError;
 /// How long one sentinel may take to answer; there are others.
 const SENTINEL_PATIENCE: Duration = Duration::from_millis(500);
 
-/// The master that most sentinels name: one that is cut off from the others, with a master of old,
-/// must not lead there. All are asked at once; between masters with as many votes the order of the URL
-/// decides, always in the same way.
+/// The master that most sentinels name, and whether these are more than half: one that is cut off from
+/// the others, with a master of old, must not lead there. All are asked at once; between masters with
+/// as many votes the order of the URL decides, always in the same way.
 ///
 /// # Errors
 /// None knows one.
-pub(super) async fn master(address: &Address, options: &Options) -> Result<Server, StoreError> {
+pub(super) async fn master(address: &Address, options: &Options) -> Result<Master, StoreError> {
     let Place::Sentinels { sentinels, master, is_tls, user } = &address.place else {
         return Err(StoreError::Unavailable("there are no sentinels".to_owned()));
     };
@@ -51,7 +51,7 @@ pub(super) async fn master(address: &Address, options: &Options) -> Result<Serve
                 }
                 // The others cannot change it any more.
                 if of_this.votes > sentinels.len() / 2 {
-                    return Ok(of_this.server);
+                    return Ok(Master { server: of_this.server, by_majority: true });
                 }
                 named.push(of_this);
             }
@@ -60,11 +60,19 @@ pub(super) async fn master(address: &Address, options: &Options) -> Result<Serve
         }
     }
     let most = named.into_iter().max_by_key(|it| (it.votes, std::cmp::Reverse(it.place)));
-    most.map(|it| it.server).ok_or_else(|| {
+    most.map(|it| Master { server: it.server, by_majority: false }).ok_or_else(|| {
         failures.sort_unstable();
         let failures = failures.join("; ");
         StoreError::Unavailable(format!("no sentinel knows the master {master:?} ({failures})"))
     })
+}
+
+/// What the sentinels say.
+#[derive(Debug)]
+pub(super) struct Master {
+    pub(super) server: Server,
+    /// More than half of all of them say so.
+    pub(super) by_majority: bool,
 }
 
 /// A server that sentinels name.

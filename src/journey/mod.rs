@@ -97,7 +97,6 @@ impl Journey {
                 response
             }
             Err(refusal) => {
-                trail.log_refusal(client, is_handshake, &refusal);
                 self.log_refusal(&trail, client, is_handshake, &refusal);
                 refusal_for(&refusal, client, is_handshake, wants_page).map(Body::from)
             }

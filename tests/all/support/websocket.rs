@@ -153,9 +153,16 @@ impl<S: Read + Write> WebSocket<S> {
         String::from_utf8(frame.payload).unwrap()
     }
 
-    /// Code and reason of the Close frame that comes next, behind which there must be nothing.
+    /// Code and reason of the Close frame that comes next, behind which there must be nothing. Pings
+    /// that come meanwhile are answered: they do after 30 s.
     pub fn receive_close(&mut self) -> (u16, String) {
-        let close = self.receive().expect("a Close frame").close();
+        let close = loop {
+            let frame = self.receive().expect("a Close frame");
+            if frame.first_byte != FIN | PING {
+                break frame.close();
+            }
+            self.send(&masked(FIN | PONG, &frame.payload));
+        };
         assert_eq!(self.receive(), None);
         close
     }

@@ -39,6 +39,7 @@ use crate::relay::plane::Plane;
 use crate::revoke::recheck;
 use crate::telemetry;
 use crate::tls::server::Acceptor;
+use crate::web;
 
 /// Descriptors for everything but clients' connections and their runtimes'.
 const DESCRIPTORS_RESERVED: u64 = 128;
@@ -46,6 +47,8 @@ const DESCRIPTORS_RESERVED: u64 = 128;
 const BLOCKING_THREADS_MAX: usize = 16;
 /// How often kept connections to runtimes are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Between two steps through the sessions.
+const SWEEP_SESSIONS_EVERY: Duration = Duration::from_secs(15);
 /// How often it is asked whether the audit log has grown too long.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// What a stop may take once everything was told or cut.
@@ -72,7 +75,8 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     }
     let wall = Wall::system();
     let registry = Registry::new(store, settings.caching, clock, wall);
-    let registry = Arc::new(registry.keeping_audit(settings.audit_kept));
+    let registry = registry.keeping_audit(settings.audit_kept).with_sessions(settings.sessions);
+    let registry = Arc::new(registry);
     let plane = Plane::start(settings.relay_threads, settings.patience, clock)
         .map_err(|error| cannot("start the relay threads", error))?;
     let passwords = Passwords::start(clock);
@@ -92,13 +96,21 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         presence: Arc::clone(&presence),
         usage: Arc::clone(&usage),
     };
+    let pages = web::Desk {
+        registry: Arc::clone(&registry),
+        passwords: Arc::clone(&passwords),
+        live: Arc::clone(&live),
+        base_domain: settings.base_domain.clone(),
+    };
+    let pages = Arc::new(pages);
     let journey = Arc::new(Journey {
         base_domain: settings.base_domain.clone(),
         clock,
         registry,
         usage,
         passwords,
-        profile: profile::router(Arc::new(desk)),
+        pages: profile::router(Arc::new(desk)).merge(web::router(Arc::clone(&pages))),
+        tenant_pages: web::tenant_router(pages),
         live,
         dialer,
         plane,
@@ -144,10 +156,23 @@ async fn attend(journey: Arc<Journey>, presence: Arc<Presence>, revision: u64) {
             }
         }
     };
+    let sweep_sessions = async {
+        let mut tick = tokio::time::interval(SWEEP_SESSIONS_EVERY);
+        let mut after = None;
+        loop {
+            tick.tick().await;
+            let registry = &journey.registry;
+            let swept = registry.sweep_sessions(after.as_deref(), registry.session_limits()).await;
+            after = swept.unwrap_or_else(|error| {
+                tracing::warn!(%error, "sessions that are over could not be removed");
+                None
+            });
+        }
+    };
     let recheck = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
     let (live, registry) = (Arc::clone(&journey.live), Arc::clone(&journey.registry));
     let follow = follow(live, registry, Arc::clone(&presence), revision);
-    tokio::join!(flush, sweep, trim, recheck, follow, presence.attend());
+    tokio::join!(flush, sweep, trim, sweep_sessions, recheck, follow, presence.attend());
 }
 
 async fn serve(

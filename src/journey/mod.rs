@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::close::Cause;
 use crate::connect::Dialer;
 use crate::exchange::Body;
+use crate::grant::Grant;
 use crate::live::{Entry, LiveTable};
 use crate::passwords::Passwords;
 use crate::refusal::{Refusal, wants_page};
@@ -29,8 +30,8 @@ use crate::tenant::{Instance, Tenant};
 pub mod admission;
 pub mod explain;
 pub mod handshake;
+mod pages;
 mod plain;
-mod profile;
 pub mod recent;
 mod steps;
 pub mod trail;
@@ -55,8 +56,10 @@ pub struct Journey {
     pub usage: Arc<Usage>,
     /// Where passwords are checked.
     pub passwords: Arc<Passwords>,
-    /// The tenants' own pages.
-    pub profile: axum::Router,
+    /// flowgate's own pages on the bare host.
+    pub pages: axum::Router,
+    /// Those on tenant hosts.
+    pub tenant_pages: axum::Router,
     /// What runs.
     pub live: Arc<LiveTable>,
     /// The way to runtimes.
@@ -68,7 +71,7 @@ pub struct Journey {
     /// Names for requests.
     pub request_ids: RequestIds,
     /// What was refused lately.
-    pub refused: recent::Recent,
+    pub refused: Arc<recent::Recent>,
     /// Whether `/readyz` says yes.
     pub ready: AtomicBool,
     /// How long a client may take to switch protocols, in line with the header timeout.
@@ -96,9 +99,7 @@ impl Journey {
                 response
             }
             Err(refusal) => {
-                trail.log_refusal(client, is_handshake, &refusal);
-                let now = self.registry.wall().now();
-                self.refused.note(&trail, client, is_handshake, &refusal, now);
+                self.note_refusal(&trail, client, is_handshake, &refusal);
                 let mut response = refusal.to_response(wants_page, client.request_id);
                 if is_handshake || refusal.status() == StatusCode::BAD_REQUEST {
                     // What the client may have sent behind it is no HTTP, or not understood.
@@ -119,8 +120,11 @@ impl Journey {
         trail: &mut Trail,
     ) -> Result<Response<Body>, Refusal> {
         let admitted = match self.admission().decide(&parts, client, trail).await? {
-            Decision::Own(Own::Profile) => return self.profile(parts, body, client, trail).await,
-            Decision::Own(own) => return Ok(self.answer_own(own)),
+            Decision::Own(own @ (Own::Health | Own::Ready)) => return Ok(self.answer_probe(own)),
+            Decision::Own(own) => return self.page(own, parts, body, client, trail).await,
+            Decision::TenantPage(username) | Decision::Handover(username) => {
+                return self.tenant_page(username, parts, body, client, trail).await;
+            }
             Decision::Preflight => return Ok(plain::answer_preflight(&parts)),
             Decision::Runtime(admitted) => admitted,
         };
@@ -129,6 +133,13 @@ impl Journey {
         }
         handshake::check(&parts, &body)?;
         self.websocket(parts, admitted, client, peer.permit).await
+    }
+
+    /// For the log, and for whoever looks at what was refused lately.
+    fn note_refusal(&self, trail: &Trail, client: Client, is_handshake: bool, refusal: &Refusal) {
+        trail.log_refusal(client, is_handshake, refusal);
+        let now = self.registry.wall().now();
+        self.refused.note(trail, client, is_handshake, refusal, now);
     }
 
     fn authority(&self) -> Authority<'_> {
@@ -148,6 +159,11 @@ impl Journey {
             let current = self.registry.by_id(identity.tenant.id).await.map_err(away)?;
             let current = current.ok_or(ended(Cause::TenantDisabled))?;
             current.allows(&identity.grant, self.registry.wall().now()).map_err(ended)?;
+            if let Grant::Session { id, .. } = identity.grant
+                && self.registry.session(id).await.map_err(away)?.is_none()
+            {
+                return Err(ended(Cause::SessionEnded));
+            }
             entry.follow_plan(&current.plan, self.clock.now());
             let present = current.instance.clone().ok_or(Refusal::NoRuntime)?;
             if entry.is_for(&present) {
@@ -167,11 +183,11 @@ impl Journey {
         Admission { base_domain: &self.base_domain, authority, usage: &self.usage }
     }
 
-    fn answer_own(&self, own: Own) -> Response<Body> {
+    fn answer_probe(&self, own: Own) -> Response<Body> {
         let (status, text) = match own {
             Own::Health => (StatusCode::OK, "ok\n"),
             Own::Ready if self.ready.load(Ordering::Relaxed) => (StatusCode::OK, "ready\n"),
-            Own::Ready | Own::Profile => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
         };
         let mut response = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;

@@ -83,7 +83,8 @@ impl Desk {
         verb: &'static str,
         mut change: impl FnMut(&mut TenantRecord) -> Result<T, Refusal>,
     ) -> Result<(Arc<Tenant>, T, usize), Refusal> {
-        let Grant::Password { fingerprint } = identity.grant else {
+        let (Grant::Password { fingerprint } | Grant::Session { fingerprint, .. }) = identity.grant
+        else {
             return Err(Refusal::PasswordOnly);
         };
         let change = |record: &mut TenantRecord, _: u64| {

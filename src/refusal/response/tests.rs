@@ -88,6 +88,8 @@ fn what_a_handshake_is_told_that_was_closed() {
         RuntimeStalled: 503 closed; retry-after: 1
         BudgetExhausted: 503 closed; retry-after: 1
         KeyRevoked: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+        SessionEnded: 401 grant_ended; www-authenticate: Session realm="flowgate"
+        SessionExpired: 401 grant_ended; www-authenticate: Session realm="flowgate"
         Protocol(Mask): 503 closed; retry-after: 1
         Protocol(ReservedBit): 503 closed; retry-after: 1
         Protocol(Opcode): 503 closed; retry-after: 1
@@ -205,6 +207,8 @@ fn only_a_grants_end_is_401() {
                 | Cause::KeyExpired
                 | Cause::KeyRevoked
                 | Cause::PasswordChanged
+                | Cause::SessionEnded
+                | Cause::SessionExpired
                 | Cause::TenantDisabled
         );
         assert_eq!(is_401, ended, "{cause:?}: devices give up for good on 401");

@@ -26,6 +26,7 @@ use crate::connect::Dialer;
 use crate::drain::drain_connections;
 use crate::follow::follow;
 use crate::journey::Journey;
+use crate::journey::recent::Recent;
 use crate::live::LiveTable;
 use crate::passwords::Passwords;
 use crate::presence::{self, Presence};
@@ -89,20 +90,17 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let replicas = presence::Settings::new(registry.is_shared());
     let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, replicas);
     let presence = Arc::new(presence.map_err(|error| cannot("get randomness", error.into()))?);
+    let refused = Arc::<Recent>::default();
     let desk = Desk {
         registry: Arc::clone(&registry),
         passwords: Arc::clone(&passwords),
         live: Arc::clone(&live),
         presence: Arc::clone(&presence),
         usage: Arc::clone(&usage),
-    };
-    let pages = web::Desk {
-        registry: Arc::clone(&registry),
-        passwords: Arc::clone(&passwords),
-        live: Arc::clone(&live),
+        refused: Arc::clone(&refused),
         base_domain: settings.base_domain.clone(),
     };
-    let pages = Arc::new(pages);
+    let pages = Arc::new(pages(&desk));
     let journey = Arc::new(Journey {
         base_domain: settings.base_domain.clone(),
         clock,
@@ -116,7 +114,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         plane,
         body_bytes_max: settings.body_bytes_max,
         request_ids,
-        refused: Default::default(),
+        refused,
         ready: AtomicBool::new(false),
         switch_timeout: settings.accept.header_timeout,
         #[cfg(test)]
@@ -126,6 +124,16 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
+}
+
+/// What the pages around the profile work with: the same.
+fn pages(desk: &Desk) -> web::Desk {
+    web::Desk {
+        registry: Arc::clone(&desk.registry),
+        passwords: Arc::clone(&desk.passwords),
+        live: Arc::clone(&desk.live),
+        base_domain: desk.base_domain.clone(),
+    }
 }
 
 /// What goes on beside requests: revocations by feed and by time, other replicas, and the use of

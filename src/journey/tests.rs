@@ -120,12 +120,11 @@ impl World {
         let (runtime, port) = start_runtime();
         let (clock, wall) = (Clock::start(), Wall::stopped_at(1_900_000_000_000));
         let store = Store::open("memory:").await.unwrap();
-        let record = mike(port, &wall);
-        store.write(vec![put(MIKE, Expected::Absent, &record).unwrap()]).await.unwrap();
+        store.write(vec![put(MIKE, Expected::Absent, &mike(port, &wall)).unwrap()]).await.unwrap();
         let registry = Arc::new(Registry::new(store, testing::CACHING, clock, wall.clone()));
-        let live = Arc::new(LiveTable::default());
-        let (usage, passwords) =
-            (Arc::<Usage>::default(), Arc::new(Passwords::start(clock).unwrap()));
+        let live = Arc::<LiveTable>::default();
+        let passwords = Arc::new(Passwords::start(clock).unwrap());
+        let usage = Arc::<Usage>::default();
         let patience = Patience {
             frame_stall_max: WAIT_MAX,
             write_stall_max: WAIT_MAX,
@@ -140,6 +139,8 @@ impl World {
             live: Arc::clone(&live),
             presence: Arc::new(presence.unwrap()),
             usage: Arc::clone(&usage),
+            refused: Arc::default(),
+            base_domain: "flows.localhost".to_owned(),
         };
         let connect = ConnectSettings {
             connect_timeout: WAIT_MAX,
@@ -154,7 +155,7 @@ impl World {
             usage,
             passwords,
             pages: profile::router(Arc::new(desk)),
-            tenant_pages: axum::Router::new(),
+            tenant_pages: Default::default(),
             live,
             dialer: Dialer::new(connect, clock).unwrap(),
             plane: Plane::start(1, patience, clock).unwrap(),

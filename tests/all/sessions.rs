@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use crate::support::flowgate::Flowgate;
 use crate::support::profiles::{MIKE_PASSWORD, ROBERTO_PASSWORD, mike, mike_and_roberto};
+use crate::support::redis::Redis;
+use crate::support::replicas::Runtimes;
 use crate::support::runtime::{Runtime, text_from_client};
 use crate::support::session::{Session, post, send};
 use crate::support::websocket::{WebSocket, handshake};
@@ -268,4 +270,20 @@ fn its_connections_are_in_the_list_and_can_be_closed() {
     let path = format!("/connections/{id}");
     assert_eq!(flowgate.profile(("mike", MIKE_PASSWORD), "DELETE", &path, &Value::Null).0, 200);
     assert_eq!(websocket.receive_close(), (1008, "closed by the tenant".to_owned()));
+}
+
+#[test]
+fn a_session_is_known_to_every_replica_and_ends_on_all_of_them() {
+    let redis = Redis::start();
+    let _runtimes = Runtimes::in_registry(&redis.url());
+    let [here, there] = [(); 2].map(|()| Flowgate::start_on(&redis.url(), &[]));
+    let session = Session::begin(here.data, "mike", MIKE_PASSWORD);
+    let elsewhere = Session { at: there.data, cookie: session.cookie.clone() };
+    let mut websocket = comms(&there, &elsewhere.on_host("mike"));
+    websocket.send(&text_from_client("hello"));
+    assert_eq!(websocket.receive_text(), "hello");
+    let page = session.get("/logout");
+    assert_eq!(session.post("/logout", &format!("token={}", page.field("token"))).status, 303);
+    assert_eq!(websocket.receive_close(), (1008, "logged out".to_owned()));
+    assert_eq!(elsewhere.get("/profile").status, 303);
 }

@@ -106,11 +106,11 @@ need_node() {
         die "Node.js is too old: $(node --version), and Node-RED needs 18.5 or newer." "Newer ones: https://nodejs.org"
 }
 
-# The tests call with the real curl, too.
-need_curl() {
-    have curl && return
-    can_apt && apt_install curl
-    need_command curl "the tests need it; on Debian and Ubuntu: apt-get install curl"
+# need_package COMMAND PACKAGE: the tests use the real one.
+need_package() {
+    have "$1" && return
+    apt_install "$2" || true
+    need_command "$1" "The tests need it; on Debian and Ubuntu: apt-get install $2"
 }
 
 # need_chromium: the tests drive Debian's, which is where they look for it.

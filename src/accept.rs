@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -16,10 +17,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::rewound::Rewound;
 use crate::tls::Stream;
 use crate::tls::server::Acceptor;
 
@@ -103,11 +105,61 @@ pub async fn serve<H, F, B>(
         let (mut drain, handler) = (drain.clone(), handler.clone());
         connections.spawn(async move {
             if let Some(stream) = secure(socket, &peer, tls, &settings, &mut drain).await {
-                converse(stream, peer, settings, drain, handler).await;
+                converse(Rewound::from(stream), peer, settings, drain, handler).await;
             }
         });
     }
     drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// A connection that somebody else has accepted and read from.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// Its socket, non-blocking.
+    pub socket: std::net::TcpStream,
+    /// What was read from it; nothing was answered.
+    pub read: Vec<u8>,
+    /// Its peer.
+    pub peer: Peer,
+}
+
+/// Serves what others have accepted, until nobody brings more and the requests under way have
+/// finished; `drain` has them end after the next answer. Dropping it cuts them.
+pub async fn serve_handed_over<H, F, B>(
+    mut brought: mpsc::Receiver<HandedOver>,
+    settings: AcceptSettings,
+    drain: watch::Receiver<bool>,
+    handler: H,
+) where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        let HandedOver { socket, read, peer } = tokio::select! {
+            handed_over = brought.recv() => match handed_over {
+                Some(handed_over) => handed_over,
+                None => break,
+            },
+            Some(_) = connections.join_next() => continue,
+        };
+        match TcpStream::from_std(socket) {
+            Ok(socket) => {
+                let (settings, mut drain) = (settings.clone(), drain.clone());
+                let handler = handler.clone();
+                connections.spawn(async move {
+                    let stream = secure(socket, &peer, None, &settings, &mut drain).await;
+                    if let Some(stream) = stream {
+                        let stream = Rewound::new(Bytes::from(read), stream);
+                        converse(stream, peer, settings, drain, handler).await;
+                    }
+                });
+            }
+            Err(error) => tracing::error!(%error, "a connection could not be taken over"),
+        }
+    }
     while connections.join_next().await.is_some() {}
 }
 
@@ -166,7 +218,7 @@ async fn secure(
 
 /// Serves the requests of one connection.
 async fn converse<H, F, B>(
-    stream: Stream,
+    stream: Rewound,
     peer: Peer,
     settings: AcceptSettings,
     mut drain: watch::Receiver<bool>,
@@ -193,6 +245,8 @@ async fn converse<H, F, B>(
     );
     let drained = async { drain.wait_for(|drain| *drain).await.map(|_| ()) };
     let ended = tokio::select! {
+        // A request that was handed over is taken up even now.
+        biased;
         end = &mut connection => Some(end),
         _ = drained => None,
     };

@@ -86,6 +86,25 @@ impl Dialer {
         }
     }
 
+    /// Where a runtime may be reached without TLS, if no name has to be looked up for that.
+    #[must_use]
+    pub fn known_addresses(&self, instance: &Instance) -> Option<Vec<SocketAddr>> {
+        if instance.tls.is_some() {
+            return None;
+        }
+        if let Ok(ip) = instance.host.parse() {
+            return Some(vec![SocketAddr::new(ip, instance.port)]);
+        }
+        let name = self.name(&instance.host);
+        let known = name.try_lock().ok()?;
+        match &*known {
+            Some((until, Ok(ips))) if self.clock.now() < *until => {
+                Some(ips.iter().map(|ip| SocketAddr::new(*ip, instance.port)).collect())
+            }
+            _ => None,
+        }
+    }
+
     /// TCP, at the first address that answers.
     async fn connect(&self, instance: &Instance) -> io::Result<TcpStream> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");

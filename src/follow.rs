@@ -44,10 +44,10 @@ pub async fn follow(
                     Ok(()) if after < page.last_revision => continue,
                     Ok(()) => registry.freshness().caught_up(asked_at),
                     // What it says about sessions is read again from there on.
-                    Err(error) => contact.missed(&registry, asked_at, &error),
+                    Err(error) => contact.missed(&registry, &error),
                 }
             }
-            Err(error) => contact.missed(&registry, asked_at, &error),
+            Err(error) => contact.missed(&registry, &error),
         }
         // A sender that is gone tells no more: then by time alone.
         if let Ok(Err(_)) = timeout(FEED_READ_EVERY, changes.changed()).await {
@@ -100,11 +100,11 @@ impl Contact {
         }
     }
 
-    fn missed(&mut self, registry: &Registry, asked_at: Millis, error: &StoreError) {
+    fn missed(&mut self, registry: &Registry, error: &StoreError) {
         let freshness = registry.freshness();
         let standing = match error {
             StoreError::Stale(_) => {
-                freshness.is_held(asked_at);
+                freshness.is_held();
                 Standing::Held
             }
             _ => {
@@ -140,12 +140,15 @@ async fn apply(
     registry: &Arc<Registry>,
     notice: &Notice,
 ) -> Result<(), StoreError> {
-    registry.heed(notice);
+    let is_known = registry.heed(notice);
     if notice.kind == PLAN.0 {
         // Who has another plan is still in memory: the store is asked for the others only.
         recheck_all(live, registry).await;
     } else if notice.kind == TENANT.0
         && let Some(id) = TenantId::from_hex(&notice.id)
+        // Who was known stays so, should the registry go away next. To read everybody whom others
+        // change would hold up the feed, and push out of the cache those who are used here.
+        && (is_known || !live.entries_of(id).is_empty())
     {
         recheck_one(live, registry, id).await;
     } else if notice.kind == SESSION.0

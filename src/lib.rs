@@ -2,7 +2,8 @@
 //!
 //! # The life of a request
 //!
-//! 1. [`accept`] takes a connection within the limit and reads a request from it.
+//! 1. [`front`] takes a connection within the limit and reads a request from it. What cannot be
+//!    decided at once, or is more than a request without a body, it hands over to [`accept`].
 //! 2. [`journey`] carries it on; it alone knows the stages, and calls them in turn:
 //! 3. [`route`] finds the row for host and path;
 //! 4. [`authenticate`] turns credentials into an identity with its [`grant`];
@@ -12,8 +13,9 @@
 //! 7. [`relay`] adopts the two sockets once both sides have switched protocols, and relays frames
 //!    until one side ends or the grant does.
 //!
-//! Steps 1 to 6 are the handshake plane: tokio and hyper. Step 7 is the relay plane: a few threads
-//! of our own, each a readiness loop. Storms on the one do not queue before the other.
+//! Steps 1 to 6 are the handshake plane: threads of our own, each a readiness loop, for all that needs
+//! no waiting, and tokio and hyper for the rest. Step 7 is the relay plane: a few more threads of our
+//! own. Storms on the one do not queue before the other.
 //!
 //! # Floors
 //!
@@ -21,8 +23,10 @@
 //!
 //! - 4, the stories: [`journey`], [`profile`], [`web`], [`change`], [`revoke`], [`follow`],
 //!   [`presence`], [`commands`], [`admin`], [`json`], [`drain`], [`config`]
-//! - 3, the stages: [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`], [`relay`]
-//! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`tls`], [`upload`]
+//! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
+//!   [`relay`]
+//! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`tls`], [`upload`],
+//!   [`rewound`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`]
 //!
@@ -52,6 +56,7 @@ pub mod cookies;
 pub mod drain;
 pub mod exchange;
 pub mod follow;
+pub mod front;
 pub mod grant;
 pub mod journey;
 pub mod json;
@@ -65,6 +70,7 @@ pub mod refusal;
 pub mod registry;
 pub mod relay;
 pub mod revoke;
+pub mod rewound;
 pub mod route;
 pub mod row;
 pub mod secret;

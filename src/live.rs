@@ -1,8 +1,8 @@
 //! The live table: everything that is running now, with the grant it rests on, so that it can be
 //! found and ended.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
@@ -59,7 +59,7 @@ pub struct Entry {
     pub from_runtime: Counter,
     closing: AtomicU8,
     closed: Notify,
-    seat: OnceLock<Seat>,
+    seat: Mutex<Option<Seat>>,
     shared: Arc<TenantLive>,
 }
 
@@ -109,11 +109,13 @@ impl Entry {
             .closing
             .compare_exchange(0, cause.to_byte(), Ordering::SeqCst, Ordering::SeqCst)
             .is_ok();
-        // Pairs with the fence in `sit`: either we see the seat, or the relay thread sees the level.
-        fence(Ordering::SeqCst);
-        if let Some(seat) = self.seat.get() {
+        // Pairs with `sit`: whichever comes second sees the other's, so either we see the seat, or
+        // the thread sees the level.
+        let seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seat) = &*seat {
             seat.mailbox.look_at(seat.slot);
         }
+        drop(seat);
         self.closed.notify_waiters();
         first
     }
@@ -134,16 +136,17 @@ impl Entry {
         }
     }
 
-    /// Says where the connection sits from now on; returns the cause if it is closing already.
+    /// Says where it sits from now on, in place of where it sat; returns the cause if it is closing
+    /// already.
     pub fn sit(&self, mailbox: Arc<Mailbox>, slot: usize) -> Option<Cause> {
-        let _ = self.seat.set(Seat { mailbox, slot });
-        fence(Ordering::SeqCst);
+        let seat = Seat { mailbox, slot };
+        *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = Some(seat);
         self.closing()
     }
 
-    /// Whether a relay thread has it.
+    /// Whether a thread has it that waits for sockets alone.
     pub fn is_seated(&self) -> bool {
-        self.seat.get().is_some()
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// The tenant's message budget, as their plan has it at present.
@@ -254,7 +257,7 @@ impl LiveTable {
             from_runtime: Counter::default(),
             closing: AtomicU8::new(0),
             closed: Notify::new(),
-            seat: OnceLock::new(),
+            seat: Mutex::default(),
             shared: Arc::clone(&shared),
         });
         entries.insert(Arc::clone(&entry));

@@ -88,8 +88,9 @@ impl Passwords {
         })
     }
 
-    #[cfg(test)]
-    pub(crate) fn remembers(&self, stored: &Password, password: &Secret) -> bool {
+    /// Whether a password was right a short while ago, so that checking it takes no time.
+    #[must_use]
+    pub fn remembers(&self, stored: &Password, password: &Secret) -> bool {
         self.memory.knows(&self.memory.digest(stored.hash(), password))
     }
 

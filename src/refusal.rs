@@ -31,6 +31,8 @@ pub enum Refusal {
     ServiceWorker,
     /// The path is longer than any that is relayed.
     PathTooLong,
+    /// The request's head is over the limit.
+    HeadersTooLarge,
     /// It asks for an upgrade to WebSocket, but not as RFC 6455 section 4.1 says.
     BadHandshake(&'static str),
     /// Another version of the protocol than 13 (RFC 6455 section 4.4).
@@ -110,6 +112,7 @@ impl Refusal {
         vec![
             Self::Malformed("The path is malformed."),
             Self::PathTooLong,
+            Self::HeadersTooLarge,
             Self::BodyTooLarge,
             Self::ServiceWorker,
             Self::BadHandshake("A handshake has no body."),
@@ -210,13 +213,13 @@ impl Refusal {
             face(S::UNAUTHORIZED, "wrong_credential", "The credential is missing or wrong.");
         match self {
             Self::Malformed(_) => face(S::BAD_REQUEST, "malformed", ""),
-            Self::BodyTooLarge | Self::ServiceWorker | Self::PathTooLong => self.face_of_the_rest(),
+            Self::BodyTooLarge
+            | Self::NotFound(_)
+            | Self::WebSocketVersion
+            | Self::HeadersTooLarge
+            | Self::ServiceWorker
+            | Self::PathTooLong => self.face_of_the_rest(),
             Self::BadHandshake(_) => face(S::BAD_REQUEST, "bad_handshake", ""),
-            Self::WebSocketVersion => face(
-                S::UPGRADE_REQUIRED,
-                "websocket_version",
-                "Only version 13 of the WebSocket protocol is spoken here.",
-            ),
             Self::TwoIdentities => face(
                 S::BAD_REQUEST,
                 "two_identities",
@@ -256,9 +259,6 @@ impl Refusal {
                 "foreign_origin",
                 "A page of another origin may not use this credential.",
             ),
-            Self::NotFound(_) => {
-                face(S::NOT_FOUND, "not_found", "There is nothing at this address.")
-            }
             Self::PlanConnections { .. } => face(S::TOO_MANY_REQUESTS, "plan_connections", ""),
             Self::Overloaded(_) => {
                 face(S::SERVICE_UNAVAILABLE, "overloaded", "The server has too much to do.")

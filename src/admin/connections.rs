@@ -1,5 +1,6 @@
-//! Live connections and plain requests of this replica.
+//! Live connections and plain requests of this replica, and the closing of many.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -13,14 +14,17 @@ use super::guard::{Anyone, Operator};
 use super::pages::page;
 use super::tenants::{Closed, missing};
 use super::{Answer, At, Desk};
+use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::grant::{Grant, KeyId};
 use crate::json::{Asked, Id, Input, Private};
-use crate::live::{Entry, Kind};
+use crate::live::Entry;
 use crate::path::is_under;
+use crate::presence::{Ended, Shown};
 use crate::refusal::Refusal;
 use crate::registry::away;
-use crate::tenant::Tenant;
+use crate::registry::replicas::Numbered;
+use crate::tenant::{Tenant, TenantId};
 
 /// Which ones.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
@@ -29,15 +33,15 @@ pub(super) struct Wanted {
     /// Only this tenant's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    tenant: Option<String>,
+    pub tenant: Option<String>,
     /// Only those that rest on this key of the tenant's: its id, or `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    key: Option<String>,
+    pub key: Option<String>,
     /// Only those at or below this path of the runtime's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    path: Option<String>,
+    pub path: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -58,9 +62,13 @@ pub(super) struct ConnectionQuery {
     path: Option<String>,
 }
 
+const ELSEWHERE: &str = "This id is another replica's: DELETE \
+     /admin/v1/tenants/{username}/connections/{id} reaches all, and GET …/connections shows them.";
+
 /// One connection or plain request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ConnectionView {
+    /// The replica's, and a number there.
     id: String,
     /// `connection`, or `exchange` for a plain request.
     kind: &'static str,
@@ -78,19 +86,99 @@ pub(super) struct ConnectionView {
     bytes_from_client: u64,
     bytes_from_runtime: u64,
     /// Why it is being closed, if it is.
-    closing: Option<&'static str>,
+    closing: Option<String>,
 }
 
 /// Some of them, the oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ConnectionPage {
     connections: Vec<ConnectionView>,
+    /// This replica's id.
+    replica: String,
     /// How many the filter wants in all, on this replica.
     total: usize,
     /// `after` for the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     next: Option<String>,
+}
+
+/// What was ended, and where.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ClosedMany {
+    /// Connections and plain requests.
+    closed: usize,
+    /// `all` if a tenant was named, else `this` one alone.
+    replicas: &'static str,
+    /// Where some may still run, and why.
+    incomplete: Vec<String>,
+}
+
+/// Which connections of a tenant, or of all, are meant.
+pub(super) struct Filter<'a> {
+    key: Option<KeyId>,
+    path: Option<&'a str>,
+}
+
+impl<'a> Filter<'a> {
+    /// Ids of keys are the tenant's own: every tenant's default key has the same.
+    pub fn new(
+        tenant: Option<&Tenant>,
+        key: Option<&str>,
+        path: Option<&'a str>,
+    ) -> Result<Self, Refusal> {
+        let bad = |what: &str| Refusal::BadInput(what.to_owned());
+        let key = match (key, tenant) {
+            (None, _) => None,
+            (Some(_), None) => return Err(bad("key needs tenant beside it.")),
+            (Some("default"), Some(_)) => Some(KeyId::DEFAULT),
+            (Some(key), Some(_)) => {
+                let id = KeyId::from_hex(key);
+                Some(id.ok_or_else(|| bad("key must be a key's id, or default."))?)
+            }
+        };
+        Ok(Self { key, path })
+    }
+
+    /// Whether something that is shown is meant.
+    pub fn wants(&self, shown: &Shown) -> bool {
+        self.fits(shown.key.as_deref().and_then(KeyId::from_hex), &shown.path)
+    }
+
+    fn fits(&self, key: Option<KeyId>, path: &str) -> bool {
+        self.key.is_none_or(|wanted| key == Some(wanted))
+            && self.path.is_none_or(|wanted| is_under(path, wanted))
+    }
+}
+
+impl ConnectionView {
+    /// `tenant` is for the name of the key.
+    pub fn new(username: String, tenant: Option<&Tenant>, id: Numbered, shown: Shown) -> Self {
+        let key = shown.key.as_deref().and_then(KeyId::from_hex);
+        let key = key.and_then(|key| tenant?.key(key));
+        Self {
+            id: id.to_string(),
+            kind: if shown.is_exchange { "exchange" } else { "connection" },
+            tenant: username,
+            path: shown.path,
+            grant: shown.grant,
+            key_name: key.and_then(|key| key.name.as_deref().map(str::to_owned)),
+            client: shown.client,
+            request_id: shown.request_id,
+            since: UnixMillis(shown.since_unix_ms).to_string(),
+            messages_from_client: shown.messages_from_client,
+            messages_from_runtime: shown.messages_from_runtime,
+            bytes_from_client: shown.bytes_from_client,
+            bytes_from_runtime: shown.bytes_from_runtime,
+            closing: shown.closing,
+        }
+    }
+}
+
+/// The id of a connection that a page said as `next`.
+pub(super) fn after_id(after: Option<&str>) -> Result<Option<Numbered>, Refusal> {
+    let bad = || Refusal::BadInput("after must be what a page said as next.".to_owned());
+    after.map(|after| Numbered::parse(after).ok_or_else(bad)).transpose()
 }
 
 impl Desk {
@@ -100,85 +188,83 @@ impl Desk {
             Some(username) => Some(self.tenant(username).await?),
             None => None,
         };
-        let key = wanted.key_of(tenant.as_deref())?;
+        let filter = Filter::new(tenant.as_deref(), wanted.key.as_deref(), wanted.path.as_deref())?;
         let mut entries = match &tenant {
             Some(tenant) => self.live().entries_of(tenant.id),
             None => self.live().entries(),
         };
         entries.retain(|entry| {
-            let rests_on = |key| matches!(entry.grant, Grant::Key { id, .. } if id == key);
-            key.is_none_or(rests_on)
-                && wanted.path.as_ref().is_none_or(|path| is_under(&entry.path, path))
+            let key = match entry.grant {
+                Grant::Key { id, .. } => Some(id),
+                Grant::Anonymous | Grant::Password { .. } => None,
+            };
+            filter.fits(key, &entry.path)
         });
         entries.sort_unstable_by_key(|entry| entry.id);
         Ok(entries)
     }
 
-    async fn view(&self, entry: &Entry) -> Result<ConnectionView, Refusal> {
-        let key_name = match entry.grant {
-            Grant::Key { id, .. } => {
+    /// As it is shown; the names of tenants are looked up once.
+    async fn view(
+        &self,
+        entry: &Entry,
+        tenants: &mut HashMap<TenantId, Option<Arc<Tenant>>>,
+    ) -> Result<ConnectionView, Refusal> {
+        let (id, shown) = self.presence.show(entry);
+        let tenant = match tenants.get(&entry.tenant) {
+            Some(tenant) => tenant.clone(),
+            None if shown.key.is_none() => None,
+            None => {
                 let tenant = self.registry().by_id(entry.tenant).await.map_err(away)?;
-                tenant.and_then(|tenant| tenant.key(id).and_then(|key| key.name.clone()))
+                tenants.entry(entry.tenant).or_insert(tenant).clone()
             }
-            _ => None,
         };
-        let age = self.clock().now().since(entry.since);
-        Ok(ConnectionView {
-            id: entry.id.to_string(),
-            kind: match entry.kind {
-                Kind::Connection => "connection",
-                Kind::Exchange => "exchange",
-            },
-            tenant: entry.username.to_string(),
-            path: entry.path.to_string(),
-            grant: entry.grant.to_string(),
-            key_name,
-            client: entry.client.address.to_string(),
-            request_id: entry.client.request_id.to_string(),
-            since: self.now().minus(age).to_string(),
-            messages_from_client: entry.from_client.messages(),
-            messages_from_runtime: entry.from_runtime.messages(),
-            bytes_from_client: entry.from_client.bytes(),
-            bytes_from_runtime: entry.from_runtime.bytes(),
-            closing: entry.closing().map(Cause::reason),
-        })
+        let username = entry.username.to_string();
+        Ok(ConnectionView::new(username, tenant.as_deref(), id, shown))
     }
 
     fn entry(&self, id: &str) -> Result<Arc<Entry>, Refusal> {
-        let id: Option<u64> = id.parse().ok();
-        let entry = self.live().entries().into_iter().find(|entry| Some(entry.id) == id);
-        entry.ok_or_else(|| missing("There is no such connection on this replica."))
+        let none = || missing("There is no such connection on this replica.");
+        let id = Numbered::parse(id).ok_or_else(none)?;
+        if id.replica != self.presence.id() {
+            return Err(missing(ELSEWHERE));
+        }
+        let entry = self.live().entries().into_iter().find(|entry| entry.id == id.number);
+        entry.ok_or_else(none)
     }
 
-    /// Writes down what an operator closes, then closes it.
-    async fn close(
+    /// Ends all that is wanted of this replica's.
+    async fn close_here(&self, operator: &Operator, wanted: &Wanted) -> Result<Ended, Refusal> {
+        let entries = self.entries(wanted).await?;
+        self.note_closing(operator, wanted, entries.len()).await?;
+        let ended = entries.iter().filter(|entry| entry.close(Cause::ClosedByOperator));
+        Ok(Ended { closed: ended.count(), incomplete: Vec::new() })
+    }
+
+    /// Writes down what an operator is about to close.
+    pub(super) async fn note_closing(
         &self,
         operator: &Operator,
-        object: String,
-        wanted: Option<&Wanted>,
-        entries: &[Arc<Entry>],
-    ) -> Result<usize, Refusal> {
-        let act = operator.act("close connections", object);
-        let after = json!({ "wanted": wanted, "found": entries.len() });
-        self.registry().note(&act, None, Some(after)).await.map_err(away)?;
-        let ended = entries.iter().filter(|entry| entry.close(Cause::ClosedByOperator)).count();
-        tracing::info!(ended, by = operator.name, "connections closed by an operator");
-        Ok(ended)
+        wanted: &Wanted,
+        found: usize,
+    ) -> Result<(), Refusal> {
+        let act = operator.act("close connections", "connections".to_owned());
+        let after = json!({ "wanted": wanted, "found": found });
+        self.registry().note(&act, None, Some(after)).await.map_err(away)
     }
-}
 
-impl Wanted {
-    /// Ids of keys are the tenant's own: every tenant's default key has the same.
-    fn key_of(&self, tenant: Option<&Tenant>) -> Result<Option<KeyId>, Refusal> {
-        match (&self.key, tenant) {
-            (None, _) => Ok(None),
-            (Some(_), None) => Err(Refusal::BadInput("key needs tenant beside it.".to_owned())),
-            (Some(key), Some(_)) if key == "default" => Ok(Some(KeyId::DEFAULT)),
-            (Some(key), Some(_)) => match KeyId::from_hex(key) {
-                Some(id) => Ok(Some(id)),
-                None => Err(Refusal::BadInput("key must be a key's id, or default.".to_owned())),
-            },
-        }
+    /// The same of a single one.
+    pub(super) async fn note_closing_one(
+        &self,
+        operator: &Operator,
+        id: &str,
+        username: &str,
+    ) -> Result<(), Refusal> {
+        let act = operator.act("close connections", format!("connection/{id}"));
+        let after = json!({ "tenant": username });
+        self.registry().note(&act, None, Some(after)).await.map_err(away)?;
+        tracing::info!(connection = id, by = operator.name, "an operator closes a connection");
+        Ok(())
     }
 }
 
@@ -190,20 +276,25 @@ pub(super) async fn list(
     Asked(query): Asked<ConnectionQuery>,
 ) -> Answer<ConnectionPage> {
     let (after, limit) = page(query.after, query.limit)?;
-    let bad = |_| Refusal::BadInput("after must be what a page said as next.".to_owned());
-    let after: Option<u64> = after.map(|after| after.parse().map_err(bad)).transpose()?;
+    let after = after_id(after.as_deref())?;
+    let here = desk.presence.id();
+    if after.is_some_and(|after| after.replica != here) {
+        return Err(Refusal::BadInput("after is of another replica's page.".to_owned()));
+    }
     let wanted = Wanted { tenant: query.tenant, key: query.key, path: query.path };
     let entries = desk.entries(&wanted).await?;
     let total = entries.len();
-    let first = entries.partition_point(|entry| after.is_some_and(|after| entry.id <= after));
-    let shown = entries.iter().skip(first).take(limit);
+    let is_before = |entry: &Arc<Entry>| after.is_some_and(|after| entry.id <= after.number);
+    let first = entries.partition_point(is_before);
+    let mut tenants = HashMap::new();
     let mut connections = Vec::new();
-    for entry in shown {
-        connections.push(desk.view(entry).await?);
+    for entry in entries.iter().skip(first).take(limit) {
+        connections.push(desk.view(entry, &mut tenants).await?);
     }
     let is_last = first + connections.len() == total;
     let next = connections.last().map(|last| last.id.clone()).filter(|_| !is_last);
-    Ok(Private(StatusCode::OK, ConnectionPage { connections, total, next }))
+    let replica = here.to_string();
+    Ok(Private(StatusCode::OK, ConnectionPage { connections, replica, total, next }))
 }
 
 /// One of them.
@@ -212,7 +303,7 @@ pub(super) async fn list(
     responses((status = 200, body = ConnectionView)), security(("admin_token" = ["read"])))]
 pub(super) async fn show(State(desk): At, Id(id): Id) -> Answer<ConnectionView> {
     let entry = desk.entry(&id)?;
-    Ok(Private(StatusCode::OK, desk.view(&entry).await?))
+    Ok(Private(StatusCode::OK, desk.view(&entry, &mut HashMap::new()).await?))
 }
 
 /// Closes one.
@@ -225,25 +316,30 @@ pub(super) async fn close_one(
     Id(id): Id,
 ) -> Answer<Closed> {
     let entry = desk.entry(&id)?;
-    let object = format!("connection/{}", entry.client.request_id);
-    let closed = desk.close(&operator, object, None, &[entry]).await?;
+    desk.note_closing_one(&operator, &id, entry.username.as_str()).await?;
+    let closed = usize::from(entry.close(Cause::ClosedByOperator));
     Ok(Private(StatusCode::OK, Closed { closed }))
 }
 
-/// Closes all that the body wants: by tenant, key, path, or several of them.
+/// Closes all that the body wants: by tenant, key, path, or several of them. On all replicas if a
+/// tenant is named, else on this one.
 #[utoipa::path(post, path = "/admin/v1/connections/close", tag = "connections",
     request_body = Wanted,
-    responses((status = 200, body = Closed)), security(("admin_token" = ["operate"])))]
+    responses((status = 200, body = ClosedMany)), security(("admin_token" = ["operate"])))]
 pub(super) async fn close(
     Extension(operator): Anyone,
     State(desk): At,
     Input(wanted): Input<Wanted>,
-) -> Answer<Closed> {
-    if wanted.tenant.is_none() && wanted.path.is_none() {
-        let what = "Say whose, with tenant, or where, with path; or both.";
-        return Err(Refusal::BadInput(what.to_owned()));
-    }
-    let entries = desk.entries(&wanted).await?;
-    let closed = desk.close(&operator, "connections".to_owned(), Some(&wanted), &entries).await?;
-    Ok(Private(StatusCode::OK, Closed { closed }))
+) -> Answer<ClosedMany> {
+    let (ended, replicas) = match (&wanted.tenant, &wanted.path) {
+        (None, None) => {
+            let what = "Say whose, with tenant, or where, with path; or both.";
+            return Err(Refusal::BadInput(what.to_owned()));
+        }
+        (Some(username), _) => (desk.close_of(&operator, username, &wanted).await?, "all"),
+        (None, Some(_)) => (desk.close_here(&operator, &wanted).await?, "this"),
+    };
+    let Ended { closed, incomplete } = ended;
+    tracing::info!(closed, replicas, by = operator.name, "connections closed by an operator");
+    Ok(Private(StatusCode::OK, ClosedMany { closed, replicas, incomplete }))
 }

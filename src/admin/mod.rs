@@ -28,6 +28,7 @@ use crate::exchange::Body;
 use crate::journey::Journey;
 use crate::json::{Private, to_the_end};
 use crate::live::LiveTable;
+use crate::presence::Presence;
 use crate::refusal::{OperatorRefusal, Refusal};
 use crate::registry::{Registry, away};
 use crate::tenant::{Tenant, Username};
@@ -39,10 +40,12 @@ mod docs;
 mod guard;
 mod instances;
 mod keys;
+mod of_tenant;
 mod openapi;
 mod pages;
 mod plans;
 mod profiles;
+mod replicas;
 mod server;
 mod sessions;
 mod tenants;
@@ -60,6 +63,8 @@ type At = State<Arc<Desk>>;
 pub struct Desk {
     /// The server that they are about.
     pub journey: Arc<Journey>,
+    /// This replica among all.
+    pub presence: Arc<Presence>,
     /// Who may ask.
     pub tokens: AdminTokens,
     /// Names under which the listener may be asked, in lower case, without ports.

@@ -9,8 +9,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Desk, audit, connections, credentials, instances, keys, plans, profiles, server, sessions,
-    tenants,
+    Desk, audit, connections, credentials, instances, keys, of_tenant, plans, profiles, replicas,
+    server, sessions, tenants,
 };
 
 /// The security scheme's name in the document.
@@ -48,6 +48,9 @@ pub(super) fn api() -> (Router<Arc<Desk>>, Value) {
         .routes(routes!(connections::list))
         .routes(routes!(connections::show, connections::close_one))
         .routes(routes!(connections::close))
+        .routes(routes!(of_tenant::list))
+        .routes(routes!(of_tenant::close))
+        .routes(routes!(replicas::list))
         .routes(routes!(sessions::list, sessions::end_all))
         .routes(routes!(sessions::end))
         .routes(routes!(audit::list))

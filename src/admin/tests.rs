@@ -12,6 +12,8 @@ use super::*;
 use crate::clock::Wall;
 use crate::connect::{ConnectSettings, Dialer};
 use crate::passwords::Passwords;
+use crate::presence;
+use crate::registry::store::Store;
 use crate::registry::testing;
 use crate::relay::pair::Patience;
 use crate::relay::plane::Plane;
@@ -21,6 +23,7 @@ mod authorization;
 mod changes;
 mod live;
 mod others;
+mod replicas;
 
 const READ: &str = "read-token-0123456789-0123456789";
 const OPERATE: &str = "operate-token-0123456789-01234567";
@@ -63,9 +66,18 @@ impl World {
     }
 
     async fn with(tokens: AdminTokens) -> Self {
-        let (clock, wall) = (Clock::start(), Wall::stopped_at(testing::BEGIN.0));
-        let registry =
-            Registry::new(testing::store(&wall).await, testing::CACHING, clock, wall.clone());
+        let wall = Wall::stopped_at(testing::BEGIN.0);
+        let alone = presence::Settings::new(false);
+        Self::on(testing::store(&wall).await, wall, tokens, alone)
+    }
+
+    /// On a store that others may have, too.
+    fn on(store: Store, wall: Wall, tokens: AdminTokens, settings: presence::Settings) -> Self {
+        let clock = Clock::start();
+        let registry = Arc::new(Registry::new(store, testing::CACHING, clock, wall.clone()));
+        let live = Arc::<LiveTable>::default();
+        let shared = (Arc::clone(&registry), Arc::clone(&live));
+        let presence = Presence::new(shared.0, shared.1, clock, settings).unwrap();
         let second = std::time::Duration::from_secs(1);
         let connect = ConnectSettings {
             connect_timeout: second,
@@ -82,12 +94,12 @@ impl World {
         let journey = Journey {
             base_domain: "flows.localhost".to_owned(),
             clock,
-            registry: Arc::new(registry),
+            registry,
             usage: Arc::default(),
             passwords: Arc::clone(&PASSWORDS),
             pages: Router::new(),
             tenant_pages: Router::new(),
-            live: Arc::default(),
+            live,
             dialer: Dialer::new(connect, clock).unwrap(),
             plane: Plane::start(1, patience, clock).unwrap(),
             body_bytes_max: 1,
@@ -99,6 +111,7 @@ impl World {
         };
         let desk = Desk {
             journey: Arc::new(journey),
+            presence: Arc::new(presence),
             tokens,
             hosts: own_hosts((Ipv4Addr::new(10, 0, 0, 1), 9180).into())
                 .chain(["ops.example.org".to_owned()])

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use tokio::runtime::{Builder, Handle};
@@ -25,6 +26,7 @@ const PROGRESS_STEP: usize = 500;
 /// to `create`.
 pub(super) fn open(settings: &Settings, create: bool, handle: &Handle) -> Result<Store, Failure> {
     let access = redis::Options { create, ..settings.registry_access.clone() };
+    let access = if create { for_bulk(access) } else { access };
     let store = handle.block_on(Store::open_with(&settings.registry, &access));
     finished(store.map_err(|error| cannot_open(&error))?, handle)
 }
@@ -39,6 +41,12 @@ fn finished(store: Store, handle: &Handle) -> Result<Store, Failure> {
              'flowgate registry copy' command"
         ))),
     }
+}
+
+/// A call with thousands of documents may take long, and nobody waits for this process.
+pub(super) fn for_bulk(access: redis::Options) -> redis::Options {
+    const BULK_TIMEOUT: Duration = Duration::from_secs(60);
+    redis::Options { command_timeout: access.command_timeout.max(BULK_TIMEOUT), ..access }
 }
 
 /// What a store that does not open is to the user.

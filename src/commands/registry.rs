@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::runtime::Handle;
 
-use super::import::cannot_open;
+use super::import::{cannot_open, for_bulk};
 use super::{EXIT_CONFIG, Failure, REGISTRY_KEYS, settings, with_keys};
 use crate::config::Settings;
 use crate::registry::store::{Store, StoreError, redis};
@@ -98,7 +98,7 @@ fn existing(settings: &Settings, url: &str, handle: &Handle) -> Result<Store, Fa
     {
         return Err(Failure::runtime(format!("there is no registry file {path}")));
     }
-    let store = handle.block_on(Store::open_with(url, &settings.registry_access));
+    let store = handle.block_on(Store::open_with(url, &for_bulk(settings.registry_access.clone())));
     store.map_err(|error| cannot_open(&error))
 }
 

@@ -25,6 +25,7 @@ use crate::config::Settings;
 use crate::connect::Dialer;
 use crate::drain::drain_connections;
 use crate::follow::follow;
+use crate::front::plane::Plane as FrontPlane;
 use crate::journey::Journey;
 use crate::journey::recent::Recent;
 use crate::live::LiveTable;
@@ -42,6 +43,8 @@ use crate::telemetry;
 use crate::tls::server::Acceptor;
 use crate::web;
 
+mod front;
+
 /// Descriptors for everything but clients' connections and their runtimes'.
 const DESCRIPTORS_RESERVED: u64 = 128;
 /// Name look-ups and reads of the registry at once; everything else that blocks has threads of its own.
@@ -54,6 +57,9 @@ const SWEEP_SESSIONS_EVERY: Duration = Duration::from_secs(15);
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// What a stop may take once everything was told or cut.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A listener, and what speaks TLS there.
+type TlsListener = (TcpListener, Option<Acceptor>);
 
 /// Runs until a signal.
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
@@ -193,15 +199,17 @@ async fn serve(
         .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
     let [data_tls, admin_tls] = certificates.acceptors()?;
     let admin_listener = listen("admin", settings.admin_listen, admin_tls.is_some())?;
-    let mut listeners = Vec::new();
-    for address in &settings.listen {
-        listeners.push((listen("data", *address, false)?, None));
-    }
+    let listeners = front::listen(&settings)?;
+    let mut tls_listeners = Vec::new();
     for address in &settings.tls_listen {
-        listeners.push((listen("data", *address, true)?, data_tls.clone()));
+        tls_listeners.push((listen("data", *address, true)?, data_tls.clone()));
     }
+    // Before the first request, an operator's or a client's: nothing has been cached yet, so nothing
+    // that is older than the feed from here on.
+    let revision = journey.registry.store().last_revision().await;
+    let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let desk = Arc::new(desk(&settings, &journey, tokens));
+    let desk = Arc::new(desk(&settings, &journey, &presence, tokens));
     let request_ids = RequestIds::new().map_err(|error| Failure::runtime(error.to_string()))?;
     let admin = Admin::new(Arc::clone(&desk), request_ids);
     let admin_task = tokio::spawn(serve_admin(
@@ -212,42 +220,39 @@ async fn serve(
         admin_stopped,
     ));
 
-    // Before the first client: nothing has been cached yet, so nothing older can be.
-    let revision = journey.registry.store().last_revision().await;
-    let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
-    presence.enter(about(&listeners)).await;
-    let permits = Arc::new(Semaphore::new(connections_max(&settings.accept)));
+    presence.enter(about(listeners.first(), &tls_listeners)).await;
     let (stop_data, data_stopped) = watch::channel(false);
     let mut data_tasks = JoinSet::new();
-    for (listener, tls) in listeners {
-        let journey = Arc::clone(&journey);
-        data_tasks.spawn(accept::serve(
-            listener,
-            tls,
-            settings.accept.clone(),
-            Arc::clone(&permits),
-            data_stopped.clone(),
-            move |request, peer| Arc::clone(&journey).answer(request, peer),
-        ));
-    }
+    let listeners = (listeners, tls_listeners);
+    let front = serve_data(listeners, &settings, &journey, &data_stopped, &mut data_tasks)?;
     let attending = attend(Arc::clone(&journey), Arc::clone(&presence), revision);
-    let attendant = tokio::spawn(async move { tokio::join!(attending, certificates.keep_fresh()) });
+    let mut attendant =
+        tokio::spawn(async move { tokio::join!(attending, certificates.keep_fresh()) });
     journey.ready.store(true, Ordering::Relaxed);
     tracing::info!(replica = %presence.id(), registry = redacted(&settings.registry), "ready");
 
     let first = tokio::select! {
         signal = signals.next() => signal,
         () = desk.stop.notified() => "an operator's",
+        // Without it nothing is revoked any more: better that whatever watches over the process starts
+        // it anew.
+        ended = &mut attendant => {
+            let why = ended.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string());
+            return Err(Failure::runtime(format!("what follows the registry has ended: {why}")));
+        }
     };
     tracing::info!(signal = first, "stopping; a second signal cuts");
     presence.drain();
     tokio::select! {
-        () = stop(&settings, &journey, &stop_data, &mut data_tasks) => {}
+        () = stop(&settings, &journey, &front, &stop_data, &mut data_tasks) => {}
         second = signals.next() => tracing::warn!(signal = second, "cutting all connections"),
     }
     data_tasks.shutdown().await;
     // Not a task of its own: it would queue behind name look-ups.
-    tokio::task::block_in_place(|| journey.plane.stop());
+    tokio::task::block_in_place(|| {
+        front.stop();
+        journey.plane.stop();
+    });
     attendant.abort();
     // Whatever it was about to write must not come behind the last words.
     let _ = attendant.await;
@@ -292,9 +297,15 @@ fn admin_tokens(settings: &Settings) -> Result<AdminTokens, Failure> {
 }
 
 /// Where operators are served.
-fn desk(settings: &Settings, journey: &Arc<Journey>, tokens: AdminTokens) -> admin::Desk {
+fn desk(
+    settings: &Settings,
+    journey: &Arc<Journey>,
+    presence: &Arc<Presence>,
+    tokens: AdminTokens,
+) -> admin::Desk {
     admin::Desk {
         journey: Arc::clone(journey),
+        presence: Arc::clone(presence),
         tokens,
         hosts: admin::own_hosts(settings.admin_listen)
             .chain(settings.admin_hosts.iter().cloned())
@@ -305,9 +316,42 @@ fn desk(settings: &Settings, journey: &Arc<Journey>, tokens: AdminTokens) -> adm
     }
 }
 
+/// Begins to serve clients: those without TLS at the front.
+fn serve_data(
+    (listeners, tls_listeners): (Vec<Vec<std::net::TcpListener>>, Vec<TlsListener>),
+    settings: &Settings,
+    journey: &Arc<Journey>,
+    data_stopped: &watch::Receiver<bool>,
+    data_tasks: &mut JoinSet<()>,
+) -> Result<FrontPlane, Failure> {
+    let permits = Arc::new(Semaphore::new(connections_max(&settings.accept)));
+    let (front, brought) = front::start(listeners, settings, &permits, journey)?;
+    let answering = Arc::clone(journey);
+    data_tasks.spawn(accept::serve_handed_over(
+        brought,
+        settings.accept.clone(),
+        data_stopped.clone(),
+        move |request, peer| Arc::clone(&answering).answer(request, peer),
+    ));
+    for (listener, tls) in tls_listeners {
+        let journey = Arc::clone(journey);
+        data_tasks.spawn(accept::serve(
+            listener,
+            tls,
+            settings.accept.clone(),
+            Arc::clone(&permits),
+            data_stopped.clone(),
+            move |request, peer| Arc::clone(&journey).answer(request, peer),
+        ));
+    }
+    Ok(front)
+}
+
 /// What other replicas are told of this one.
-fn about(listeners: &[(TcpListener, Option<Acceptor>)]) -> About {
-    let addresses = listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok());
+fn about(plain: Option<&Vec<std::net::TcpListener>>, with_tls: &[TlsListener]) -> About {
+    let plain = plain.into_iter().flatten().filter_map(|listener| listener.local_addr().ok());
+    let with_tls = with_tls.iter().filter_map(|(listener, _)| listener.local_addr().ok());
+    let addresses = plain.chain(with_tls);
     About {
         host: uname().nodename().to_string_lossy().into_owned(),
         pid: std::process::id(),
@@ -321,11 +365,13 @@ fn about(listeners: &[(TcpListener, Option<Acceptor>)]) -> About {
 async fn stop(
     settings: &Settings,
     journey: &Journey,
+    front: &FrontPlane,
     stop_data: &watch::Sender<bool>,
     data_tasks: &mut JoinSet<()>,
 ) {
     journey.ready.store(false, Ordering::Relaxed);
     tokio::time::sleep(settings.drain.delay).await;
+    front.drain();
     stop_data.send_replace(true);
     let finish_http = async {
         let all = async { while data_tasks.join_next().await.is_some() {} };
@@ -340,10 +386,13 @@ async fn stop(
 
 fn listen(plane: &'static str, address: SocketAddr, tls: bool) -> Result<TcpListener, Failure> {
     let bound = accept::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
-    let (address, listener) =
-        bound.map_err(|error| Failure::runtime(format!("cannot listen on {address}: {error}")))?;
+    let (address, listener) = bound.map_err(|error| cannot_listen(address, &error))?;
     tracing::info!(plane, %address, tls, "listening");
     Ok(listener)
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+    Failure::runtime(format!("cannot listen on {address}: {error}"))
 }
 
 /// As many connections as configured, or as this process may have sockets for.

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::Dialer;
 use crate::refusal::Refusal;
+use crate::rewound::Rewound;
 use crate::tenant::Instance;
 use crate::tls::Stream;
 
@@ -74,22 +75,31 @@ impl Dialer {
             driver.let_go();
             return Ok(Answer::Declined(response));
         }
-        // RFC 6455 section 4.1: both have to be right.
-        let upgrade = response.headers().get(UPGRADE);
-        if upgrade.is_none_or(|upgrade| !upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-            return Err(Refusal::RuntimeBroke("it switched to another protocol".into()));
-        }
-        let given = response.headers().get(SEC_WEBSOCKET_ACCEPT);
-        if given.is_none_or(|given| given.as_bytes() != accept.as_bytes()) {
-            return Err(Refusal::RuntimeBroke("wrong Sec-WebSocket-Accept".into()));
-        }
+        check_switch(response.headers(), &accept)?;
         let upgraded = hyper::upgrade::on(&mut response).await.map_err(broke)?;
         Ok(Answer::Switched { response: response.map(|_| ()), upgraded })
     }
 }
 
-/// RFC 6455 section 4.2.2.
-fn expected_accept(headers: &HeaderMap) -> String {
+/// Whether a 101 is the one that was asked for: both headers have to be right (RFC 6455 section 4.1).
+///
+/// # Errors
+/// It is not.
+pub fn check_switch(headers: &HeaderMap, accept: &str) -> Result<(), Refusal> {
+    let upgrade = headers.get(UPGRADE);
+    if upgrade.is_none_or(|upgrade| !upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        return Err(Refusal::RuntimeBroke("it switched to another protocol".into()));
+    }
+    let given = headers.get(SEC_WEBSOCKET_ACCEPT);
+    if given.is_none_or(|given| given.as_bytes() != accept.as_bytes()) {
+        return Err(Refusal::RuntimeBroke("wrong Sec-WebSocket-Accept".into()));
+    }
+    Ok(())
+}
+
+/// The `Sec-WebSocket-Accept` that answers a request's key (RFC 6455 section 4.2.2).
+#[must_use]
+pub fn expected_accept(headers: &HeaderMap) -> String {
     const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     let mut sha1 = Sha1::new();
     sha1.update(headers.get(SEC_WEBSOCKET_KEY).map_or(&[][..], |key| key.as_bytes()));
@@ -125,15 +135,21 @@ pub struct Detached {
     pub read_ahead: Vec<u8>,
 }
 
-/// Takes the socket out of an upgraded connection.
+/// Takes a client's socket out of an upgraded connection.
 ///
 /// # Errors
 /// The connection ended before it was upgraded, or is none of ours.
 pub async fn detach(upgrade: OnUpgrade) -> io::Result<Detached> {
-    detach_now(upgrade.await.map_err(io::Error::other)?)
+    let upgraded = upgrade.await.map_err(io::Error::other)?;
+    let Parts { io, read_buf, .. } = upgraded
+        .downcast::<TokioIo<Rewound>>()
+        .map_err(|_| io::Error::other("not a client's socket"))?;
+    let (before, stream) = io.into_inner().into_parts();
+    let (socket, session) = stream.into_parts()?;
+    Ok(Detached { socket, session, read_ahead: [read_buf, before].concat() })
 }
 
-/// Takes the socket out of an upgraded connection.
+/// Takes a runtime's socket out of an upgraded connection.
 ///
 /// # Errors
 /// It is none of ours.

@@ -114,9 +114,7 @@ pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
             .cloned()
             .collect();
         replace(headers, &WWW_AUTHENTICATE, challenges);
-        for name in ABOUT_THE_WHOLE_HOST {
-            headers.remove(name);
-        }
+        remove_all(headers, |name| ABOUT_THE_WHOLE_HOST.contains(&name));
         // Its page gets an origin of its own, which can use nobody's credentials.
         let sandbox = HeaderValue::from_static("sandbox allow-scripts allow-forms");
         headers.append(CONTENT_SECURITY_POLICY, sandbox);
@@ -138,6 +136,14 @@ pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
 pub fn make_private(headers: &mut HeaderMap, may_be_kept: bool) {
     const ASKER: &str =
         "Authorization, X-Auth-User, X-Auth-Key, apikey, Cookie, Origin, Sec-Fetch-Site";
+    let first = if may_be_kept { "private" } else { "private, no-store" };
+    // Caches that know these do not look at Cache-Control (RFC 9213).
+    remove_all(headers, |name| name.ends_with("cdn-cache-control") || name == "surrogate-control");
+    headers.append(VARY, HeaderValue::from_static(ASKER));
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(first));
+        return;
+    }
     let said: Vec<String> = headers
         .get_all(CACHE_CONTROL)
         .iter()
@@ -152,13 +158,9 @@ pub fn make_private(headers: &mut HeaderMap, may_be_kept: bool) {
             !matches!(name.as_str(), "" | "public" | "private" | "s-maxage" | "must-understand")
         })
         .collect();
-    let first = if may_be_kept { "private" } else { "private, no-store" };
     let directives = [&[first.to_owned()][..], &said].concat().join(", ");
     headers.remove(CACHE_CONTROL);
-    // Caches that know these do not look at Cache-Control (RFC 9213).
-    remove_all(headers, |name| name.ends_with("cdn-cache-control") || name == "surrogate-control");
     headers.extend(HeaderValue::from_str(&directives).ok().map(|value| (CACHE_CONTROL, value)));
-    headers.append(VARY, HeaderValue::from_static(ASKER));
 }
 
 /// One of the challenges in a `WWW-Authenticate` is Basic: a browser would ask for a password.

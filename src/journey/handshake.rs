@@ -7,7 +7,6 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{Method, Version};
-use hyper::body::{Body, Incoming};
 
 use crate::refusal::Refusal;
 
@@ -19,12 +18,12 @@ pub fn is_upgrade(parts: &Parts) -> bool {
 }
 
 /// Refuses what only looks like a handshake.
-pub fn check(parts: &Parts, body: &Incoming) -> Result<(), Refusal> {
+pub fn check(parts: &Parts, has_body: bool) -> Result<(), Refusal> {
     let bad = |what| Err(Refusal::BadHandshake(what));
     if parts.method != Method::GET || parts.version != Version::HTTP_11 {
         return bad("A handshake is a GET in HTTP/1.1.");
     }
-    if !body.is_end_stream() {
+    if has_body {
         return bad("A handshake has no body.");
     }
     if !has_token(&parts.headers, &CONNECTION, "upgrade") {

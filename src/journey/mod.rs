@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use crate::accept::Peer;
 use crate::authenticate::Authority;
@@ -17,7 +17,7 @@ use crate::close::Cause;
 use crate::connect::Dialer;
 use crate::exchange::Body;
 use crate::grant::Grant;
-use crate::live::{Entry, LiveTable};
+use crate::live::{Entry, Kind, LiveTable, Registered, TooMany};
 use crate::passwords::Passwords;
 use crate::refusal::{Refusal, wants_page};
 use crate::registry::usage::Usage;
@@ -29,6 +29,7 @@ use crate::tenant::{Instance, Tenant};
 
 pub mod admission;
 pub mod explain;
+pub mod front;
 pub mod handshake;
 mod pages;
 mod plain;
@@ -99,16 +100,17 @@ impl Journey {
                 response
             }
             Err(refusal) => {
-                self.note_refusal(&trail, client, is_handshake, &refusal);
-                let mut response = refusal.to_response(wants_page, client.request_id);
-                if is_handshake || refusal.status() == StatusCode::BAD_REQUEST {
-                    // What the client may have sent behind it is no HTTP, or not understood.
-                    let close = HeaderValue::from_static("close");
-                    response.headers_mut().entry(CONNECTION).or_insert(close);
-                }
-                response.map(Body::from)
+                self.log_refusal(&trail, client, is_handshake, &refusal);
+                refusal_for(&refusal, client, is_handshake, wants_page).map(Body::from)
             }
         }
+    }
+
+    /// Tells the log, and keeps it for whoever asks what was refused.
+    fn log_refusal(&self, trail: &Trail, client: Client, is_handshake: bool, refusal: &Refusal) {
+        trail.log_refusal(client, is_handshake, refusal);
+        let now = self.registry.wall().now();
+        self.refused.note(trail, client, is_handshake, refusal, now);
     }
 
     async fn travel(
@@ -131,19 +133,29 @@ impl Journey {
         if !handshake::is_upgrade(&parts) {
             return self.plain(parts, body, admitted, client).await;
         }
-        handshake::check(&parts, &body)?;
+        handshake::check(&parts, !body.is_end_stream())?;
         self.websocket(parts, admitted, client, peer.permit).await
-    }
-
-    /// For the log, and for whoever looks at what was refused lately.
-    fn note_refusal(&self, trail: &Trail, client: Client, is_handshake: bool, refusal: &Refusal) {
-        trail.log_refusal(client, is_handshake, refusal);
-        let now = self.registry.wall().now();
-        self.refused.note(trail, client, is_handshake, refusal, now);
     }
 
     fn authority(&self) -> Authority<'_> {
         Authority { registry: &self.registry, passwords: &self.passwords }
+    }
+
+    /// Into the live table, where whoever ends the grant will find it.
+    fn enter(
+        &self,
+        kind: Kind,
+        admitted: &Admitted,
+        client: Client,
+    ) -> Result<Registered, Refusal> {
+        let Admitted { identity, path_and_query, .. } = admitted;
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        let (tenant, now) = (&identity.tenant, self.clock.now());
+        let entered = self.live.enter(tenant, kind, identity.grant, client, path, now);
+        entered.map_err(|TooMany { max }| match kind {
+            Kind::Connection => Refusal::PlanConnections { connections_max: max },
+            Kind::Exchange => Refusal::Overloaded("the tenant has too many requests"),
+        })
     }
 
     /// Reads the tenant again, now that whoever ends the grant or changes the instance would find the
@@ -193,6 +205,22 @@ impl Journey {
         *response.status_mut() = status;
         response
     }
+}
+
+/// A refusal as the client gets it.
+fn refusal_for(
+    refusal: &Refusal,
+    client: Client,
+    is_handshake: bool,
+    wants_page: bool,
+) -> Response<Bytes> {
+    let mut response = refusal.to_response(wants_page, client.request_id);
+    if is_handshake || refusal.status() == StatusCode::BAD_REQUEST {
+        // What the client may have sent behind it is no HTTP, or not understood.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().entry(CONNECTION).or_insert(close);
+    }
+    response
 }
 
 /// A public row knows no credentials: a tenant who went is one who is not there.

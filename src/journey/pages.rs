@@ -114,7 +114,7 @@ impl Journey {
         request.extensions_mut().insert(client);
         let Ok(mut response) = router.oneshot(request).await;
         if let Some(Shown(refusal)) = response.extensions_mut().remove() {
-            self.note_refusal(trail, client, false, &refusal);
+            self.log_refusal(trail, client, false, &refusal);
         }
         match response.extensions_mut().remove::<Refusal>() {
             Some(Refusal::MethodNotAllowed(_)) => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
-    CONTENT_LENGTH, HeaderValue, ORIGIN, TRANSFER_ENCODING,
+    CONTENT_LENGTH, HeaderMap, HeaderValue, ORIGIN, TRANSFER_ENCODING,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -15,10 +15,12 @@ use hyper::body::{Body as _, Incoming};
 
 use super::admission::towards;
 use super::{Admitted, Journey, ended};
+use crate::authenticate::Identity;
 use crate::client::Client;
 use crate::exchange::Body;
 use crate::exchange::headers::{Towards, make_private, rewrite_answer};
-use crate::live::{Kind, TooMany};
+use crate::front::framing::Framing;
+use crate::live::Kind;
 use crate::refusal::Refusal;
 use crate::row::Row;
 use crate::upload::Upload;
@@ -36,19 +38,13 @@ impl Journey {
         client: Client,
     ) -> Result<Response<Body>, Refusal> {
         refuse_what_no_row_relays(&parts, admitted.row, self.body_bytes_max)?;
-        let identity = &admitted.identity;
-        let path = admitted.path_and_query.split('?').next().unwrap_or_default();
-        let registered = self
-            .live
-            .enter(&identity.tenant, Kind::Exchange, identity.grant, client, path, self.clock.now())
-            .map_err(|TooMany { .. }| Refusal::Overloaded("the tenant has too many requests"))?;
-        let registered = Arc::new(registered);
+        let registered = Arc::new(self.enter(Kind::Exchange, &admitted, client)?);
         let (current, instance) = self.confirm(&admitted, registered.entry()).await?;
 
         let Admitted { identity, row, path_and_query, .. } = admitted;
-        let may_be_kept =
-            !identity.authorization_consumed || parts.headers.contains_key("sec-fetch-site");
+        let may_be_kept = may_be_kept(&parts, &identity);
         let towards = towards(row, &identity, client);
+        let answers_head = parts.method == Method::HEAD;
         let body = Upload::new(body, self.body_bytes_max, Arc::clone(&registered));
         let request = upstream_request(parts, body, &towards, path_and_query)?;
         let answer = tokio::select! {
@@ -60,17 +56,34 @@ impl Journey {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refusal::RuntimeBroke("it switched protocols unasked".into()));
         }
-        rewrite_answer(response.headers_mut(), row);
-        if !row.is_public() {
-            make_private(response.headers_mut(), may_be_kept);
-        }
+        let is_http_1_1 = response.version() == Version::HTTP_11;
+        Framing::of_answer(answers_head, response.status(), is_http_1_1, response.headers())
+            .map_err(|why| Refusal::RuntimeBroke(why.to_owned()))?;
+        rewrite_plain_answer(response.headers_mut(), row, may_be_kept);
         *response.version_mut() = Version::HTTP_11;
         Ok(response.map(|body| Body::runtime(body, registered, move || reuse.keep())))
     }
 }
 
+/// Whether a browser may keep the answer.
+pub(super) fn may_be_kept(parts: &Parts, identity: &Identity) -> bool {
+    !identity.authorization_consumed || parts.headers.contains_key("sec-fetch-site")
+}
+
+/// Turns a runtime's headers into those for the client.
+pub(super) fn rewrite_plain_answer(headers: &mut HeaderMap, row: Row, may_be_kept: bool) {
+    rewrite_answer(headers, row);
+    if !row.is_public() {
+        make_private(headers, may_be_kept);
+    }
+}
+
 /// What is refused before the body is polled, so that no `100 Continue` invites it.
-fn refuse_what_no_row_relays(parts: &Parts, row: Row, body_bytes_max: u64) -> Result<(), Refusal> {
+pub(super) fn refuse_what_no_row_relays(
+    parts: &Parts,
+    row: Row,
+    body_bytes_max: u64,
+) -> Result<(), Refusal> {
     let announced = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     if announced
         .and_then(|length| length.parse().ok())

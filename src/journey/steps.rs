@@ -20,6 +20,9 @@ pub enum Step {
 impl super::Journey {
     #[expect(clippy::unused_async, reason = "in tests it waits")]
     pub(super) async fn reach(&self, _: Step) {}
+
+    /// On a thread that is no runtime's.
+    pub(super) fn reach_at_once(&self, _: Step) {}
 }
 
 #[cfg(test)]
@@ -59,6 +62,10 @@ mod held {
     }
 
     impl super::super::Journey {
+        pub(in super::super) fn reach_at_once(&self, step: Step) {
+            tokio::runtime::Handle::current().block_on(self.reach(step));
+        }
+
         pub(in super::super) async fn reach(&self, step: Step) {
             let gate = Arc::clone(&self.gate);
             let is_held = gate.step.lock().unwrap().take_if(|held| *held == step).is_some();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+    CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -22,12 +22,13 @@ use crate::client::Client;
 use crate::connect::upgrade::{Answer, detach, detach_now};
 use crate::exchange::Body;
 use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
-use crate::live::{Kind, Registered, TooMany};
+use crate::live::{Entry, Kind, Registered};
 use crate::refusal::Refusal;
 use crate::relay::pair::Rules;
 use crate::relay::plane::{Adoption, Reservation};
 use crate::relay::walk::Reserved;
 use crate::relay::wire::Wire;
+use crate::row::Row;
 
 /// A connection whose client has yet to be switched.
 struct Switch {
@@ -50,20 +51,8 @@ impl Journey {
         client: Client,
         permit: Permit,
     ) -> Result<Response<Body>, Refusal> {
-        let identity = &admitted.identity;
-        let path = admitted.path_and_query.split('?').next().unwrap_or_default();
         self.reach(Step::Admitted).await;
-        let registered = self
-            .live
-            .enter(
-                &identity.tenant,
-                Kind::Connection,
-                identity.grant,
-                client,
-                path,
-                self.clock.now(),
-            )
-            .map_err(|TooMany { max }| Refusal::PlanConnections { connections_max: max })?;
+        let registered = self.enter(Kind::Connection, &admitted, client)?;
         self.reach(Step::Entered).await;
         let (_, instance) = self.confirm(&admitted, registered.entry()).await?;
         self.reach(Step::Confirmed).await;
@@ -91,16 +80,7 @@ impl Journey {
             }
         };
         self.reach(Step::Answered).await;
-        let headers = response.headers_mut();
-        rewrite_answer(headers, row);
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        if ours_offered && !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("flowgate"));
-        }
-        let extensions = headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
-        let reserved =
-            Reserved::from_extensions(extensions.iter().map(|v| v.to_str().unwrap_or("?")));
+        let reserved = rewrite_switch(response.headers_mut(), row, ours_offered);
         let switch = Switch {
             client: client_upgrade,
             runtime: upgraded,
@@ -129,24 +109,43 @@ impl Journey {
         let client = detach(switch.client).await?;
         self.reach(Step::Switched).await;
         let runtime = detach_now(switch.runtime)?;
-        let mut seed = [0; 12];
-        getrandom::fill(&mut seed)?;
         switch.reservation.adopt(Adoption {
             sockets: [
                 Wire::new(client.socket, client.session)?,
                 Wire::new(runtime.socket, runtime.session)?,
             ],
             read_ahead: [client.read_ahead, runtime.read_ahead],
-            rules: Rules {
-                reserved: switch.reserved,
-                message_bytes_max: switch.registered.entry().message_bytes_max(),
-                seed,
-            },
+            rules: rules(switch.reserved, switch.registered.entry())?,
             registered: switch.registered,
             permit: switch.permit,
         });
         Ok(())
     }
+}
+
+/// Turns the headers of a runtime's 101 into those for the client. Returns what the extensions that
+/// were agreed on may use.
+pub(super) fn rewrite_switch(headers: &mut HeaderMap, row: Row, ours_offered: bool) -> Reserved {
+    rewrite_answer(headers, row);
+    ask_for_websocket(headers);
+    if ours_offered && !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("flowgate"));
+    }
+    let extensions = headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
+    Reserved::from_extensions(extensions.iter().map(|value| value.to_str().unwrap_or("?")))
+}
+
+/// The two headers that hop-by-hop rules have taken away.
+pub(super) fn ask_for_websocket(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// What was agreed on, for the relay.
+pub(super) fn rules(reserved: Reserved, entry: &Entry) -> io::Result<Rules> {
+    let mut seed = [0; 12];
+    getrandom::fill(&mut seed)?;
+    Ok(Rules { reserved, message_bytes_max: entry.message_bytes_max(), seed })
 }
 
 /// The handshake as the runtime sees it. What remains of the client's headers keeps its case and
@@ -162,7 +161,6 @@ fn upstream_request(
     *request.uri_mut() = Uri::from(path_and_query);
     let headers = request.headers_mut();
     towards.rewrite(headers);
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    ask_for_websocket(headers);
     Ok(request)
 }

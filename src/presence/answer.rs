@@ -10,7 +10,7 @@ use super::Presence;
 use crate::clock::{Millis, UnixMillis};
 use crate::close::Cause;
 use crate::grant::{Grant, KeyId};
-use crate::live::Entry;
+use crate::live::{Entry, Kind};
 use crate::registry::replicas::{ANSWER_BYTES_MAX, Numbered, Question, Wanted};
 use crate::registry::store::Notice;
 use crate::tenant::TenantId;
@@ -27,6 +27,8 @@ const FRAME_BYTES_MAX: usize = 64;
 pub struct Shown {
     /// Its number on the replica that has it.
     pub number: u64,
+    /// Whether it is a plain request, and no connection.
+    pub is_exchange: bool,
     /// The runtime's path, without query.
     pub path: String,
     /// What it rests on, as in logs.
@@ -59,6 +61,7 @@ impl Shown {
         };
         Self {
             number: entry.id,
+            is_exchange: entry.kind == Kind::Exchange,
             path: entry.path.to_string(),
             grant: entry.grant.to_string(),
             key: key.as_ref().map(KeyId::to_string),
@@ -132,6 +135,14 @@ enum What {
 }
 
 impl Presence {
+    /// Something that runs here, as it is shown.
+    #[must_use]
+    pub fn show(&self, entry: &Entry) -> (Numbered, Shown) {
+        let (now, today) = (self.clock.now(), self.registry.wall().now());
+        let id = Numbered { replica: self.id, number: entry.id };
+        (id, Shown::new(entry, now, today))
+    }
+
     /// Everything that runs here for a tenant.
     pub(super) fn own(&self, tenant: TenantId) -> Vec<Shown> {
         let (now, today) = (self.clock.now(), self.registry.wall().now());

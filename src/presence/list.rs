@@ -24,7 +24,7 @@ const LOOK_EVERY_MAX: Duration = Duration::from_millis(50);
 
 const LATE: &str = "did not answer in time";
 const SILENT: &str = "has not been heard of lately";
-const AWAY: &str = "other replicas: the registry cannot be asked";
+pub(super) const AWAY: &str = "other replicas: the registry cannot be asked";
 const BUSY: &str = "other replicas: too many lists are being made";
 
 /// What runs for a tenant.
@@ -36,6 +36,14 @@ pub struct Connections {
     pub total: u64,
     /// The replicas about which nothing is known, and why.
     pub incomplete: Vec<String>,
+}
+
+impl Connections {
+    /// How much runs that is not shown: a replica has more than its answer held.
+    #[must_use]
+    pub fn unlisted(&self) -> u64 {
+        self.total.saturating_sub(self.shown.len() as u64)
+    }
 }
 
 /// Lists that are being made, or were made a moment ago.
@@ -108,12 +116,18 @@ impl Presence {
     pub async fn connections(self: &Arc<Self>, tenant: TenantId) -> Connections {
         let elsewhere = self.elsewhere(tenant).await;
         let own = self.own(tenant);
-        let total = own.len() as u64 + elsewhere.total;
+        let total = elsewhere.total.saturating_add(own.len() as u64);
         let own = own.into_iter().map(|it| (numbered(self.id, it.number), it));
         let mut shown: Vec<_> = own.collect();
         shown.extend_from_slice(&elsewhere.shown);
         shown.sort_by_key(|(id, it)| (it.since_unix_ms, *id));
         Connections { shown, total, incomplete: elsewhere.incomplete.clone() }
+    }
+
+    /// The same, and nothing of it older than this call.
+    pub async fn connections_now(self: &Arc<Self>, tenant: TenantId) -> Connections {
+        self.flights.forget(tenant);
+        self.connections(tenant).await
     }
 
     /// What other replicas have; for all who ask at the same time, they are asked once.
@@ -176,7 +190,7 @@ impl Presence {
                         all.incomplete.push(name(&replica, LATE));
                         continue;
                     };
-                    all.total += total;
+                    all.total = all.total.saturating_add(total);
                     let newest = newest.into_iter();
                     all.shown.extend(newest.map(|it| (numbered(replica.id, it.number), it)));
                 }

@@ -27,6 +27,7 @@ mod close;
 mod list;
 
 pub use answer::Shown;
+pub use close::Ended;
 pub use list::Connections;
 
 use answer::Inbox;
@@ -48,14 +49,16 @@ pub struct Settings {
     pub answer_max: Duration,
     /// How long what they have answered about a tenant serves others who ask.
     pub kept_for: Duration,
+    /// How long many connections on other replicas are closed one after another.
+    pub closing_max: Duration,
 }
 
 impl Settings {
-    /// A second for each.
+    /// A second for each question, ten for many closings.
     #[must_use]
     pub fn new(is_shared: bool) -> Self {
         let second = Duration::from_secs(1);
-        Self { is_shared, answer_max: second, kept_for: second }
+        Self { is_shared, answer_max: second, kept_for: second, closing_max: 10 * second }
     }
 }
 

@@ -25,8 +25,12 @@ const MIKE: TenantId = TenantId(1);
 const ROBERTO: TenantId = TenantId(2);
 /// After this long a test that waits has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
-const PATIENT: Settings =
-    Settings { is_shared: true, answer_max: PATIENCE, kept_for: Duration::ZERO };
+const PATIENT: Settings = Settings {
+    is_shared: true,
+    answer_max: PATIENCE,
+    kept_for: Duration::ZERO,
+    closing_max: PATIENCE,
+};
 const ABSENT: Result<bool, Refusal> = Err(Refusal::NotFound("no such connection"));
 
 /// The store that replicas share, and its time.

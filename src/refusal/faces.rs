@@ -63,6 +63,19 @@ impl Refusal {
                 "service_worker",
                 "Service workers are for the tenant's own host, not for this one.",
             ),
+            Self::WebSocketVersion => face(
+                S::UPGRADE_REQUIRED,
+                "websocket_version",
+                "Only version 13 of the WebSocket protocol is spoken here.",
+            ),
+            Self::NotFound(_) => {
+                face(S::NOT_FOUND, "not_found", "There is nothing at this address.")
+            }
+            Self::HeadersTooLarge => face(
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers_too_large",
+                "The headers are over the limit.",
+            ),
             Self::PathTooLong => face(S::URI_TOO_LONG, "path_too_long", "The path is too long."),
             Self::GrantEnded(_) => face(
                 S::SERVICE_UNAVAILABLE,

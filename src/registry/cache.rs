@@ -320,8 +320,9 @@ impl Cache {
         self.forget(id);
     }
 
-    /// Takes a tenant out if what is known of them is older than `revision`.
-    pub fn invalidate_before(&self, id: TenantId, revision: u64) {
+    /// Takes a tenant out if what is known of them is older than `revision`. Returns whether anything
+    /// was known.
+    pub fn invalidate_before(&self, id: TenantId, revision: u64) -> bool {
         self.tally.add(INVALIDATION);
         let mut order = self.order();
         order.generation += 1;
@@ -331,6 +332,7 @@ impl Cache {
         }
         // Whoever was looked for in vain may be this one.
         self.absent.clear();
+        known.is_some()
     }
 
     /// Takes out the tenants who have this plan.

@@ -60,8 +60,11 @@ impl Registry {
                 }
                 Err(conflict @ StoreError::Conflict { .. }) => last = conflict,
                 Err(error) => {
-                    // It may have been written: what is cached is believed no more.
-                    self.cache.invalidate(id);
+                    // What is cached is believed no more, unless nothing was written: while the
+                    // registry is away, whoever is known stays so.
+                    if !matches!(error, StoreError::Unavailable(_)) {
+                        self.cache.invalidate(id);
+                    }
                     return Err(error.into());
                 }
             }
@@ -125,7 +128,9 @@ impl Registry {
             match written {
                 Err(conflict @ StoreError::Conflict { .. }) => last = conflict,
                 written => {
-                    self.cache.invalidate(id);
+                    if !matches!(written, Err(StoreError::Unavailable(_))) {
+                        self.cache.invalidate(id);
+                    }
                     return written.map(|_| ()).map_err(ChangeError::Store);
                 }
             }

@@ -73,9 +73,9 @@ impl Freshness {
         self.standing.store(1, Ordering::Relaxed);
     }
 
-    /// The registry at `asked_at` was older than what was seen of it.
-    pub fn is_held(&self, asked_at: Millis) {
-        self.caught_up_ms.fetch_max(asked_at.0, Ordering::SeqCst);
+    /// The registry is older than what was seen of it. What is cached is newer, but somebody who has
+    /// seen less may write to it, so that it gets old all the same.
+    pub fn is_held(&self) {
         self.standing.store(2, Ordering::Relaxed);
     }
 

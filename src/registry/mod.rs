@@ -161,9 +161,8 @@ impl Registry {
         &self,
         username: &Username,
     ) -> Result<Option<Arc<Tenant>>, StoreError> {
-        let index = record::username_index(username.as_str());
         let fetch = || {
-            let index = index.clone();
+            let index = record::username_index(username.as_str());
             async move { self.store.find(TENANT, &index).await }
         };
         self.look_up(Lookup::Username(username.clone()), fetch).await
@@ -174,9 +173,8 @@ impl Registry {
     /// # Errors
     /// As [`Registry::by_id`].
     pub async fn by_key(&self, digest: SecretDigest) -> Result<Option<Arc<Tenant>>, StoreError> {
-        let index = record::key_index(digest);
         let fetch = || {
-            let index = index.clone();
+            let index = record::key_index(digest);
             async move { self.store.find(TENANT, &index).await }
         };
         self.look_up(Lookup::Key(digest), fetch).await
@@ -195,6 +193,16 @@ impl Registry {
     #[must_use]
     pub fn cache_counts(&self) -> Counts {
         self.cache.counts()
+    }
+
+    /// The tenant with this name, if they are known without asking the store and what is known is
+    /// believed.
+    #[must_use]
+    pub fn known(&self, username: &Username) -> Option<Arc<Tenant>> {
+        match self.cache.peek(&Lookup::Username(username.clone())) {
+            Knowledge::Tenant(tenant) if self.freshness.is_believed() => Some(tenant),
+            _ => None,
+        }
     }
 
     async fn look_up<F>(
@@ -237,15 +245,14 @@ impl Registry {
             .map_err(|error| StoreError::Corrupt(format!("the plan {name:?}: {error}")))
     }
 
-    /// Believes nothing any more that a notice of the feed says is old.
-    pub fn heed(&self, notice: &Notice) {
-        if notice.kind == TENANT.0 {
-            if let Some(id) = TenantId::from_hex(&notice.id) {
-                self.cache.invalidate_before(id, notice.revision);
-            }
-        } else if notice.kind == PLAN.0 {
+    /// Believes nothing any more that a notice of the feed says is old. Returns whether it is about a
+    /// tenant who was known.
+    pub fn heed(&self, notice: &Notice) -> bool {
+        if notice.kind == PLAN.0 {
             self.cache.invalidate_plan(&notice.id);
         }
+        let id = TenantId::from_hex(&notice.id).filter(|_| notice.kind == TENANT.0);
+        id.is_some_and(|id| self.cache.invalidate_before(id, notice.revision))
     }
 
     /// Believes nothing any more: there was a gap in the feed.

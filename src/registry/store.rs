@@ -277,7 +277,8 @@ impl Store {
         on!(self, store => store.check(report).await)
     }
 
-    /// The last revision as it moves, to wake readers of the feed. It is also marked as changed when a
+    /// The last revision as it moves, to wake readers of the feed. It goes back only when writes are
+    /// lost that were never acknowledged. It is also marked as changed when a
     /// store that was away is back.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {

@@ -190,6 +190,20 @@ async fn a_rotated_secret_still_leads_to_its_tenant() {
     assert_eq!(previous.until, UnixMillis(testing::BEGIN.0));
 }
 
+/// A Redis that can be read and takes no writes.
+#[tokio::test]
+async fn who_is_known_stays_so_when_nothing_can_be_written() {
+    let server = store::redis::testing::Server::start(&[]);
+    let store = Store::open_with(&server.url(), &store::redis::testing::options()).await.unwrap();
+    let registry = Registry::new(store, testing::CACHING, Clock::start(), Wall::system());
+    let mike = testing::add(&registry, 1, &testing::record("mike")).await;
+    testing::tenant(&registry, mike).await;
+    server.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    let refused = registry.change(mike, |record| add_key(record, 1)).await;
+    assert!(matches!(refused, Err(ChangeError::Store(StoreError::Unavailable(_)))), "{refused:?}");
+    assert!(registry.cached(mike).is_some());
+}
+
 #[tokio::test]
 async fn who_was_looked_for_in_vain_is_found_after_a_change() {
     let (registry, mike) = with_mike().await;
@@ -250,8 +264,10 @@ async fn what_may_be_old_is_asked_for_again() {
     assert!(silent.cached(mike).is_none(), "nobody would hear of its end");
     silent.freshness().is_away();
     assert_eq!(silent.freshness().standing(), freshness::Standing::Away);
-    silent.freshness().is_held(clock.now().plus(hour));
+    silent.freshness().is_held();
     assert_eq!(silent.freshness().standing(), freshness::Standing::Held);
+    assert!(!silent.freshness().is_believed(), "others may write to what is held");
+    silent.freshness().caught_up(clock.now().plus(hour));
     assert!(silent.freshness().is_believed());
     // An answer that was asked for earlier makes nothing older.
     silent.freshness().caught_up(Millis(0));

@@ -2,7 +2,7 @@
 //! a busy device changes no revision.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Registry;
@@ -23,20 +23,31 @@ const MS_PER_MINUTE: u64 = 60_000;
 /// How far back the last use is looked for.
 const DAYS_MAX: u64 = 30;
 
+/// Threads that note something at the same time seldom meet in one of these.
+const PARTS: usize = 16;
+
+type Waiting = HashMap<(TenantId, KeyId), UnixMillis>;
+
 /// Uses that are not written yet.
 #[derive(Debug, Default)]
 pub struct Usage {
-    waiting: Mutex<HashMap<(TenantId, KeyId), UnixMillis>>,
+    waiting: [Mutex<Waiting>; PARTS],
 }
 
 impl Usage {
     /// Notes that a request came with this grant.
     pub fn note(&self, tenant: TenantId, grant: &Grant, now: UnixMillis) {
         let Grant::Key { id, .. } = *grant else { return };
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() < WAITING_MAX || waiting.contains_key(&(tenant, id)) {
+        let mut waiting = self.waiting_of(tenant);
+        if waiting.len() < WAITING_MAX / PARTS || waiting.contains_key(&(tenant, id)) {
             waiting.insert((tenant, id), now);
         }
+    }
+
+    fn waiting_of(&self, tenant: TenantId) -> MutexGuard<'_, Waiting> {
+        // The ids are random.
+        let part = (tenant.0 % PARTS as u128) as usize;
+        self.waiting[part].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes what was collected. What could not be written is forgotten: it is only news.
@@ -44,10 +55,10 @@ impl Usage {
     /// # Errors
     /// The store's.
     pub async fn flush(&self, registry: &Registry) -> Result<(), StoreError> {
-        let waiting =
-            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        let updates: Vec<SeriesUpdate> = waiting
-            .into_iter()
+        let taken = self.waiting.iter().flat_map(|part| {
+            std::mem::take(&mut *part.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        let updates: Vec<SeriesUpdate> = taken
             .map(|((tenant, key), at)| SeriesUpdate {
                 name: series(tenant, key),
                 minute: day_of(at),
@@ -71,10 +82,7 @@ impl Usage {
         tenant: TenantId,
         key: KeyId,
     ) -> Result<Option<UnixMillis>, StoreError> {
-        let waiting = {
-            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.get(&(tenant, key)).copied()
-        };
+        let waiting = self.waiting_of(tenant).get(&(tenant, key)).copied();
         if waiting.is_some() {
             return Ok(waiting);
         }

@@ -273,11 +273,8 @@ impl Relay {
     /// Slots are freed here only, so that no event of this round meets a new connection.
     fn free_over(&mut self, now: Millis) {
         for slot in std::mem::take(&mut self.over) {
-            let Some(mut seated) = self.slab.try_remove(slot) else { continue };
-            for side in Side::BOTH {
-                // The socket is dropped next, which ends the watch as well.
-                let _ = seated.connection.socket(side).deregister(self.poll.registry());
-            }
+            // Closing a socket ends the watch on it as well.
+            let Some(seated) = self.slab.try_remove(slot) else { continue };
             report(&seated, now);
         }
     }

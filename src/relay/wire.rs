@@ -121,6 +121,12 @@ impl Wire {
         }
     }
 
+    /// Takes over a socket that another thread of ours has let go of: non-blocking, and without delay.
+    #[must_use]
+    pub fn ready(socket: TcpStream) -> Self {
+        Self::Plain(socket)
+    }
+
     /// Asks for readiness events under `token`.
     ///
     /// # Errors

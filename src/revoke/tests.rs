@@ -9,9 +9,9 @@ use crate::grant::{Grant, KeyId};
 use crate::live::{Kind, Registered};
 use crate::plan::{Over, Plan, Rate};
 use crate::presence::{Presence, Settings};
-use crate::registry::record::{PLAN, TenantRecord};
+use crate::registry::record::{PLAN, TENANT, TenantRecord};
 use crate::registry::store::{Change, Expected, Write};
-use crate::registry::testing;
+use crate::registry::{put, testing};
 use crate::tenant::OnChange;
 
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -178,4 +178,25 @@ async fn a_moved_instance_ends_what_is_elsewhere_and_counts_it() {
     drop(mikes);
     assert_eq!(revoke(&world.live, &world.registry, &changed).await, 0);
     assert_eq!(stays.entry().closing(), None);
+}
+
+#[tokio::test]
+async fn only_who_is_known_or_runs_is_read_anew() {
+    let (world, mike, ann) = World::start().await;
+    let mikes = world.enter(mike, KeyId::DEFAULT).await;
+    let known = testing::add(&world.registry, 3, &testing::record("eve")).await;
+    testing::tenant(&world.registry, known).await;
+    for id in [ann, known] {
+        // As another process would.
+        let store = world.registry.store();
+        let document = store.get(TENANT, &id.to_string()).await.unwrap().unwrap();
+        let mut record = TenantRecord::from_body(&document.body).unwrap();
+        record.disabled = true;
+        let expected = Expected::Revision(document.revision);
+        store.write(vec![put(id, expected, &record).unwrap()]).await.unwrap();
+    }
+    let is_read_anew = || world.registry.cached(known).is_some_and(|tenant| tenant.disabled);
+    world.follow_until("the change of who was known", is_read_anew).await;
+    assert!(world.registry.cached(ann).is_none());
+    assert_eq!(mikes.entry().closing(), None);
 }

@@ -7,6 +7,7 @@
 
 mod admin_api;
 mod admin_cli;
+mod admin_replicas;
 mod attacks;
 mod browser;
 mod changes;
@@ -16,6 +17,7 @@ mod command_line;
 mod documents;
 mod explaining;
 mod first_light;
+mod front;
 mod logs;
 mod pages;
 mod plain_http;

@@ -7,7 +7,7 @@ use crate::grant::{Grant, KeyId};
 use crate::live::{Kind, Registered};
 use crate::secret::SecretDigest;
 
-async fn connect(world: &World, username: &str, grant: Grant, path: &str) -> Registered {
+pub(super) async fn connect(world: &World, username: &str, grant: Grant, path: &str) -> Registered {
     let tenant = world.desk.tenant(username).await.unwrap();
     let request_id = world.desk.journey.request_ids.next();
     let client = Client { address: (Ipv4Addr::LOCALHOST, 9).into(), over_tls: false, request_id };
@@ -15,7 +15,12 @@ async fn connect(world: &World, username: &str, grant: Grant, path: &str) -> Reg
     live.enter(&tenant, Kind::Connection, grant, client, path, Millis(0)).unwrap()
 }
 
-fn key_grant(made: &Value) -> Grant {
+/// How a connection is named to operators.
+pub(super) fn id(world: &World, connection: &Registered) -> String {
+    world.desk.presence.show(connection.entry()).0.to_string()
+}
+
+pub(super) fn key_grant(made: &Value) -> Grant {
     let digest = SecretDigest::of(&Secret::new(made["key"].as_str().unwrap().to_owned()));
     let id = KeyId::from_hex(made["id"].as_str().unwrap()).unwrap();
     Grant::Key { id, secret: digest.fingerprint() }
@@ -55,7 +60,7 @@ async fn connections_are_found_and_closed() {
         format!("GET /admin/v1/connections?limit=2&after={}", page["next"].as_str().unwrap());
     let rest = world.ok(&after, Value::Null).await;
     assert_eq!((rest["connections"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null));
-    let id = robertos.entry().id;
+    let id = id(&world, &robertos);
     let shown = world.ok(&format!("GET /admin/v1/connections/{id}"), Value::Null).await;
     assert_eq!((&shown["tenant"], &shown["closing"]), (&json!("roberto"), &Value::Null));
     let closed = world.ok(&format!("DELETE /admin/v1/connections/{id}"), Value::Null).await;
@@ -66,16 +71,23 @@ async fn connections_are_found_and_closed() {
     assert_eq!(close(json!({ "tenant": "nobody" })).await.code(), "missing");
     assert_eq!(
         close(json!({ "tenant": "mike", "key": "default" })).await.body,
-        json!({ "closed": 1 })
+        closed_everywhere(1)
     );
     assert_eq!(by_key.entry().closing(), Some(Cause::ClosedByOperator));
     assert_eq!(public.entry().closing(), None);
-    assert_eq!(close(json!({ "tenant": "mike" })).await.body, json!({ "closed": 1 }));
+    assert_eq!(close(json!({ "tenant": "mike" })).await.body, closed_everywhere(1));
     let entry = &world.audit().await[0];
     assert_eq!(entry["verb"], "close connections");
     assert_eq!(entry["after"]["wanted"], json!({ "tenant": "mike" }));
     drop((by_key, public));
-    assert_eq!(world.ask("DELETE /admin/v1/connections/77", Value::Null).await.code(), "missing");
+    for nothing in ["77".to_owned(), format!("{}-77", world.desk.presence.id())] {
+        let line = format!("DELETE /admin/v1/connections/{nothing}");
+        assert_eq!(world.ask(&line, Value::Null).await.code(), "missing");
+    }
+}
+
+fn closed_everywhere(closed: usize) -> Value {
+    json!({ "closed": closed, "replicas": "all", "incomplete": [] })
 }
 
 #[tokio::test]

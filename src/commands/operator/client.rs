@@ -171,6 +171,21 @@ impl Client {
         name: &str,
         limit: Option<usize>,
     ) -> Result<Vec<Value>, Failure> {
+        self.pages(path, query, name, limit, |_| {})
+    }
+
+    /// The same; `see` is shown each page, with what it says beside its members.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn pages(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+        name: &str,
+        limit: Option<usize>,
+        mut see: impl FnMut(&Value),
+    ) -> Result<Vec<Value>, Failure> {
         const PAGE: usize = 1000;
         let mut found = Vec::new();
         let mut after: Option<String> = None;
@@ -184,6 +199,7 @@ impl Client {
                 }
             }
             let mut page = self.ask(Method::GET, &asked, Expecting::Anything, None)?.body;
+            see(&page);
             if let Some(some) = page[name].as_array_mut() {
                 found.append(some);
             }

@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::secret::Secret;
 
 mod client;
+mod connections;
 mod keys;
 mod others;
 mod print;
@@ -28,7 +29,7 @@ cannot be reached, 77 without a token that may do it.";
 
 /// `tenant`, `key`, `plan`, `connections`, `session`, `audit` and `server`.
 pub(super) fn commands() -> Vec<Command> {
-    [tenants::command(), keys::command()]
+    [tenants::command(), keys::command(), connections::command()]
         .into_iter()
         .chain(others::commands())
         .map(|command| command.subcommand_required(true).arg_required_else_help(true))
@@ -74,6 +75,7 @@ pub(super) fn run(name: &str, matches: &ArgMatches, settings: &Settings) -> Resu
     match name {
         "tenant" => tenants::run(verb, &call),
         "key" => keys::run(verb, &call),
+        "connections" => connections::run(verb, &call),
         _ => others::run(name, verb, &call),
     }
 }

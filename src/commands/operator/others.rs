@@ -1,4 +1,4 @@
-//! `flowgate plan …`, `connections …`, `session …`, `audit` and `server …`
+//! `flowgate plan …`, `session …`, `audit` and `server …`
 
 use clap::Command;
 use http::Method;
@@ -15,17 +15,6 @@ const PLANS: &[Column] = &[
     ("PER SECOND", "/limits/messages/per_second"),
     ("BURST", "/limits/messages/burst"),
     ("OVER", "/limits/messages/over"),
-];
-const CONNECTIONS: &[Column] = &[
-    ("ID", "/id"),
-    ("TENANT", "/tenant"),
-    ("KIND", "/kind"),
-    ("PATH", "/path"),
-    ("GRANT", "/grant"),
-    ("CLIENT", "/client"),
-    ("SINCE", "/since"),
-    ("IN", "/bytes_from_client"),
-    ("OUT", "/bytes_from_runtime"),
 ];
 const SESSIONS: &[Column] =
     &[("ID", "/id"), ("TENANT", "/tenant"), ("CREATED", "/created"), ("SEEN", "/seen")];
@@ -49,17 +38,20 @@ const REFUSALS: &[Column] = &[
     ("WHY", "/why"),
 ];
 
+const REPLICAS: &[Column] = &[
+    ("ID", "/id"),
+    ("THIS", "/this"),
+    ("HOST", "/host"),
+    ("PID", "/pid"),
+    ("VERSION", "/version"),
+    ("SINCE", "/since"),
+    ("LISTEN", "/listen"),
+    ("CONNECTIONS", "/connections"),
+    ("EXCHANGES", "/exchanges"),
+    ("DRAINING", "/draining"),
+];
+
 pub(super) fn commands() -> Vec<Command> {
-    let filters = |command: Command| {
-        command
-            .arg(option("tenant", "TENANT", "Only this tenant's"))
-            .arg(option(
-                "key",
-                "ID",
-                "Only those on this key of the tenant's; default for its default key",
-            ))
-            .arg(option("path", "PATH", "Only those at or below this path of the runtime's"))
-    };
     let tenant = || option("tenant", "TENANT", "Only this tenant's");
     let limit = || option("limit", "N", "At most so many; 100 if nothing is said");
     let plan = Command::new("plan").about("Plans of a running server").subcommands([
@@ -78,17 +70,6 @@ pub(super) fn commands() -> Vec<Command> {
             .arg(name_arg("PLAN", "The plan's name"))
             .arg(flag("yes", "Do not ask")),
     ]);
-    let close =
-        Command::new("close").about("Close connections: one, or all that the filters want").arg(
-            clap::Arg::new("ID")
-                .help("Of 'connections list'")
-                .conflicts_with_all(["tenant", "key", "path"]),
-        );
-    let connections =
-        Command::new("connections").about("What runs on the server that is asked").subcommands([
-            filters(Command::new("list").about("List connections and plain requests")),
-            filters(close),
-        ]);
     let session = Command::new("session").about("Browser sessions").subcommands([
         Command::new("list").about("List sessions").arg(tenant()),
         Command::new("end")
@@ -99,6 +80,7 @@ pub(super) fn commands() -> Vec<Command> {
     let server = Command::new("server").about("The server itself").subcommands([
         Command::new("status").about("How it is"),
         Command::new("configuration").about("Every setting, with its source"),
+        Command::new("replicas").about("All that share its registry"),
         Command::new("cache").about("What its cache of tenants was asked"),
         Command::new("refusals")
             .about("What it refused lately, the newest first")
@@ -109,7 +91,7 @@ pub(super) fn commands() -> Vec<Command> {
             .about("Stop it in order, as SIGTERM does")
             .arg(flag("yes", "Do not ask")),
     ]);
-    vec![plan, connections, session, server]
+    vec![plan, session, server]
 }
 
 pub(super) fn audit_command() -> Command {
@@ -125,10 +107,6 @@ pub(super) fn run(name: &str, verb: &str, call: &Call<'_>) -> Result<(), Failure
         ("plan", "list") => listed(call, "plans", &[], None, PLANS),
         ("plan", "set") => set_plan(call),
         ("plan", _) => remove_plan(call),
-        ("connections", "list") => {
-            listed(call, "connections", &["tenant", "key", "path"], None, CONNECTIONS)
-        }
-        ("connections", _) => close(call),
         ("session", "list") => listed(call, "sessions", &["tenant"], None, SESSIONS),
         ("session", _) => end_sessions(call),
         ("audit", _) => {
@@ -223,28 +201,6 @@ fn remove_plan(call: &Call<'_>) -> Result<(), Failure> {
     call.done(&removed, &format!("{name} was removed"))
 }
 
-fn close(call: &Call<'_>) -> Result<(), Failure> {
-    let closed = match call.text("ID") {
-        Some(id) => {
-            let path = format!("/admin/v1/connections/{}", encoded(id));
-            call.send(Method::DELETE, &path, None)?
-        }
-        None => {
-            let mut wanted = json!({});
-            for name in ["tenant", "key", "path"] {
-                if let Some(value) = call.text(name) {
-                    wanted[name] = json!(value);
-                }
-            }
-            if wanted == json!({}) {
-                return Err(usage("say which: an ID, --tenant or --path".to_owned()));
-            }
-            call.send(Method::POST, "/admin/v1/connections/close", Some(&wanted))?
-        }
-    };
-    call.done(&closed, &format!("{} connections were closed", closed["closed"]))
-}
-
 fn end_sessions(call: &Call<'_>) -> Result<(), Failure> {
     let path = match (call.text("ID"), call.text("tenant")) {
         (Some(id), _) => format!("/admin/v1/sessions/{}", encoded(id)),
@@ -262,6 +218,11 @@ fn server(call: &Call<'_>, verb: &str) -> Result<(), Failure> {
             let answer = call.get("/admin/v1/configuration")?;
             let settings = answer["settings"].as_array().map(Vec::as_slice).unwrap_or_default();
             call.list(SETTINGS, settings)
+        }
+        "replicas" => {
+            let answer = call.get("/admin/v1/replicas")?;
+            let replicas = answer["replicas"].as_array().map(Vec::as_slice).unwrap_or_default();
+            call.list(REPLICAS, replicas)
         }
         "drain" => {
             call.confirm("The server will stop.")?;

@@ -2,7 +2,15 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use super::super::*;
+use super::world::*;
 use super::*;
+use std::io::{Read, Write as _};
+use std::net::{TcpListener, TcpStream};
+
+use crate::registry::record::TenantRecord;
+use crate::registry::store::Expected;
+use crate::tenant::OnChange;
 
 const STEPS: [Step; 5] =
     [Step::Admitted, Step::Entered, Step::Confirmed, Step::Answered, Step::Switched];
@@ -98,7 +106,7 @@ async fn fate(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_handshake_comes_to_where_the_runtime_has_moved_away_from() {
     for step in STEPS {
-        let world = World::start().await;
+        let world = World::start(Way::Front).await;
         let (new, port) = start_runtime();
         let fate = fate(&world, &new, step, |record| move_to(record, port, OnChange::Move)).await;
         let expected = match step {
@@ -113,7 +121,7 @@ async fn no_handshake_comes_to_where_the_runtime_has_moved_away_from() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_kept_stays_and_what_has_not_been_dialled_goes_to_the_new_runtime() {
     for step in STEPS {
-        let world = World::start().await;
+        let world = World::start(Way::Front).await;
         let (new, port) = start_runtime();
         let fate = fate(&world, &new, step, |record| move_to(record, port, OnChange::Keep)).await;
         let expected = match step {
@@ -128,7 +136,7 @@ async fn what_is_kept_stays_and_what_has_not_been_dialled_goes_to_the_new_runtim
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_roots_want_a_new_request() {
     for step in [Step::Admitted, Step::Entered] {
-        let world = World::start().await;
+        let world = World::start(Way::Front).await;
         let (new, port) = start_runtime();
         let change = |record: &mut TenantRecord| {
             move_to(record, port, OnChange::Keep);
@@ -144,7 +152,7 @@ async fn a_runtime_that_is_taken_away_ends_what_its_setting_does_not_keep() {
     for (step, on_change) in
         STEPS.into_iter().flat_map(|step| [(step, OnChange::Keep), (step, OnChange::Move)])
     {
-        let world = World::start().await;
+        let world = World::start(Way::Front).await;
         let set = |record: &mut TenantRecord| {
             record.instance.as_mut().unwrap().on_change = on_change;
         };
@@ -167,7 +175,7 @@ async fn a_runtime_that_is_taken_away_ends_what_its_setting_does_not_keep() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_race_between_handshakes_and_a_move_has_a_survivor() {
     for round in 0..10_u32 {
-        let world = World::start().await;
+        let world = World::start(Way::Front).await;
         let (new, port) = start_runtime();
         let clients: Vec<_> = (0..20).map(|_| world.client()).collect();
         for _ in 0..round * 100 {
@@ -279,7 +287,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kept_connection_is_not_used_for_the_new_address() {
-    let world = World::start().await;
+    let world = World::start(Way::Front).await;
     let (a, b) = (start_plain('a'), start_plain('b'));
     for on_change in [OnChange::Keep, OnChange::Move] {
         for (port, body) in [(a.port, "a"), (b.port, "b"), (a.port, "a"), (b.port, "b")] {
@@ -294,7 +302,7 @@ async fn a_kept_connection_is_not_used_for_the_new_address() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_under_way_is_kept_or_cut() {
     for (on_change, expected) in [(OnChange::Keep, "aaaaaaaaaa"), (OnChange::Move, "aaaa")] {
-        let world = World::start().await;
+        let world = World::start(Way::Front).await;
         let (a, b) = (start_plain('a'), start_plain('b'));
         world.change(|record| move_to(record, a.port, on_change)).await;
         let asking = world.get("/api/slow");
@@ -323,7 +331,7 @@ async fn the_plan_of_the_last_look_counts() {
     use crate::registry::record::PLAN;
     use crate::registry::store::{Change, Write};
     for step in STEPS {
-        let world = World::start().await;
+        let world = World::start(Way::Front).await;
         let change = Change::Put { indexes: Vec::new(), body: br#"{"message_bytes":5}"#.to_vec() };
         let write = Write { kind: PLAN, id: "five".into(), expected: Expected::Absent, change };
         world.journey.registry.store().write(vec![write]).await.unwrap();

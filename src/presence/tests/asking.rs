@@ -80,6 +80,58 @@ async fn a_list_after_a_closing_shows_it() {
 }
 
 #[tokio::test]
+async fn many_are_closed_here_and_elsewhere() {
+    let world = World::new().await;
+    let replicas = world.start_all(3, PATIENT).await;
+    let connect = |replica: &Process| {
+        let connections: Vec<_> = (0..3).map(|_| replica.connect(MIKE, "/thing")).collect();
+        connections
+    };
+    let live: Vec<_> = replicas.iter().map(connect).collect();
+    let robertos = replicas[1].connect(ROBERTO, "/thing");
+    let id = |replica: usize, number: usize| replicas[replica].id(&live[replica][number]);
+    let mut wanted: Vec<_> = (0..3).flat_map(|replica| [id(replica, 0), id(replica, 1)]).collect();
+    // Another's, one that never was, and one that something else ends.
+    wanted.push(replicas[1].id(&robertos));
+    wanted.push(Numbered { replica: ReplicaId(5), number: 1 });
+    live[2][0].entry().close(Cause::Drain);
+    let cause = Cause::ClosedByOperator;
+    let ended = replicas[0].presence.close_each(MIKE, &wanted, cause).await;
+    assert_eq!(ended, Ended { closed: 5, incomplete: vec![] });
+    let closing = live.iter().flatten().map(|it| it.entry().closing());
+    let (closed, drains) = (Some(cause), Some(Cause::Drain));
+    assert_eq!(
+        closing.collect::<Vec<_>>(),
+        [closed, closed, None, closed, closed, None, drains, closed, None]
+    );
+    assert_eq!(robertos.entry().closing(), None);
+}
+
+#[tokio::test]
+async fn of_many_closings_what_is_left_is_named() {
+    let world = World::new().await;
+    let silent = world.silent(2, PATIENT).await;
+    let silents: Vec<_> = (0..3).map(|_| silent.connect(MIKE, "/thing")).collect();
+    let ids = silents.iter().map(|it| silent.id(it));
+    let asked = world.start(1, Settings::new(true)).await;
+    let own = asked.connect(MIKE, "/thing");
+    let wanted: Vec<_> = ids.chain([asked.id(&own)]).collect();
+    let cause = Cause::ClosedByOperator;
+    let ended = asked.presence.close_each(MIKE, &wanted, cause).await;
+    let incomplete = vec!["host (pid 2) did not answer".to_owned()];
+    assert_eq!(ended, Ended { closed: 1, incomplete });
+    assert_eq!(world.notices("close").await, 1, "it was asked once");
+    // Without any time, only those that are here.
+    let hurried = world.start(3, Settings { closing_max: Duration::ZERO, ..PATIENT }).await;
+    let own = hurried.connect(MIKE, "/thing");
+    let wanted: Vec<_> = wanted.into_iter().chain([hurried.id(&own)]).collect();
+    let ended = hurried.presence.close_each(MIKE, &wanted, cause).await;
+    let incomplete = vec!["other replicas: no time was left for 4 more".to_owned()];
+    assert_eq!(ended, Ended { closed: 1, incomplete });
+    assert_eq!(world.notices("close").await, 1);
+}
+
+#[tokio::test]
 async fn an_id_of_no_replica_is_not_asked_for() {
     let world = World::new().await;
     let replicas = world.start_all(2, PATIENT).await;
@@ -185,6 +237,7 @@ async fn an_answer_holds_the_newest_and_counts_all() {
     let path = format!("/{}", "\"".repeat(1000));
     let kept: Vec<_> = (0..300).map(|_| replicas[1].connect(MIKE, &path)).collect();
     let listed = replicas[0].list(MIKE).await;
+    assert_eq!(listed.unlisted(), 300 - listed.shown.len() as u64);
     assert_eq!((listed.total, listed.incomplete), (300, vec![]));
     let shown: Vec<u64> = listed.shown.iter().map(|(id, _)| id.number).collect();
     let last = kept[299].entry().id;

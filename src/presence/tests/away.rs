@@ -54,9 +54,12 @@ async fn speaks_for_itself() {
     // Who cannot look does not know who has come.
     one.presence.beat().await;
     assert!(one.list(MIKE).await.incomplete.contains(&AWAY.to_owned()));
+    let strange = Numbered { replica: ReplicaId(7), number: 1 };
+    assert!(matches!(one.close(MIKE, strange).await, Err(Refusal::RegistryAway(_))));
 
     limit_files(None);
     one.presence.beat().await;
+    assert!(matches!(one.close(MIKE, strange).await, Err(Refusal::NotFound(_))));
     sees_both(one).await;
     println!("spoke for itself");
 }

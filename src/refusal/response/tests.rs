@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use expect_test::{expect, expect_file};
+use expect_test::expect;
 use http::header::HeaderName;
 
 use super::*;
@@ -56,12 +56,99 @@ fn line(refusal: &Refusal) -> String {
     format!("{line}\n    {detail}\n{log}")
 }
 
+/// The table's lines for these statuses.
+fn table(statuses: std::ops::Range<u16>) -> String {
+    all()
+        .iter()
+        .filter(|it| !matches!(it, Refusal::GrantEnded(_)))
+        .filter(|it| statuses.contains(&it.status().as_u16()))
+        .map(line)
+        .collect()
+}
+
 #[test]
-#[allow(clippy::too_many_lines, reason = "it is a table")]
-fn the_whole_table() {
-    let table: String =
-        all().iter().filter(|it| !matches!(it, Refusal::GrantEnded(_))).map(line).collect();
-    expect_file!["tests/table.txt"].assert_eq(&table);
+fn the_table_of_what_clients_do_wrong() {
+    expect![[r#"
+        400 malformed
+            The path is malformed.
+        414 path_too_long
+            The path is too long.
+        431 headers_too_large
+            The headers are over the limit.
+        413 body_too_large
+            The body is over the limit.
+        403 service_worker
+            Service workers are for the tenant's own host, not for this one.
+        400 bad_handshake
+            A handshake has no body.
+        426 websocket_version; upgrade: websocket; connection: upgrade, close; sec-websocket-version: 13
+            Only version 13 of the WebSocket protocol is spoken here.
+        400 two_identities
+            The request carries credentials of two different identities.
+        401 wrong_credential; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+            The credential is missing or wrong.
+            log: no credential
+        401 wrong_credential; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+            The credential is missing or wrong.
+            log: wrong password
+        401 no_session; www-authenticate: Session realm="flowgate"
+            The editor opens with a browser session only.
+        403 wrong_tenant
+            The credential is right, but does not open this tenant's runtime.
+        403 foreign_origin
+            A page of another origin may not use this credential.
+        404 not_found
+            There is nothing at this address.
+            log: no such tenant
+        429 plan_connections; retry-after: 10
+            The plan allows 100 connections at once.
+        403 out_of_scope
+            The API key does not open this path.
+        403 password_only
+            An API key does not open the profile.
+        403 wrong_old_password
+            The old password is wrong.
+        400 bad_input
+            The name must not be empty.
+        409 conflict
+            There is a key of that name.
+        405 method_not_allowed
+            Another method is needed here.
+    "#]].assert_eq(&table(400..500));
+}
+
+#[test]
+fn the_table_of_what_clients_cannot_help() {
+    expect![[r#"
+        503 overloaded; retry-after: 2
+            The server has too much to do.
+            log: the relay threads are behind
+        503 no_runtime; retry-after: 60
+            No runtime is set up for this account.
+        502 runtime_unreachable
+            The runtime cannot be reached.
+            log: 10.0.0.1:1880: Connection refused
+        502 runtime_certificate
+            The runtime's certificate is not trusted.
+            log: 10.0.0.1:1880: certificate expired
+        502 runtime_broke
+            The runtime's answer was not understood.
+            log: invalid HTTP version parsed
+        504 runtime_timeout
+            The runtime did not answer in time.
+            log: no answer to the handshake
+        503 registry_away; retry-after: 2
+            The registry cannot be asked.
+            log: disk is full
+        503 unknown_outcome
+            It is not known whether the change was made. Look, and try again.
+            log: disk is full
+        503 replica_silent; retry-after: 2
+            It is not known whether the connection was closed. Try again.
+            log: host-2 (pid 7) did not answer
+    "#]]
+    .assert_eq(&table(500..600));
+    assert!(table(100..400).is_empty());
 }
 
 #[test]

@@ -29,8 +29,8 @@ pub enum StoreError {
     Held(String),
     /// What is there is no registry, another one than before, or one of another format.
     Foreign(String),
-    /// The registry is the same, but older than what this process has seen of it, or its history is
-    /// another one. Held until an operator adopts it.
+    /// The registry is the same, but lacks something of which this process knows that it was
+    /// acknowledged, or its history is another one. Held until an operator adopts it.
     Stale(String),
 }
 

@@ -1,8 +1,8 @@
 //! The store in Redis, for many processes at once.
 //!
 //! Everything goes through Lua scripts, each of which is atomic and begins with the same guard: the
-//! registry must be the one that was opened, and no older than what this process saw of it (see
-//! `contact.rs`). `docs/redis.md` describes the layout.
+//! registry must be the one that was opened, and no older than what this process saw of it. What was
+//! seen and not confirmed may be lost (see `seen.rs`). `docs/redis.md` describes the layout.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,11 +25,14 @@ mod keeper;
 mod link;
 mod open;
 mod passing;
+mod replication;
 mod reply;
 mod scripts;
+mod seen;
 mod sentinel;
 mod series;
 mod tls;
+mod verdict;
 
 pub use address::redacted;
 
@@ -163,9 +166,10 @@ impl Redis {
         &self,
         script: &'static Script,
         arguments: Arguments,
+        tag: Option<String>,
     ) -> Result<Answer, StoreError> {
         let shared = Arc::clone(&self.shared);
-        let change = async move { shared.contact.write(script, &arguments).await };
+        let change = async move { shared.contact.write(script, &arguments, tag.as_deref()).await };
         let died = |_| StoreError::Unknown("the task that wrote died".to_owned());
         tokio::spawn(change).await.map_err(died)?
     }
@@ -179,6 +183,6 @@ impl Redis {
     }
 
     pub(super) async fn last_revision(&self) -> Result<u64, StoreError> {
-        Ok(self.read(&scripts::TOUCH, Arguments::default()).await?.revision)
+        Ok(self.read(&scripts::TOUCH, Arguments::default()).await?.last.revision)
     }
 }

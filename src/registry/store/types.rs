@@ -115,7 +115,9 @@ pub struct Notice {
 pub struct FeedPage {
     /// By revision, ascending, each one more than the one before.
     pub notices: Vec<Notice>,
-    /// What follows the asked revision is no longer all there, or the registry never got as far.
+    /// What follows the asked revision is no longer all there, or the registry never got as far, or
+    /// something that may have been read before is lost. The last is said once: a store has one reader
+    /// of its feed.
     pub gap: bool,
     /// The registry's last revision at the same moment.
     pub last_revision: u64,

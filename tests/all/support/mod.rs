@@ -17,7 +17,7 @@ pub mod traffic;
 pub mod websocket;
 
 /// After this long a test that waits has failed. Long, since machines are shared.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Waits until `condition` holds.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
@@ -151,10 +152,15 @@ pub fn command(address: SocketAddr, words: &[&str]) -> Option<String> {
     (!answer.is_empty()).then_some(answer)
 }
 
+/// One cluster at a time: sentinels that have to wait for the processor mistrust what they see for half
+/// a minute.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A master with two replicas and three sentinels that watch it.
 pub struct Cluster {
     pub servers: Vec<Redis>,
     sentinels: Vec<Sentinel>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 struct Sentinel {
@@ -173,12 +179,13 @@ impl Drop for Sentinel {
 impl Cluster {
     /// Starts them and waits until the sentinels know all.
     pub fn start() -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let master = Redis::start();
         let follow = ["--replicaof", "127.0.0.1", &master.address.port().to_string()];
         let mut servers = vec![Redis::start_with(&follow), Redis::start_with(&follow)];
         servers.insert(0, master);
         let sentinels = (0..3).map(|_| Sentinel::start(servers[0].address)).collect();
-        let cluster = Self { servers, sentinels };
+        let cluster = Self { servers, sentinels, _alone: alone };
         wait_until("the sentinels know the replicas and each other", || {
             cluster.sentinels.iter().all(|sentinel| {
                 let said = command(sentinel.address, &["SENTINEL", "MASTER", "flows"]);

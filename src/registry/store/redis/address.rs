@@ -60,16 +60,26 @@ impl fmt::Display for Address {
     }
 }
 
-/// The URL for people to see: `***` in place of a password.
+/// The URL for people to see: `***` in place of a password, also where a URL has none in good order.
 #[must_use]
 pub fn redacted(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once(':') else { return url.to_owned() };
+    if matches!(scheme, "file" | "memory") {
+        return url.to_owned();
+    }
     // Up to the last @ of all, so that a password with a stray character in it is not seen either.
-    let userinfo = url.split_once("://").and_then(|(scheme, rest)| {
-        let (userinfo, place) = rest.rsplit_once('@')?;
+    let hidden = rest.rsplit_once('@').and_then(|(userinfo, place)| {
         let (user, _password) = userinfo.split_once(':')?;
-        Some(format!("{scheme}://{user}:***@{place}"))
+        Some(format!("{user}:***@{place}"))
     });
-    userinfo.unwrap_or_else(|| url.to_owned())
+    let rest = hidden.unwrap_or_else(|| rest.to_owned());
+    let Some((place, query)) = rest.split_once('?') else { return format!("{scheme}:{rest}") };
+    let hide = |parameter: &str| match parameter.split_once('=') {
+        Some((name, _)) if name.to_lowercase().contains("pass") => format!("{name}=***"),
+        _ => parameter.to_owned(),
+    };
+    let query: Vec<_> = query.split('&').map(hide).collect();
+    format!("{scheme}:{place}?{}", query.join("&"))
 }
 
 /// Whether a URL is one of a registry in Redis.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::Redis;
-use super::contact::{Contact, Effect, Seen};
+use super::contact::{Contact, Effect};
 use super::link::Link;
 use super::open::random;
 use super::reply::Reply;
 use super::scripts::{ADOPT, Arguments};
+use super::seen::{Mark, Seen};
+use super::verdict::mark;
 use crate::registry::store::error::StoreError;
 
 /// How far the revision goes ahead, so that none that somebody has seen comes again.
@@ -29,20 +31,20 @@ impl Contact {
         let link = self.link()?;
         let _turn = self.turn(&link).await?;
         let asked_with = self.seen();
-        let adopted = self.adopt_on(&link, &asked_with).await?;
+        let (epoch, adopted) = self.adopt_on(&link, &asked_with).await?;
         let revision = adopted.revision;
-        self.take_over(&asked_with, adopted)?;
+        self.take_over(&asked_with, epoch, adopted.clone(), Some(adopted))?;
         self.wait_for_replicas(&link).await?;
         Ok(revision)
     }
 
-    async fn adopt_on(&self, link: &Link, asked_with: &Seen) -> Result<Seen, StoreError> {
+    async fn adopt_on(&self, link: &Link, asked_with: &Seen) -> Result<(String, Mark), StoreError> {
         let epoch = random()?;
         let arguments = Arguments::default()
             .text(&self.address.prefix)
             .text(&self.id)
             .text(&epoch)
-            .number(asked_with.revision)
+            .number(asked_with.last.revision)
             .text(&random()?)
             .number(REVISIONS_AHEAD);
         let mut connection = link.writer.clone();
@@ -59,7 +61,7 @@ impl Contact {
         let answer = answer.map_err(|error| self.failure(link, &error, Effect::Writes))?;
         let mut reply = Reply::new(answer)?;
         match reply.text()?.as_str() {
-            "ok" => Ok(Seen { epoch, revision: reply.number()?, tag: reply.text()? }),
+            "ok" => Ok((epoch, mark(&mut reply)?)),
             verdict => Err(self.foreign(verdict, &mut reply)),
         }
     }

@@ -1,31 +1,26 @@
 //! What this process knows of the registry, and the one way in which scripts are run on it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError, Value};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Options;
 use super::address::Address;
-use super::link::{Link, describe, run};
-use super::reply::{Reply, unreadable};
-use super::scripts::{Arguments, Script};
+use super::link::{Link, describe};
+use super::reply::Reply;
+use super::scripts::{Arguments, Script, TOUCH};
+use super::seen::{Mark, Seen};
+use super::verdict::Verdict;
 use crate::clock::Clock;
 use crate::registry::store::error::StoreError;
 
 /// Calls under way or waiting; further ones are refused.
 const CALLS_MAX: usize = 4096;
-
-/// What was seen of the registry. Its revision never goes back, whatever a server says.
-#[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) epoch: String,
-    pub(super) revision: u64,
-    /// Of the call that wrote that revision.
-    pub(super) tag: String,
-}
 
 #[derive(Debug)]
 pub(super) struct Contact {
@@ -35,11 +30,13 @@ pub(super) struct Contact {
     pub(super) id: String,
     pub(super) clock: Clock,
     pub(super) changes: watch::Sender<u64>,
-    seen: Mutex<Seen>,
+    pub(super) seen: Mutex<Seen>,
+    /// The last history that a reader of the feed was told of.
+    told: AtomicU64,
     /// Or why there is none.
     link: RwLock<Result<Arc<Link>, String>>,
     /// What was wrong with the registry at the last look.
-    wrong: Mutex<Option<StoreError>>,
+    pub(super) wrong: Mutex<Option<StoreError>>,
     calls: Semaphore,
 }
 
@@ -53,11 +50,14 @@ pub(super) enum Effect {
 /// What the guard let through.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub(super) revision: u64,
+    /// The registry's last revision.
+    pub(super) last: Mark,
+    /// As in [`Seen`].
+    pub(super) history: u64,
     pub(super) reply: Reply,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -68,7 +68,8 @@ impl Contact {
             options,
             id,
             clock: Clock::start(),
-            changes: watch::Sender::new(seen.revision),
+            changes: watch::Sender::new(seen.last.revision),
+            told: AtomicU64::new(seen.history),
             seen: Mutex::new(seen),
             link: RwLock::new(Err("not connected yet".to_owned())),
             wrong: Mutex::new(None),
@@ -117,12 +118,13 @@ impl Contact {
         self.exchange(&link, connection, script, arguments, Effect::Nothing).await
     }
 
-    /// Runs a script that changes something, and waits for the replicas. Must not be dropped before
-    /// its end.
+    /// Runs a script that changes something, and waits for the replicas. `tag` is that of the
+    /// revisions which it makes. Must not be dropped before its end.
     pub(super) async fn write(
         &self,
         script: &Script,
         arguments: &Arguments,
+        tag: Option<&str>,
     ) -> Result<Answer, StoreError> {
         let _call = self.admit()?;
         let link = self.link()?;
@@ -130,6 +132,10 @@ impl Contact {
         let connection = link.writer.clone();
         let answer = self.exchange(&link, connection, script, arguments, Effect::Writes).await?;
         self.wait_for_replicas(&link).await?;
+        // One that was refused shows what others made, of which nothing is known.
+        if tag == Some(answer.last.tag.as_str()) {
+            self.confirm(&link, &answer).await?;
+        }
         Ok(answer)
     }
 
@@ -151,7 +157,8 @@ impl Contact {
         }
     }
 
-    /// Runs a script, again if an operator adopted the registry meanwhile.
+    /// Runs a script, again if the registry was found to be another than was known: adopted by an
+    /// operator, or without the last writes, of which none was confirmed.
     pub(super) async fn exchange(
         &self,
         link: &Link,
@@ -168,20 +175,71 @@ impl Contact {
             let deadline_ms = (effect == Effect::Writes).then(|| link.in_server_ms(until_ms));
             let known = self.guarded_by(&seen, deadline_ms);
             let given = [&known, arguments];
-            let sent = self.send(&mut connection, script, &given);
-            let answer = match timeout_at(until, sent).await {
-                Ok(Ok(value)) => self.judge(&seen, value),
-                Ok(Err(error)) => Err(self.failure(link, &error, effect)),
-                Err(_) => {
-                    let why = "Redis did not answer in time";
-                    link.give_up(why);
-                    Err(self.lost(why, effect))
+            let sent = timeout_at(until, self.send(&mut connection, script, &given)).await;
+            let answer = self.answered(link, sent, effect)?;
+            let judged = match self.verdict(&seen, answer) {
+                Ok(Verdict::Passed { last, confirmed, reply }) => {
+                    self.learn(&seen, (last, confirmed), reply, effect)
                 }
-            }?;
-            if let Some(answer) = answer {
+                Ok(Verdict::Adopted { epoch, last, confirmed }) => {
+                    self.take_over(&seen, epoch, last, confirmed).map(|()| None)
+                }
+                Ok(Verdict::Behind(error)) => {
+                    let given = [&self.guarded_by(&seen.at_floor(), None)];
+                    let sent = timeout_at(until, self.send(&mut connection, &TOUCH, &given)).await;
+                    // The script itself was held back: nothing is left behind.
+                    let answer = self.answered(link, sent, Effect::Nothing)?;
+                    self.look_at_floor(&seen, error, answer).map(|()| None)
+                }
+                Err(error) => Err(error),
+            };
+            self.note(&judged);
+            if let Some(answer) = judged? {
                 return Ok(answer);
             }
         }
+    }
+
+    /// What a server said, unless it said nothing.
+    fn answered(
+        &self,
+        link: &Link,
+        answer: Result<Result<Value, RedisError>, Elapsed>,
+        effect: Effect,
+    ) -> Result<Value, StoreError> {
+        match answer {
+            Ok(answer) => answer.map_err(|error| self.failure(link, &error, effect)),
+            Err(_) => {
+                let why = "Redis did not answer in time";
+                link.give_up(why);
+                Err(self.lost(why, effect))
+            }
+        }
+    }
+
+    /// Decides about a registry that lacks what was seen, by what the guard said of its floor: it is
+    /// gone over to, or is `error`.
+    fn look_at_floor(
+        &self,
+        seen: &Seen,
+        error: StoreError,
+        answer: Value,
+    ) -> Result<(), StoreError> {
+        match self.verdict(&seen.at_floor(), answer)? {
+            Verdict::Passed { last, confirmed, .. } => {
+                self.rewind(seen, &last, confirmed.as_ref());
+                Ok(())
+            }
+            Verdict::Adopted { epoch, last, confirmed } => {
+                self.take_over(seen, epoch, last, confirmed)
+            }
+            Verdict::Behind(_) => Err(error),
+        }
+    }
+
+    /// Whether whoever reads the feed has to be told that something was lost, once.
+    pub(super) fn has_to_tell(&self, history: u64) -> bool {
+        self.told.fetch_max(history, Ordering::SeqCst) < history
     }
 
     /// What the guard is given.
@@ -190,8 +248,8 @@ impl Contact {
             .text(&self.address.prefix)
             .text(&self.id)
             .text(&seen.epoch)
-            .number(seen.revision)
-            .text(&seen.tag)
+            .number(seen.last.revision)
+            .text(&seen.last.tag)
             .text(&self.options.driven_ms().map_or_else(String::new, |ms| ms.to_string()));
         match deadline_ms {
             Some(deadline_ms) => known.number(deadline_ms),
@@ -217,102 +275,6 @@ impl Contact {
             }
             answer => answer,
         }
-    }
-
-    /// What the guard found. `None` is another epoch that has been taken over.
-    fn judge(&self, asked_with: &Seen, value: Value) -> Result<Option<Answer>, StoreError> {
-        let judged = self.verdict(asked_with, value);
-        let wrong = match &judged {
-            Err(error @ (StoreError::Stale(_) | StoreError::Foreign(_))) => Some(error.clone()),
-            Err(_) => return judged,
-            Ok(_) => None,
-        };
-        let mut before = locked(&self.wrong);
-        if *before != wrong {
-            match &wrong {
-                Some(error) => tracing::error!(%error, "registry held"),
-                None => tracing::info!(registry = %self.address, "registry in order again"),
-            }
-            let is_well_again = wrong.is_none();
-            *before = wrong;
-            drop(before);
-            if is_well_again {
-                self.wake();
-            }
-        }
-        judged
-    }
-
-    fn verdict(&self, asked_with: &Seen, value: Value) -> Result<Option<Answer>, StoreError> {
-        let mut reply = Reply::new(value)?;
-        let place = &self.address;
-        match reply.text()?.as_str() {
-            "ok" => {
-                let (revision, tag) = (reply.number()?, reply.text()?);
-                self.learn(revision, tag);
-                Ok(Some(Answer { revision, reply }))
-            }
-            "epoch" => {
-                let (epoch, revision, tag) = (reply.text()?, reply.number()?, reply.text()?);
-                self.take_over(asked_with, Seen { epoch, revision, tag }).map(|()| None)
-            }
-            "stale" => Err(StoreError::Stale(format!(
-                "the registry at {place} is at revision {}, but revision {} was seen: held until 'flowgate registry adopt'",
-                reply.number()?,
-                asked_with.revision
-            ))),
-            "parted" => Err(StoreError::Stale(format!(
-                "the registry at {place} has another revision {} than the one that was seen: held until 'flowgate registry adopt'",
-                asked_with.revision
-            ))),
-            "late" => Err(self.away("the write came too late and was not made")),
-            "corrupt" => Err(StoreError::Corrupt(format!("{place}: {:?}", reply.text()?))),
-            other => Err(self.foreign(other, &mut reply)),
-        }
-    }
-
-    /// What the guard says of what is no registry of ours.
-    pub(super) fn foreign(&self, verdict: &str, reply: &mut Reply) -> StoreError {
-        let place = &self.address;
-        match verdict {
-            "empty" => StoreError::Foreign(format!("the registry at {place} is gone")),
-            "format" => other_format(place, &reply.text().unwrap_or_default()),
-            "foreign" => StoreError::Foreign(format!("{place} has another registry than before")),
-            _ => unreadable(),
-        }
-    }
-
-    fn learn(&self, revision: u64, tag: String) {
-        let mut seen = locked(&self.seen);
-        if revision > seen.revision {
-            seen.revision = revision;
-            seen.tag = tag;
-            self.tell(revision);
-        }
-    }
-
-    /// Under the lock of `seen`, so that it does not go back.
-    fn tell(&self, revision: u64) {
-        self.changes.send_if_modified(|last| std::mem::replace(last, revision) != revision);
-    }
-
-    /// Goes over to what an operator adopted.
-    pub(super) fn take_over(&self, asked_with: &Seen, new: Seen) -> Result<(), StoreError> {
-        let mut seen = locked(&self.seen);
-        if seen.epoch != asked_with.epoch {
-            // Somebody else did.
-            return Ok(());
-        }
-        if new.revision < seen.revision {
-            return Err(StoreError::Stale(format!(
-                "the registry at {} was adopted at revision {}, but revision {} was seen: held until 'flowgate registry adopt'",
-                self.address, new.revision, seen.revision
-            )));
-        }
-        tracing::warn!(revision = new.revision, "registry adopted as it is");
-        self.tell(new.revision);
-        *seen = new;
-        Ok(())
     }
 
     /// What an error of the server's or of the connection's means.
@@ -351,40 +313,4 @@ impl Contact {
             Effect::Writes => StoreError::Unknown(format!("{}: {why}", self.address)),
         }
     }
-
-    /// Waits until enough replicas have what this connection wrote.
-    pub(super) async fn wait_for_replicas(&self, link: &Link) -> Result<(), StoreError> {
-        let wanted = self.address.wait_replicas;
-        if wanted == 0 {
-            return Ok(());
-        }
-        let span = self.options.command_timeout;
-        let mut command = redis::cmd("WAIT");
-        command.arg(wanted).arg(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
-        let mut connection = link.writer.clone();
-        let unknown = |why: &str| self.lost(why, Effect::Writes);
-        match timeout(2 * span, run(&mut connection, &command)).await {
-            Ok(Ok(Value::Int(had))) if had >= i64::from(wanted) => Ok(()),
-            Ok(Ok(Value::Int(had))) => {
-                Err(unknown(&format!("{had} replicas have it, {wanted} should")))
-            }
-            Ok(Ok(_)) => Err(unreadable()),
-            Ok(Err(error)) => {
-                link.give_up(&error.to_string());
-                Err(unknown(&error.to_string()))
-            }
-            Err(_) => {
-                link.give_up("Redis did not answer in time");
-                Err(unknown("Redis did not answer in time"))
-            }
-        }
-    }
-}
-
-/// What is said of a registry that another flowgate made.
-pub(super) fn other_format(place: &Address, format: &str) -> StoreError {
-    StoreError::Foreign(format!(
-        "the registry at {place} has format version {format:?}; this flowgate reads version {}",
-        super::FORMAT
-    ))
 }

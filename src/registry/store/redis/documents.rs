@@ -26,6 +26,14 @@ fn document(reply: &mut Reply) -> Result<Option<Document>, StoreError> {
     Ok(Some(Document { id, revision, indexes, body: reply.bytes()? }))
 }
 
+/// Whether revisions are missing that a page of the feed should have. Scripts leave no holes, but
+/// whoever deals with the stream by hand does, and a notice that is missed is a revocation that is.
+fn has_hole(notices: &[Notice], after: u64, limit: usize, last_revision: u64) -> bool {
+    let is_next = |(notice, before): (&Notice, u64)| notice.revision.checked_sub(1) == Some(before);
+    let reached = after.saturating_add(notices.len() as u64);
+    !notices.iter().zip(after..).all(is_next) || (notices.len() < limit && reached < last_revision)
+}
+
 impl Redis {
     pub(in super::super) async fn get(
         &self,
@@ -76,9 +84,12 @@ impl Redis {
 
     pub(in super::super) async fn write(&self, writes: Vec<Write>) -> Result<Vec<u64>, StoreError> {
         let count = writes.len() as u64;
+        let tag = random()?;
+        let is_confirmed_at_once = self.shared.contact.address.wait_replicas == 0;
         let mut arguments = Arguments::default()
             .number(self.shared.contact.options.feed_kept())
-            .text(&random()?)
+            .text(&tag)
+            .text(if is_confirmed_at_once { "confirmed" } else { "" })
             .number(count);
         for Write { kind, id, expected, change } in writes {
             check_kind(kind)?;
@@ -97,7 +108,7 @@ impl Redis {
                 }
             };
         }
-        let mut reply = self.change(&WRITE, arguments).await?.reply;
+        let mut reply = self.change(&WRITE, arguments, Some(tag)).await?.reply;
         let outcome = reply.text()?;
         let number = reply.number()?;
         let place = || usize::try_from(number).map_err(|_| unreadable());
@@ -117,7 +128,8 @@ impl Redis {
         let next = after.saturating_add(1);
         let arguments = Arguments::default().number(after).number(next).number(limit);
         let mut answer = self.read(&FEED, arguments).await?;
-        let gap = answer.reply.text()? == "gap";
+        let is_told = !self.shared.contact.has_to_tell(answer.history);
+        let gap = answer.reply.text()? == "gap" || !is_told;
         let mut listed = answer.reply.list()?;
         let mut notices = Vec::with_capacity(listed.left());
         while listed.left() > 0 {
@@ -125,6 +137,7 @@ impl Redis {
             let revision = entry.number()?;
             notices.push(Notice { kind: entry.text()?, id: entry.text()?, revision });
         }
-        Ok(FeedPage { notices, gap, last_revision: answer.revision })
+        let gap = gap || has_hole(&notices, after, limit, answer.last.revision);
+        Ok(FeedPage { notices, gap, last_revision: answer.last.revision })
     }
 }

@@ -13,6 +13,8 @@ use super::scripts::{Arguments, PROBE, TOUCH};
 use super::sentinel;
 use crate::registry::store::error::StoreError;
 
+/// How long a master is believed to be one while no majority of the sentinels says so.
+const UNCONFIRMED_MAX: Duration = Duration::from_secs(10);
 /// Between two looks.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long connecting may take, with everything that belongs to it.
@@ -27,26 +29,31 @@ const HELD_PAUSE: Duration = Duration::from_millis(200);
 
 /// Never ends by itself.
 pub(super) async fn keep(contact: Arc<Contact>, mut link: Arc<Link>, mut drivers: Drivers) {
+    let mut ceiling_ms = BACKOFF_MIN_MS;
     loop {
         contact.set_link(Ok(Arc::clone(&link)));
         // What happened in between is found by whoever looks.
         contact.wake();
+        let began = contact.clock.now();
         let why = attend(&contact, &link, &mut drivers).await;
         contact.set_link(Err(why.clone()));
         link.give_up(&why);
         drop(drivers);
         tracing::warn!(registry = %contact.address, why, "registry away");
-        (link, drivers) = reconnect(&contact).await;
+        // One that comes and goes is asked no more often than one that is away.
+        if contact.clock.now().since(began) >= Duration::from_millis(BACKOFF_MAX_MS) {
+            ceiling_ms = BACKOFF_MIN_MS;
+        }
+        (link, drivers) = reconnect(&contact, &mut ceiling_ms).await;
         tracing::info!(registry = %contact.address, "registry back");
     }
 }
 
-async fn reconnect(contact: &Arc<Contact>) -> (Arc<Link>, Drivers) {
-    let mut ceiling_ms = BACKOFF_MIN_MS;
+async fn reconnect(contact: &Arc<Contact>, ceiling_ms: &mut u64) -> (Arc<Link>, Drivers) {
     loop {
         let random = getrandom::u64().unwrap_or_default();
-        sleep(Duration::from_millis(random % ceiling_ms + 1)).await;
-        ceiling_ms = (ceiling_ms * 2).min(BACKOFF_MAX_MS);
+        sleep(Duration::from_millis(random % *ceiling_ms + 1)).await;
+        *ceiling_ms = (*ceiling_ms * 2).min(BACKOFF_MAX_MS);
         let connected = timeout(CONNECT_MAX, async {
             let (link, drivers) = connect(&contact.address, &contact.options).await?;
             match greet(contact, &link).await {
@@ -74,13 +81,41 @@ pub(super) async fn greet(contact: &Contact, link: &Link) -> Result<(), StoreErr
     let connection = link.writer.clone();
     let mut probed = contact.exchange(link, connection, &PROBE, &none, Effect::Nothing).await?;
     match probed.reply.optional()? {
-        None => Ok(()),
+        None => try_waiting(contact, link).await,
         Some(command) => Err(contact.away(&format!(
             "the Redis user may not use {} on keys that begin with {:?}",
             String::from_utf8_lossy(&command),
             contact.address.prefix
         ))),
     }
+}
+
+/// Tries the two commands that are in no script. Without `WAIT` every write would be made and its
+/// outcome be unknown; without `XREAD` the link would be of no use right after it was made.
+async fn try_waiting(contact: &Contact, link: &Link) -> Result<(), StoreError> {
+    let mut read = redis::cmd("XREAD");
+    let feed = format!("{}feed", contact.address.prefix);
+    read.arg("COUNT").arg(1).arg("STREAMS").arg(feed).arg("$");
+    let mut commands = vec![("XREAD", read)];
+    if contact.address.wait_replicas > 0 {
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(0).arg(1);
+        commands.push(("WAIT", wait));
+    }
+    for (name, command) in commands {
+        let mut connection = link.feed.clone();
+        let tried = connection.send_packed_command(&command);
+        let tried = timeout(contact.options.command_timeout, tried).await;
+        let tried = tried.map_err(|_| contact.away("Redis did not answer in time"))?;
+        match tried.and_then(Value::extract_error) {
+            // What is no feed is found by whoever reads it.
+            Err(error) if error.code() != Some("WRONGTYPE") => {
+                return Err(contact.away(&format!("{name}: {}", describe(&error))));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 async fn touch(contact: &Contact, link: &Link) -> Result<Answer, StoreError> {
@@ -128,7 +163,7 @@ async fn follow_feed(contact: &Contact, link: &Link) -> String {
     let feed = format!("{}feed", contact.address.prefix);
     let patience = Duration::from_millis(FEED_BLOCK_MS) + contact.options.command_timeout;
     loop {
-        let after = contact.seen().revision;
+        let after = contact.seen().last.revision;
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(1).arg("BLOCK").arg(FEED_BLOCK_MS);
         command.arg("STREAMS").arg(&feed).arg(format!("{after}-0"));
@@ -147,7 +182,7 @@ async fn follow_feed(contact: &Contact, link: &Link) -> String {
                 let looked =
                     contact.exchange(link, connection, &TOUCH, &none, Effect::Nothing).await;
                 // What the guard holds back is not news.
-                if looked.is_err() || contact.seen().revision == after {
+                if looked.is_err() || contact.seen().last.revision == after {
                     sleep(HELD_PAUSE).await;
                 }
             }
@@ -158,11 +193,18 @@ async fn follow_feed(contact: &Contact, link: &Link) -> String {
 /// Leaves a master that the sentinels have replaced, even if it is still there.
 async fn follow_sentinels(contact: &Contact, link: &Link) -> String {
     let Some(current) = &link.master else { return std::future::pending().await };
+    let mut confirmed_at = contact.clock.now();
     loop {
         sleep(HEARTBEAT).await;
         match sentinel::master(&contact.address, &contact.options).await {
-            Ok(master) if master != *current => return format!("the master is {master} now"),
-            // Without sentinels, what there is goes on.
+            Ok(named) if named.server != *current => {
+                return format!("the master is {} now", named.server);
+            }
+            Ok(named) if named.by_majority => confirmed_at = contact.clock.now(),
+            // With a master that the others have left, no change of theirs would arrive here.
+            _ if contact.clock.now().since(confirmed_at) >= UNCONFIRMED_MAX => {
+                return "most sentinels cannot be asked whether it is the master".to_owned();
+            }
             _ => {}
         }
     }

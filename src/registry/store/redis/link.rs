@@ -82,7 +82,14 @@ pub(super) async fn connect(
     options: &Options,
 ) -> Result<(Link, Drivers), StoreError> {
     let master = match &address.place {
-        Place::Sentinels { .. } => Some(sentinel::master(address, options).await?),
+        Place::Sentinels { .. } => match sentinel::master(address, options).await? {
+            // The others may have another one by now.
+            named if !named.by_majority => {
+                let why = format!("only some sentinels say that {} is the master", named.server);
+                return Err(StoreError::Unavailable(why));
+            }
+            named => Some(named.server),
+        },
         _ => None,
     };
     let mut drivers = Drivers::new();
@@ -187,10 +194,12 @@ async fn converse(
     Ok(connection)
 }
 
-/// One line of what a server has against us, for an operator. No server repeats a password.
+/// One line of what a server has against us, for an operator, without what it repeats of a command:
+/// one that does not know `AUTH` repeats the password.
 pub(super) fn describe(error: &RedisError) -> String {
-    let words =
-        format!("{} {}", error.code().unwrap_or_default(), error.detail().unwrap_or_default());
+    let detail = error.detail().unwrap_or_default();
+    let detail = detail.split_once("with args beginning with").map_or(detail, |(before, _)| before);
+    let words = format!("{} {detail}", error.code().unwrap_or_default());
     let has = |word: &str| words.contains(word);
     if has("WRONGPASS") || has("invalid username-password pair") || has("invalid password") {
         "Redis refuses the user name or the password".to_owned()

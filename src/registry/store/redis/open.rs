@@ -9,11 +9,13 @@ use tokio::time::timeout;
 use super::FORMAT;
 use super::Options;
 use super::address::Address;
-use super::contact::{Contact, Seen, other_format};
+use super::contact::Contact;
 use super::keeper::{CONNECT_MAX, greet};
 use super::link::{Drivers, Link, connect, run};
 use super::reply::Reply;
 use super::scripts::{Arguments, CREATE};
+use super::seen::Seen;
+use super::verdict::{mark, optional_mark, other_format};
 use crate::registry::store::error::StoreError;
 
 /// Keys that one step of a walk looks at.
@@ -76,14 +78,15 @@ async fn recognise(
 ) -> Result<Option<(String, Seen)>, StoreError> {
     let mut command = redis::cmd("HMGET");
     command.arg(format!("{}meta", address.prefix));
-    command.arg(&["format", "id", "epoch", "revision", "tag"]);
+    command.arg(&["format", "id", "epoch", "revision", "tag", "confirmed", "confirmed_tag"]);
     let mut meta = Reply::new(run(connection, &command).await?)?;
     let Some(format) = meta.optional()? else { return Ok(None) };
     if format != FORMAT.as_bytes() {
         return Err(other_format(address, &String::from_utf8_lossy(&format)));
     }
-    let (id, epoch) = (meta.text()?, meta.text()?);
-    Ok(Some((id, Seen { epoch, revision: meta.number()?, tag: meta.text()? })))
+    let (id, epoch, last) = (meta.text()?, meta.text()?, mark(&mut meta)?);
+    let confirmed = optional_mark(&mut meta)?.filter(|_| address.wait_replicas > 0);
+    Ok(Some((id, Seen::new(epoch, last, confirmed))))
 }
 
 async fn create(

@@ -14,7 +14,7 @@ impl Redis {
         ttl_ms: u64,
     ) -> Result<(), StoreError> {
         let arguments = Arguments::default().text(key).bytes(value.to_vec()).number(ttl_ms);
-        self.change(&PUT_EXPIRING, arguments).await.map(|_| ())
+        self.change(&PUT_EXPIRING, arguments, None).await.map(|_| ())
     }
 
     pub(in super::super) async fn get_expiring(
@@ -28,7 +28,7 @@ impl Redis {
         &self,
         key: &str,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        self.change(&TAKE_EXPIRING, Arguments::default().text(key)).await?.reply.optional()
+        self.change(&TAKE_EXPIRING, Arguments::default().text(key), None).await?.reply.optional()
     }
 
     pub(in super::super) async fn count(
@@ -37,7 +37,7 @@ impl Redis {
         window_ms: u64,
     ) -> Result<u64, StoreError> {
         let arguments = Arguments::default().text(key).number(window_ms);
-        self.change(&COUNT, arguments).await?.reply.number()
+        self.change(&COUNT, arguments, None).await?.reply.number()
     }
 
     pub(in super::super) async fn acquire(
@@ -47,7 +47,7 @@ impl Redis {
         ttl_ms: u64,
     ) -> Result<Option<u64>, StoreError> {
         let arguments = Arguments::default().text(name).text(holder).number(ttl_ms);
-        let mut reply = self.change(&ACQUIRE, arguments).await?.reply;
+        let mut reply = self.change(&ACQUIRE, arguments, None).await?.reply;
         if reply.left() == 0 { Ok(None) } else { reply.number().map(Some) }
     }
 
@@ -57,6 +57,6 @@ impl Redis {
         holder: &str,
     ) -> Result<(), StoreError> {
         let arguments = Arguments::default().text(name).text(holder);
-        self.change(&RELEASE, arguments).await.map(|_| ())
+        self.change(&RELEASE, arguments, None).await.map(|_| ())
     }
 }

@@ -79,6 +79,7 @@ scripts! {
     FIND = "scripts/find.lua";
     LIST = "scripts/list.lua";
     WRITE = "scripts/write.lua";
+    CONFIRM = "scripts/confirm.lua";
     FEED = "scripts/feed.lua";
     PUT_EXPIRING = "scripts/passing.lua", "scripts/put_expiring.lua";
     GET_EXPIRING = "scripts/passing.lua", "scripts/get_expiring.lua";

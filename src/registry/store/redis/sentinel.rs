@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::Value;
 use redis::aio::MultiplexedConnection;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Options;
@@ -15,25 +16,71 @@ use crate::registry::store::error::StoreError;
 /// How long one sentinel may take to answer; there are others.
 const SENTINEL_PATIENCE: Duration = Duration::from_millis(500);
 
-/// The master by the first sentinel that knows one.
+/// The master that most sentinels name, and whether these are more than half: one that is cut off from
+/// the others, with a master of old, must not lead there. All are asked at once; between masters with
+/// as many votes the order of the URL decides, always in the same way.
 ///
 /// # Errors
-/// None does.
-pub(super) async fn master(address: &Address, options: &Options) -> Result<Server, StoreError> {
+/// None knows one.
+pub(super) async fn master(address: &Address, options: &Options) -> Result<Master, StoreError> {
     let Place::Sentinels { sentinels, master, is_tls, user } = &address.place else {
         return Err(StoreError::Unavailable("there are no sentinels".to_owned()));
     };
-    let mut failures = Vec::new();
-    for sentinel in sentinels {
-        let asked = ask(address, options, sentinel, master, *is_tls, user.as_deref());
-        match timeout(SENTINEL_PATIENCE, asked).await {
-            Ok(Ok(server)) => return Ok(server),
-            Ok(Err(error)) => failures.push(format!("{sentinel}: {}", what(error))),
-            Err(_) => failures.push(format!("{sentinel} does not answer")),
+    let mut asked = JoinSet::new();
+    for (place, sentinel) in sentinels.iter().enumerate() {
+        let (address, options, sentinel) = (address.clone(), options.clone(), sentinel.clone());
+        let (master, is_tls, user) = (master.clone(), *is_tls, user.clone());
+        asked.spawn(async move {
+            let answer = ask(&address, &options, &sentinel, &master, is_tls, user.as_deref());
+            match timeout(SENTINEL_PATIENCE, answer).await {
+                Ok(Ok(server)) => Ok((server, place)),
+                Ok(Err(error)) => Err(format!("{sentinel}: {}", what(error))),
+                Err(_) => Err(format!("{sentinel} does not answer")),
+            }
+        });
+    }
+    let (mut named, mut failures) = (Vec::<Named>::new(), Vec::new());
+    while let Some(answer) = asked.join_next().await {
+        match answer {
+            Ok(Ok((server, place))) => {
+                let mut of_this = Named { server, votes: 1, place };
+                if let Some(known) = named.iter().position(|it| it.server == of_this.server) {
+                    let known = named.swap_remove(known);
+                    of_this.votes += known.votes;
+                    of_this.place = place.min(known.place);
+                }
+                // The others cannot change it any more.
+                if of_this.votes > sentinels.len() / 2 {
+                    return Ok(Master { server: of_this.server, by_majority: true });
+                }
+                named.push(of_this);
+            }
+            Ok(Err(failure)) => failures.push(failure),
+            Err(died) => failures.push(died.to_string()),
         }
     }
-    let why = format!("no sentinel knows the master {master:?} ({})", failures.join("; "));
-    Err(StoreError::Unavailable(why))
+    let most = named.into_iter().max_by_key(|it| (it.votes, std::cmp::Reverse(it.place)));
+    most.map(|it| Master { server: it.server, by_majority: false }).ok_or_else(|| {
+        failures.sort_unstable();
+        let failures = failures.join("; ");
+        StoreError::Unavailable(format!("no sentinel knows the master {master:?} ({failures})"))
+    })
+}
+
+/// What the sentinels say.
+#[derive(Debug)]
+pub(super) struct Master {
+    pub(super) server: Server,
+    /// More than half of all of them say so.
+    pub(super) by_majority: bool,
+}
+
+/// A server that sentinels name.
+struct Named {
+    server: Server,
+    votes: usize,
+    /// Of the first sentinel that does, in the URL.
+    place: usize,
 }
 
 fn what(error: StoreError) -> String {

@@ -35,7 +35,7 @@ impl Redis {
                 };
             }
         }
-        self.change(&MERGE, arguments).await.map(|_| ())
+        self.change(&MERGE, arguments, None).await.map(|_| ())
     }
 
     pub(in super::super) async fn series(

@@ -12,10 +12,13 @@ mod big;
 mod check;
 mod feed;
 mod hanging;
+mod losses;
+mod majority;
 mod opening;
 mod restart;
 mod sentinels;
 mod tls;
+mod under_load;
 
 const TENANT: Kind = Kind("tenant");
 

@@ -8,7 +8,8 @@ if meta[2] ~= ARGV[2] then return {'foreign'} end
 local revision = tonumber(meta[3])
 if not revision then return {'corrupt', 'meta'} end
 local ahead = string.format('%.0f', math.max(revision, tonumber(ARGV[4])) + tonumber(ARGV[6]))
-redis.call('HSET', prefix .. 'meta', 'epoch', ARGV[3], 'revision', ahead, 'tag', ARGV[5])
+redis.call('HSET', prefix .. 'meta', 'epoch', ARGV[3], 'revision', ahead, 'tag', ARGV[5],
+  'confirmed', ahead, 'confirmed_tag', ARGV[5])
 -- Whoever reads on from an older revision must find a gap.
 redis.call('DEL', prefix .. 'feed')
 return {'ok', ahead, ARGV[5]}

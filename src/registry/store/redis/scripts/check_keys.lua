@@ -85,6 +85,11 @@ function look_at.meta(full)
   if not is_number(redis.call('HGET', full, 'fence')) then
     say(full, ': its fence cannot be read')
   end
+  if not is_number(confirmed) or not confirmed_tag then
+    say(full, ': what is confirmed cannot be read')
+  elseif tonumber(confirmed) > revision then
+    say(full, ': the confirmed revision ', confirmed, ' is ahead of the registry')
+  end
 end
 look_at.feed = look_at.ids
 

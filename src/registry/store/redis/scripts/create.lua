@@ -3,5 +3,5 @@
 local meta = ARGV[1] .. 'meta'
 if redis.call('EXISTS', meta) == 1 then return {'ok'} end
 redis.call('HSET', meta, 'format', '1', 'id', ARGV[2], 'epoch', ARGV[3], 'revision', '0',
-  'tag', ARGV[4], 'fence', '0')
+  'tag', ARGV[4], 'confirmed', '0', 'confirmed_tag', ARGV[4], 'fence', '0')
 return {'ok'}

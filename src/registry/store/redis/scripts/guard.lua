@@ -18,13 +18,17 @@ local function fields(entry)
   return named
 end
 
-local meta = redis.call('HMGET', key.meta, 'format', 'id', 'epoch', 'revision', 'tag')
+local meta = redis.call('HMGET', key.meta, 'format', 'id', 'epoch', 'revision', 'tag',
+  'confirmed', 'confirmed_tag')
 if not meta[1] then return {'empty'} end
 if meta[1] ~= '1' then return {'format', meta[1]} end
 if meta[2] ~= ARGV[2] then return {'foreign'} end
 local revision, tag = tonumber(meta[4]), meta[5]
+local confirmed, confirmed_tag = meta[6], meta[7]
 if not revision or not tag or not meta[3] then return {'corrupt', 'meta'} end
-if meta[3] ~= ARGV[3] then return {'epoch', meta[3], whole(revision), tag} end
+if meta[3] ~= ARGV[3] then
+  return {'epoch', meta[3], whole(revision), tag, confirmed, confirmed_tag}
+end
 if revision < seen then return {'stale', whole(revision)} end
 if seen_tag ~= '' then
   local its_tag = tag
@@ -38,4 +42,6 @@ if seen_tag ~= '' then
 end
 if deadline_ms and server_ms > deadline_ms then return {'late'} end
 
-local function answer(...) return {'ok', whole(revision), tag, ...} end
+local function answer(...)
+  return {'ok', whole(revision), tag, confirmed, confirmed_tag, ...}
+end

@@ -1,9 +1,10 @@
--- 8 notices that the feed keeps, 9 this call's tag, 10 how many writes; for each of them kind, id,
--- expected ('' is any, 'absent', or a revision), indexes as JSON ('' removes), body.
-local feed_kept, new_tag, count = tonumber(ARGV[8]), ARGV[9], tonumber(ARGV[10])
+-- 8 notices that the feed keeps, 9 this call's tag, 10 'confirmed' if it counts as that at once,
+-- 11 how many writes; for each of them kind, id, expected ('' is any, 'absent', or a revision),
+-- indexes as JSON ('' removes), body.
+local feed_kept, new_tag, count = tonumber(ARGV[8]), ARGV[9], tonumber(ARGV[11])
 local writes = {}
 for place = 1, count do
-  local at = 10 + (place - 1) * 5
+  local at = 11 + (place - 1) * 5
   local kind, id = ARGV[at + 1], ARGV[at + 2]
   writes[place] = {
     kind = kind, id = id, expected = ARGV[at + 3], text = ARGV[at + 4], body = at + 5,
@@ -72,4 +73,8 @@ end
 redis.call('HSET', key.meta, 'revision', whole(revision), 'tag', new_tag)
 redis.call('XTRIM', key.feed, 'MINID', whole(math.max(revision - feed_kept + 1, 0)))
 tag = new_tag
+if ARGV[10] == 'confirmed' then
+  confirmed, confirmed_tag = whole(revision), tag
+  redis.call('HSET', key.meta, 'confirmed', confirmed, 'confirmed_tag', confirmed_tag)
+end
 return answer('written', whole(first))

@@ -90,9 +90,9 @@ async fn the_documented_user_may_do_everything_that_is_needed() {
     let line = refusal(&at("?prefix=other:"), None).await;
     assert!(line.contains("may not do what the registry needs"), "{line}");
     // Each of them is needed. Reading ones are missed by whoever reads.
-    for command in ["hset", "xadd", "pexpire", "zrem", "evalsha", "time"] {
+    for command in ["hset", "xadd", "pexpire", "zrem", "evalsha", "time", "xread", "wait"] {
         server.command(&["ACL", "SETUSER", "flowgate", &format!("-{command}")]);
-        let line = refusal(&at(""), None).await;
+        let line = refusal(&at("?wait_replicas=1"), None).await;
         let says = line.contains("may not") || line.contains(&command.to_uppercase());
         assert!(says, "{command}: {line}");
         server.command(&["ACL", "SETUSER", "flowgate", &format!("+{command}")]);
@@ -112,4 +112,11 @@ async fn a_socket_and_a_database_are_as_good() {
     assert_eq!(open(&tcp).await.id(), first.id());
     let other = Store::open_with(&at("db=4&prefix=a:&user=default"), &options).await.unwrap();
     assert_ne!(other.id(), first.id());
+}
+
+#[tokio::test]
+async fn what_a_server_repeats_of_a_command_is_not_told() {
+    let server = Server::start(&["--rename-command", "AUTH", ""]);
+    let line = refusal(&format!("redis://me:s3cret@127.0.0.1:{}", server.port), None).await;
+    assert!(line.contains("unknown command"), "{line}");
 }

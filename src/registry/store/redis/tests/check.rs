@@ -55,6 +55,10 @@ finds! {
         "flowgate:document:tenant:2: its indexes cannot be read",
         "flowgate:index:tenant: name:2 leads to 2, which does not have it",
         "flowgate:meta: its fence cannot be read";
+    a_confirmed_revision_that_is_ahead: ["HSET", "flowgate:meta", "confirmed", "9"] =>
+        "flowgate:meta: the confirmed revision 9 is ahead of the registry";
+    a_confirmed_revision_that_is_missing: ["HDEL", "flowgate:meta", "confirmed"] =>
+        "flowgate:meta: what is confirmed cannot be read";
     a_notice_that_is_missing: ["XADD", "flowgate:feed", "3-0", "kind", "tenant", "id", "3", "tag", "t"],
         ["XADD", "flowgate:feed", "5-0", "kind", "tenant", "id", "3"],
         ["HSET", "flowgate:meta", "revision", "6"] =>

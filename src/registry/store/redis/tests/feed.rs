@@ -50,3 +50,34 @@ async fn who_was_away_hears_of_it_afterwards() {
     let page = until(&store, async || store.feed(1, 10).await, Result::is_ok).await.unwrap();
     assert_eq!((page.notices.len(), page.gap), (1, false));
 }
+
+#[tokio::test]
+async fn a_feed_with_holes_is_one_with_a_gap() {
+    let server = Server::start(&[]);
+    let store = open(&server.socket_url()).await;
+    store.write((1..=6).map(|id| put(&id.to_string(), "")).collect()).await.unwrap();
+    let remove =
+        |revision: u64| server.command(&["XDEL", "flowgate:feed", &format!("{revision}-0")]);
+    let found = async || {
+        let mut found = Vec::new();
+        for after in 0..=6 {
+            // Whole pages, and some that end before the feed does.
+            for limit in [1, 2, 10] {
+                let page = store.feed(after, limit).await.unwrap();
+                // Else whoever reads on would never get to the end.
+                assert!(page.gap || !page.notices.is_empty() || after == 6);
+                if page.gap {
+                    found.push((after, limit));
+                }
+            }
+        }
+        found
+    };
+    assert_eq!(found().await, []);
+    remove(3);
+    assert_eq!(found().await, [(0, 10), (1, 2), (1, 10), (2, 1), (2, 2), (2, 10)]);
+    remove(6);
+    let at_the_end = [(3, 10), (4, 2), (4, 10), (5, 1), (5, 2), (5, 10)];
+    let both = [(0, 10), (1, 2), (1, 10), (2, 1), (2, 2), (2, 10)].into_iter().chain(at_the_end);
+    assert_eq!(found().await, both.collect::<Vec<_>>());
+}

@@ -8,15 +8,15 @@ use tempfile::TempDir;
 use super::*;
 
 /// Ends with this.
-struct Sentinel {
+pub(super) struct Sentinel {
     watchdog: Child,
     input: Option<ChildStdin>,
-    port: u16,
+    pub(super) port: u16,
     _folder: TempDir,
 }
 
 impl Sentinel {
-    fn watch(master: &Server) -> Self {
+    pub(super) fn watch(master: &Server) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sentinel.conf");
         for _ in 0..20 {
@@ -42,9 +42,23 @@ impl Sentinel {
 
     /// What it says of the master.
     fn ask(&self, command: &[&str]) -> redis::Value {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
-        let mut request = redis::cmd("SENTINEL");
-        request.arg(command).query(&mut client.get_connection().unwrap()).unwrap()
+        self.try_ask(command).unwrap()
+    }
+
+    fn try_ask(&self, command: &[&str]) -> redis::RedisResult<redis::Value> {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port))?;
+        redis::cmd("SENTINEL").arg(command).query(&mut client.get_connection()?)
+    }
+
+    /// The port of the master that it leads to.
+    fn master(&self) -> u16 {
+        match self.ask(&["GET-MASTER-ADDR-BY-NAME", "main"]) {
+            redis::Value::Array(items) => match &items[1] {
+                redis::Value::BulkString(port) => String::from_utf8_lossy(port).parse().unwrap(),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -59,15 +73,15 @@ impl Drop for Sentinel {
 /// a minute.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-struct Group {
-    master: Server,
-    replicas: Vec<Server>,
+pub(super) struct Group {
+    pub(super) master: Server,
+    pub(super) replicas: Vec<Server>,
     sentinels: Vec<Sentinel>,
     _alone: tokio::sync::MutexGuard<'static, ()>,
 }
 
 impl Group {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let alone = ALONE.lock().await;
         let master = Server::start(&[]);
         let port = master.port.to_string();
@@ -88,14 +102,29 @@ impl Group {
         group
     }
 
-    fn url(&self) -> String {
+    /// Has the sentinels put another in place of the master, which stays there as a replica.
+    pub(super) async fn fail_over(&self) {
+        eventually(|| {
+            let is_done = self.sentinels[0].master() != self.master.port;
+            if !is_done {
+                // It refuses while one is under way, and while it has not looked at the replicas; and
+                // it may give up. Whichever it is, it is asked again.
+                let _ = self.sentinels[0].try_ask(&["FAILOVER", "main"]);
+            }
+            is_done
+        })
+        .await;
+        eventually(|| role(&self.master) == "slave").await;
+    }
+
+    pub(super) fn url(&self) -> String {
         let sentinels: Vec<_> =
             self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
         format!("redis+sentinel://{}/main", sentinels.join(","))
     }
 }
 
-async fn eventually(is_so: impl Fn() -> bool) {
+pub(super) async fn eventually(is_so: impl Fn() -> bool) {
     let asked = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -104,7 +133,18 @@ async fn eventually(is_so: impl Fn() -> bool) {
     tokio::time::timeout(PATIENCE, asked).await.expect("it never came to that");
 }
 
-fn options() -> Options {
+/// What a server says that it is; nothing while it sends everybody away, as it does when that changes.
+pub(super) fn role(server: &Server) -> String {
+    match server.try_command(&["ROLE"]) {
+        Ok(redis::Value::Array(items)) => match &items[0] {
+            redis::Value::BulkString(role) => String::from_utf8_lossy(role).into_owned(),
+            other => panic!("{other:?}"),
+        },
+        _ => String::new(),
+    }
+}
+
+pub(super) fn options() -> Options {
     Options { command_timeout: Duration::from_secs(5), ..testing::options() }
 }
 
@@ -147,20 +187,11 @@ async fn a_master_that_was_replaced_is_left() {
     let store = Store::open_with(&group.url(), &options()).await.unwrap();
     store.write(vec![put("last", "1"), put("other", "1")]).await.unwrap();
     // Nothing is written meanwhile: what a master takes in after its successor was chosen is lost.
-    // The old one stays there, as a replica.
-    group.sentinels[0].ask(&["FAILOVER", "main"]);
-    // Who becomes a replica sends everybody away first.
-    let role = |server: &Server| match server.try_command(&["ROLE"]) {
-        Ok(redis::Value::Array(items)) => items[0].clone(),
-        _ => redis::Value::Nil,
-    };
-    let master = redis::Value::BulkString(b"master".to_vec());
-    let replica = redis::Value::BulkString(b"slave".to_vec());
-    eventually(|| role(&group.master) == replica).await;
+    group.fail_over().await;
     let written = until(&store, async || store.write(vec![put("end", "x")]).await, Result::is_ok);
     assert_eq!(written.await, Ok(vec![3]));
     assert_eq!(body(&store, "last").await.unwrap(), "1");
-    assert_eq!(group.replicas.iter().filter(|replica| role(replica) == master).count(), 1);
+    assert_eq!(group.replicas.iter().filter(|replica| role(replica) == "master").count(), 1);
     is_in_order(&store).await;
 }
 

@@ -1,0 +1,175 @@
+//! What one tenant notices of the others. They load the proxy from a process of their own, which
+//! yields to the generator.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::echo;
+use super::http::request;
+use crate::bench::{Bench, Visit};
+use crate::clock::wait_for;
+use crate::fault::{Fault, Result};
+use crate::load::fleet::{Fleet, Traffic};
+use crate::load::http::{Answer, Http};
+use crate::load::{Load, PATIENCE, Tally};
+use crate::process::{LOAD_CORE, Launch, Process};
+use crate::rivals::{self, Door, Rival};
+use crate::tenants;
+use crate::websocket::{Message, handshake};
+
+const REFUSED_PER_SECOND: u32 = 10_000;
+/// How often a disturbance says how it does.
+const SAYS_EACH: Duration = Duration::from_millis(100);
+/// Beside tenant `t0`, which is measured.
+const OTHER: usize = 1;
+
+/// What somebody else does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disturbance {
+    /// One client logs in with a wrong password, again and again.
+    Login,
+    /// Four do.
+    Logins,
+    /// Another tenant sends as much as passes.
+    Flood,
+    /// Handshakes with a wrong key.
+    Refusals,
+    /// Another tenant's key is made anew each second.
+    Regenerate,
+}
+
+use Disturbance::{Flood, Login, Logins, Refusals, Regenerate};
+
+impl Disturbance {
+    /// All.
+    pub const ALL: [Self; 5] = [Login, Logins, Flood, Refusals, Regenerate];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Login => "login",
+            Logins => "logins",
+            Flood => "flood",
+            Refusals => "refusals",
+            Regenerate => "regenerate",
+        }
+    }
+
+    fn variant(self) -> String {
+        match self {
+            Login => "1 client logs in with bcrypt".to_owned(),
+            Logins => "4 clients log in with bcrypt".to_owned(),
+            Flood => "another tenant floods".to_owned(),
+            Refusals => format!("{REFUSED_PER_SECOND} handshakes/s are refused"),
+            Regenerate => "a key is regenerated each second".to_owned(),
+        }
+    }
+}
+
+pub fn visit(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
+    let mut fleet = echo::fleet(visit, 20)?;
+    measure(bench, visit, &mut fleet, "nothing else happens", None)?;
+    for disturbance in Disturbance::ALL {
+        if disturbance == Regenerate && !visit.rival.is_flowgate() {
+            continue;
+        }
+        let address = visit.running.address.to_string();
+        let mut launch = Launch::new(std::path::Path::new("/usr/bin/nice"), ["-n", "10"]);
+        launch.arguments.push(bench.tools.own.display().to_string());
+        let arguments =
+            ["disturb", disturbance.name(), "--address", &address, "--target", visit.rival.name()];
+        launch.arguments.extend(arguments.map(str::to_owned));
+        let process = Process::start("disturbance", &launch, LOAD_CORE, &bench.folder)?;
+        measure(bench, visit, &mut fleet, &disturbance.variant(), Some(process))?;
+    }
+    Ok(())
+}
+
+fn measure(
+    bench: &mut Bench,
+    visit: &Visit,
+    fleet: &mut Fleet,
+    variant: &str,
+    disturbance: Option<Process>,
+) -> Result<()> {
+    if let Some(process) = &disturbance {
+        let begun = wait_for(PATIENCE, || rate(process));
+        begun.ok_or_else(|| Fault(format!("no disturbance\n{}", process.printed())))?;
+    }
+    let message = Rc::new(Message::new(64, 1));
+    let sample = echo::sample(bench, visit, fleet, echo::closed_loop(&message, 1, 20))?;
+    bench.keep(
+        visit,
+        variant,
+        "messages/s",
+        sample.tally.operations as f64 / sample.tally.time.as_secs_f64(),
+    );
+    for (name, share) in [("p50 ms", 0.5), ("p99 ms", 0.99)] {
+        if let Some(latency) = sample.tally.latency.quantile_us(share) {
+            bench.keep(visit, variant, name, latency / 1000.0);
+        }
+    }
+    if let Some(rate) = disturbance.as_ref().and_then(rate) {
+        bench.keep(visit, variant, "disturbances/s", rate);
+    }
+    if let Some(mut process) = disturbance {
+        process.check()?;
+    }
+    Ok(())
+}
+
+/// What a disturbance has said last; `None` before it did anything.
+fn rate(process: &Process) -> Option<f64> {
+    let rate: f64 = process.printed().lines().last()?.parse().ok()?;
+    (rate > 0.0).then_some(rate)
+}
+
+/// Disturbs until the process is ended; says how often per second.
+pub fn disturb(
+    disturbance: Disturbance,
+    rival: Rival,
+    address: SocketAddr,
+    mut say: impl FnMut(f64),
+) -> Result<()> {
+    let http = |connections, path: &str, headers: &str, method, status, rate| {
+        let exchange = request(method, path, headers, 0, status, Answer::Anything);
+        Http::begin(address, connections, exchange, rate)
+            .map(|load| Box::new(load) as Box<dyn Load>)
+    };
+    let mut load = match disturbance {
+        Login | Logins => {
+            let (path, headers) = rival.wrong_login(OTHER);
+            http(if disturbance == Login { 1 } else { 4 }, &path, &headers, "GET", 401, None)?
+        }
+        Flood => flood(rival, address)?,
+        Refusals => {
+            let request =
+                handshake("bench.test", "/api/data", "apikey: no-key-of-anybody-0123456789\r\n");
+            let exchange = crate::load::http::Exchange {
+                head: request,
+                upload_bytes: 0,
+                status: 401,
+                answer: Answer::Anything,
+            };
+            Box::new(Http::begin(address, 50, exchange, Some(REFUSED_PER_SECOND))?)
+        }
+        Regenerate => {
+            let login = format!("Authorization: {}\r\n", rivals::basic(OTHER, tenants::PASSWORD));
+            http(1, "/profile/api-key", &login, "POST", 200, Some(1))?
+        }
+    };
+    let mut all = Tally::default();
+    loop {
+        all.add(&load.drive(SAYS_EACH)?);
+        say(all.operations as f64 / all.time.as_secs_f64());
+    }
+}
+
+fn flood(rival: Rival, address: SocketAddr) -> Result<Box<dyn Load>> {
+    let request = rival.handshake(Door::Key, OTHER);
+    let mut fleet = Fleet::open(address, std::iter::repeat_n(request, 20))?;
+    let message = Rc::new(Message::new(64, 50));
+    fleet.begin(Traffic { message, in_flight: 50, active: 20, per_second: None })?;
+    Ok(Box::new(fleet))
+}

@@ -1,0 +1,48 @@
+//! The generator: one thread, one readiness loop, prepared bytes. Every byte that comes back is
+//! compared with what was sent, so that a proxy that loses or mixes up anything fails.
+
+use std::time::Duration;
+
+use crate::fault::Result;
+use crate::histogram::Histogram;
+
+pub mod churn;
+mod client;
+pub mod fleet;
+pub mod http;
+mod pace;
+
+/// How long anything may take that is not measured: opening, draining.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a stretch of load has done.
+#[derive(Clone, Default)]
+pub struct Tally {
+    /// Messages that came back, handshakes or requests that were answered.
+    pub operations: u64,
+    /// Bytes of bodies that passed, for what is too large to be counted by operations.
+    pub bytes: u64,
+    /// How long each took.
+    pub latency: Histogram,
+    /// How long the stretch was.
+    pub time: Duration,
+}
+
+impl Tally {
+    /// Takes over another stretch.
+    pub fn add(&mut self, other: &Self) {
+        self.operations += other.operations;
+        self.bytes += other.bytes;
+        self.latency.add(&other.latency);
+        self.time += other.time;
+    }
+}
+
+/// Something that loads a proxy for as long as it is told to.
+pub trait Load {
+    /// Goes on for `time` and tells what was done in it.
+    fn drive(&mut self, time: Duration) -> Result<Tally>;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! The front's part of `flowgate serve`: its listeners and its threads.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::super::Failure;
+use super::cannot_listen;
+use crate::accept::HandedOver;
+use crate::config::Settings;
+use crate::front::FrontSettings;
+use crate::front::plane::{self, Plane};
+use crate::journey::Journey;
+use crate::journey::front::FrontDesk;
+
+/// The data listeners without TLS, for each front thread its own.
+pub(super) fn listen(settings: &Settings) -> Result<Vec<Vec<TcpListener>>, Failure> {
+    let mut by_thread: Vec<Vec<_>> = (0..settings.workers).map(|_| Vec::new()).collect();
+    for address in &settings.listen {
+        let listeners = plane::bind(*address, settings.workers);
+        let bound = listeners.and_then(|listeners| {
+            let bound = listeners[0].local_addr();
+            by_thread.iter_mut().zip(listeners).for_each(|(thread, it)| thread.push(it));
+            bound
+        });
+        let address = bound.map_err(|error| cannot_listen(*address, &error))?;
+        tracing::info!(plane = "data", %address, tls = false, "listening");
+    }
+    Ok(by_thread)
+}
+
+/// Starts its threads. What they hand over comes through the channel, which closes when the last of
+/// them has ended.
+pub(super) fn start(
+    listeners: Vec<Vec<TcpListener>>,
+    settings: &Settings,
+    permits: &Arc<Semaphore>,
+    journey: &Arc<Journey>,
+) -> Result<(Plane, mpsc::Receiver<HandedOver>), Failure> {
+    // Each of them has a permit, so there is room for all.
+    let (others, brought) = mpsc::channel(permits.available_permits());
+    let desk = Arc::new(FrontDesk { journey: Arc::clone(journey), others });
+    let settings = settings_of(settings);
+    let clock = journey.clock;
+    let plane = Plane::start(listeners, &settings, permits, clock, &Handle::current(), &desk);
+    let plane = plane
+        .map_err(|error| Failure::runtime(format!("cannot start the front threads: {error}")))?;
+    Ok((plane, brought))
+}
+
+fn settings_of(settings: &Settings) -> FrontSettings {
+    FrontSettings {
+        header_timeout: settings.accept.header_timeout,
+        write_stall_max: settings.accept.write_stall_max,
+        connect_timeout: settings.connect.connect_timeout,
+        handshake_timeout: settings.connect.handshake_timeout,
+        response_timeout: settings.connect.response_timeout,
+        header_bytes_max: settings.accept.header_bytes_max,
+    }
+}

@@ -1,0 +1,143 @@
+//! A client's socket: what comes is read at once, and what it would not take is kept.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Registry, Token};
+
+use super::buffers::Buffers;
+use super::links::Watched;
+use crate::clock::Millis;
+
+/// The client's socket and what it has not taken yet.
+pub(super) struct ClientLeg {
+    socket: TcpStream,
+    token: Token,
+    watched: Watched,
+    /// A read may bring something.
+    pub(super) readable: bool,
+    /// The client is gone, or sends no more.
+    pub(super) ended: bool,
+    pending: Vec<u8>,
+    pending_start: usize,
+    blocked_since: Option<Millis>,
+}
+
+impl ClientLeg {
+    /// A client whose events are reported under `token`. Often their request is there already.
+    pub(super) fn new(socket: TcpStream, token: Token) -> Self {
+        Self {
+            socket,
+            token,
+            watched: Watched::No,
+            readable: true,
+            ended: false,
+            pending: Vec::new(),
+            pending_start: 0,
+            blocked_since: None,
+        }
+    }
+
+    pub(super) fn note(&mut self, event: &Event) {
+        let ended = event.is_read_closed() || event.is_error();
+        self.readable |= event.is_readable() || ended;
+        self.ended |= ended;
+    }
+
+    /// Reads what is there; zero bytes are its end.
+    pub(super) fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.socket.read(bytes) {
+                Ok(length) => {
+                    // A short read has emptied the socket: the next event tells of more.
+                    self.readable = self.ended || length == bytes.len();
+                    return Ok(length);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.readable = false;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Tells the client that nothing more will come.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        self.socket.shutdown(Shutdown::Write)
+    }
+
+    /// Since when it takes nothing of what is there for it.
+    pub(super) fn blocked_since(&self) -> Option<Millis> {
+        self.blocked_since
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked_since.is_some()
+    }
+
+    /// Sends what goes, and keeps the rest. Nothing else may be pending.
+    pub(super) fn send(
+        &mut self,
+        mut bytes: &[u8],
+        buffers: &mut Buffers,
+        now: Millis,
+    ) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.socket.write(bytes) {
+                Ok(length) => bytes = &bytes[length..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.pending = buffers.copy(bytes);
+                    (self.pending_start, self.blocked_since) = (0, Some(now));
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends more of what is pending.
+    pub(super) fn flush(&mut self, buffers: &mut Buffers, now: Millis) -> io::Result<()> {
+        while self.pending_start < self.pending.len() {
+            match self.socket.write(&self.pending[self.pending_start..]) {
+                Ok(length) => {
+                    self.pending_start += length;
+                    self.blocked_since = Some(now);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        buffers.give_back(std::mem::take(&mut self.pending));
+        self.blocked_since = None;
+        Ok(())
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched != Watched::No
+    }
+
+    /// Has its events reported.
+    pub(super) fn watch(&mut self, registry: &Registry) -> io::Result<()> {
+        let wanted = if self.is_blocked() { Watched::Both } else { Watched::Reading };
+        self.watched.raise(wanted, &mut self.socket, self.token, registry)
+    }
+
+    /// The socket; nobody watches it then.
+    pub(super) fn into_socket(mut self, registry: &Registry) -> io::Result<TcpStream> {
+        if self.watched != Watched::No {
+            registry.deregister(&mut self.socket)?;
+        }
+        Ok(self.socket)
+    }
+
+    /// Gives back what it holds of its thread's.
+    pub(super) fn let_go(&mut self, buffers: &mut Buffers) {
+        buffers.give_back(std::mem::take(&mut self.pending));
+    }
+}

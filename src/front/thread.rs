@@ -1,0 +1,341 @@
+//! One front thread: a readiness loop over listeners, clients and runtimes. No task, no future, no
+//! timer.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use tokio::sync::Semaphore;
+
+use super::buffers::Buffers;
+use super::conversation::{Conversation, Tools};
+use super::links::Links;
+use super::plane::{Level, Shared};
+use super::step::{Outcome, Step};
+use super::write::Today;
+use super::{FrontSettings, Story};
+use crate::clock::{Clock, Millis};
+use crate::live::Mail;
+
+/// The token of the thread's own waker.
+pub(super) const WAKER: Token = Token(usize::MAX);
+/// Listeners' tokens count down from the one below.
+const LISTENERS_MAX: usize = 1 << 16;
+const FIRST_LISTENER: usize = usize::MAX - LISTENERS_MAX;
+const EVENTS_PER_POLL: usize = 1024;
+/// Connections that one listener may bring in one round.
+const ACCEPTS_PER_ROUND: usize = 64;
+/// How long a listener rests when there is no room: no place, no descriptor, no memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(100);
+/// Without connections there is only the mailbox to look at, should a wake-up have failed.
+const TICK_EMPTY: Duration = Duration::from_secs(1);
+/// Every tick looks at this part of all connections, so each is seen once a second.
+const SWEEP_PARTS: usize = 10;
+
+struct Seated<S: Story> {
+    conversation: Conversation<S>,
+    is_ready: bool,
+}
+
+struct Listener {
+    socket: TcpListener,
+    is_ready: bool,
+    paused_until: Option<Millis>,
+}
+
+/// The state of one thread.
+pub(super) struct Front<S: Story> {
+    poll: Poll,
+    shared: Arc<Shared>,
+    clock: Clock,
+    permits: Arc<Semaphore>,
+    listeners: Vec<Listener>,
+    slab: Slab<Seated<S>>,
+    tools: Tools<S>,
+    ready: VecDeque<usize>,
+    sweep_from: usize,
+    next_sweep_at: Millis,
+}
+
+/// What a thread starts with.
+pub(super) struct Start<S: Story> {
+    pub(super) poll: Poll,
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Clock,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) listeners: Vec<std::net::TcpListener>,
+    pub(super) settings: FrontSettings,
+    pub(super) story: Arc<S>,
+}
+
+impl<S: Story> Front<S> {
+    pub(super) fn new(start: Start<S>) -> std::io::Result<Self> {
+        let Start { poll, shared, clock, permits, listeners, settings, story } = start;
+        let mut watched = Vec::new();
+        for (place, listener) in listeners.into_iter().enumerate().take(LISTENERS_MAX) {
+            let mut socket = TcpListener::from_std(listener);
+            let token = Token(FIRST_LISTENER + place);
+            poll.registry().register(&mut socket, token, Interest::READABLE)?;
+            watched.push(Listener { socket, is_ready: true, paused_until: None });
+        }
+        let tools = Tools {
+            story,
+            registry: poll.registry().try_clone()?,
+            mailbox: Arc::clone(&shared.mailbox),
+            links: Links::default(),
+            buffers: Buffers::new(settings.header_bytes_max),
+            today: Today::default(),
+            now: clock.now(),
+            is_draining: false,
+            settings,
+        };
+        Ok(Self {
+            poll,
+            shared,
+            clock,
+            permits,
+            listeners: watched,
+            slab: Slab::new(),
+            tools,
+            ready: VecDeque::new(),
+            sweep_from: 0,
+            next_sweep_at: Millis::default(),
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_PER_POLL);
+        loop {
+            match self.shared.level() {
+                Level::Serve => {}
+                Level::Drain => self.begin_drain(),
+                Level::Cut => return,
+            }
+            if self.tools.is_draining && self.slab.is_empty() {
+                return;
+            }
+            match self.poll.poll(&mut events, self.patience_with_events()) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => {
+                    tracing::error!(%error, "poll failed on a front thread");
+                }
+                _ => {}
+            }
+            self.tools.now = self.clock.now();
+            // All events first: what a turn closes may be another's from then on.
+            for event in &events {
+                self.note(event);
+            }
+            self.read_mail();
+            self.accept();
+            self.run_ready();
+            self.sweep();
+        }
+    }
+
+    fn patience_with_events(&self) -> Option<Duration> {
+        let waits = |listener: &Listener| listener.paused_until.is_some();
+        let may_accept = |listener: &Listener| listener.is_ready && !waits(listener);
+        if !self.ready.is_empty() || self.listeners.iter().any(may_accept) {
+            Some(Duration::ZERO)
+        } else if self.listeners.iter().any(waits) {
+            Some(ACCEPT_PAUSE)
+        } else if !self.slab.is_empty() {
+            Some(TICK)
+        } else {
+            Some(TICK_EMPTY)
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
+        let Token(token) = event.token();
+        if event.token() == WAKER {
+            return;
+        }
+        if token >= FIRST_LISTENER {
+            if let Some(listener) = self.listeners.get_mut(token - FIRST_LISTENER) {
+                listener.is_ready = true;
+            }
+            return;
+        }
+        let slot = match token % 2 {
+            0 => {
+                if let Some(seated) = self.slab.get_mut(token / 2) {
+                    seated.conversation.note(event);
+                }
+                Some(token / 2)
+            }
+            _ => self.tools.links.note(token / 2, event),
+        };
+        if let Some(slot) = slot {
+            self.make_ready(slot);
+        }
+    }
+
+    fn make_ready(&mut self, slot: usize) {
+        if let Some(seated) = self.slab.get_mut(slot)
+            && !std::mem::replace(&mut seated.is_ready, true)
+        {
+            self.ready.push_back(slot);
+        }
+    }
+
+    fn read_mail(&mut self) {
+        let slots: Vec<usize> = match self.shared.mailbox.take() {
+            Mail::Slots(slots) => slots,
+            Mail::All => self.slab.iter().map(|(slot, _)| slot).collect(),
+        };
+        for slot in slots {
+            self.guarded(slot, |conversation, tools| conversation.obey_level(tools));
+        }
+    }
+
+    /// Takes a place first, then a connection; without a place the kernel's queue holds the clients.
+    fn accept(&mut self) {
+        let now = self.tools.now;
+        for place in 0..self.listeners.len() {
+            let listener = &mut self.listeners[place];
+            if listener.paused_until.is_some_and(|until| now < until) {
+                continue;
+            }
+            listener.paused_until = None;
+            for _ in 0..ACCEPTS_PER_ROUND {
+                if !self.listeners[place].is_ready || !self.accept_one(place) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Returns whether to go on with this listener.
+    fn accept_one(&mut self, place: usize) -> bool {
+        let now = self.tools.now;
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            self.shared.say_full();
+            self.listeners[place].paused_until = Some(now.plus(ACCEPT_PAUSE));
+            return false;
+        };
+        let listener = &mut self.listeners[place];
+        match listener.socket.accept() {
+            Ok((socket, address)) => {
+                let slot = self.slab.vacant_key();
+                let permit = Arc::new(permit);
+                let conversation = Conversation::new(socket, address, permit, slot, &self.tools);
+                self.slab.insert(Seated { conversation, is_ready: true });
+                self.ready.push_back(slot);
+                true
+            }
+            Err(error) => {
+                match error.kind() {
+                    ErrorKind::WouldBlock => {
+                        listener.is_ready = false;
+                        self.shared.say_not_full(self.permits.available_permits());
+                        return false;
+                    }
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => return true,
+                    _ => {}
+                }
+                tracing::warn!(%error, "could not accept a connection");
+                listener.paused_until = Some(now.plus(ACCEPT_PAUSE * 10));
+                false
+            }
+        }
+    }
+
+    /// One turn for everyone who was ready when it began.
+    fn run_ready(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(slot) = self.ready.pop_front() else { return };
+            let Some(seated) = self.slab.get_mut(slot) else { continue };
+            seated.is_ready = false;
+            self.guarded(slot, |conversation, tools| match conversation.turn(slot, tools) {
+                Outcome::Idle => Step::Wait,
+                Outcome::Again => Step::On,
+                outcome => Step::End(outcome),
+            });
+        }
+    }
+
+    /// A mistake of ours about one connection must not end the thread's others.
+    fn guarded(
+        &mut self,
+        slot: usize,
+        act: impl FnOnce(&mut Conversation<S>, &mut Tools<S>) -> Step,
+    ) {
+        let Some(seated) = self.slab.get_mut(slot) else { return };
+        let tools = &mut self.tools;
+        let conversation = &mut seated.conversation;
+        match catch_unwind(AssertUnwindSafe(|| act(conversation, tools))) {
+            Ok(Step::Wait) => {}
+            Ok(Step::On) => self.make_ready(slot),
+            Ok(Step::End(outcome)) => self.end(slot, outcome),
+            Err(_) => {
+                tracing::error!("a connection was dropped: the front panicked");
+                // It may have held them.
+                self.tools.buffers = Buffers::new(self.tools.settings.header_bytes_max);
+                self.end(slot, Outcome::Over);
+            }
+        }
+    }
+
+    fn end(&mut self, slot: usize, outcome: Outcome) {
+        let Some(Seated { mut conversation, .. }) = self.slab.try_remove(slot) else { return };
+        let tools = &mut self.tools;
+        let moved = match outcome {
+            Outcome::HandOver(read) => conversation
+                .into_handed_over(read, &tools.registry)
+                .map(|handed_over| tools.story.hand_over(handed_over)),
+            Outcome::Adopt => conversation
+                .into_switched(tools)
+                .map(|(errand, switched)| tools.story.adopt(errand, switched)),
+            Outcome::Idle | Outcome::Again | Outcome::Over => {
+                conversation.let_go(tools);
+                Ok(())
+            }
+        };
+        if let Err(error) = moved {
+            tracing::error!(%error, "a connection could not be passed on");
+        }
+    }
+
+    fn sweep(&mut self) {
+        let now = self.tools.now;
+        if now < self.next_sweep_at {
+            return;
+        }
+        self.next_sweep_at = now.plus(TICK);
+        let slots = self.slab.capacity();
+        let part = slots / SWEEP_PARTS + 1;
+        for slot in self.sweep_from..(self.sweep_from + part).min(slots) {
+            self.guarded(slot, |conversation, tools| conversation.check(tools));
+        }
+        self.sweep_from += part;
+        if self.sweep_from >= slots {
+            self.sweep_from = 0;
+            self.tools.links.sweep(now, false);
+        }
+    }
+
+    /// From now on nobody is let in, and whoever waits for nothing goes.
+    fn begin_drain(&mut self) {
+        if std::mem::replace(&mut self.tools.is_draining, true) {
+            return;
+        }
+        self.listeners.clear();
+        self.tools.links.sweep(self.tools.now, true);
+        let idle: Vec<usize> = self
+            .slab
+            .iter()
+            .filter_map(|(slot, seated)| seated.conversation.is_idle().then_some(slot))
+            .collect();
+        for slot in idle {
+            self.end(slot, Outcome::Over);
+        }
+    }
+}

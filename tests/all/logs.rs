@@ -57,6 +57,7 @@ fn a_refusal_says_why_and_whom_it_was_said_to_be() {
     assert_eq!((&refused["tenant"], &refused["status"]), (&"mike".into(), &401.into()));
     let id = refused["request_id"].as_str().unwrap();
     assert!(answer.contains(id) && !answer.contains("wrong password"), "{answer}");
+    assert_eq!(flowgate.log_by_now().matches(id).count(), 1, "one line is enough");
 }
 
 #[test]

@@ -92,7 +92,15 @@ fn the_table_of_what_clients_do_wrong() {
             The credential is missing or wrong.
             log: wrong password
         401 no_session; www-authenticate: Session realm="flowgate"
-            The editor opens with a browser session only.
+            This opens with a browser session only: log in first.
+        403 stale_form
+            The form is too old, or the browser keeps no cookies. Go back, reload, try again.
+        403 login_needs_tls
+            Logging in takes HTTPS here, or the name localhost.
+        403 bad_handover
+            This link was good once, for one browser. Open the editor again.
+        429 too_many_logins; retry-after: 600
+            There were too many logins to this account within the last hour.
         403 wrong_tenant
             The credential is right, but does not open this tenant's runtime.
         403 foreign_origin

@@ -227,5 +227,5 @@ fn whoever_carries_it_on_a_request_fares_the_same() {
     drop(front);
     outcome.unwrap();
     let (all, others) = (count.into_inner(), handed_over.load(Ordering::SeqCst));
-    assert!(others < all / 2, "the front has left {others} of {all} requests to others");
+    assert!(others < all / 3 * 2, "the front has left {others} of {all} requests to others");
 }

@@ -7,7 +7,7 @@
 //! over to [`crate::accept`] with every byte that was read, before anything of it was answered.
 //! A tenant who is not in memory is read by a task, and the request is looked at again after that.
 //!
-//! From pure to real: [`head`] and [`framing`] read, [`write`] writes, `links` are the connections to
+//! From pure to real: [`head`] and [`framing`] read, [`mod@write`] writes, `links` are the connections to
 //! runtimes, `conversation` is one client's connection, `passage` a request's way to the runtime and
 //! back, `thread` the loop, [`plane`] its threads. What is decided is the [`Story`]'s.
 

@@ -26,7 +26,7 @@ pub struct Turn<'a> {
     pub now: Millis,
     /// The tenant's message budget, if the plan has one.
     pub budget: Option<&'a Budget>,
-    /// [`HOLD_BYTES_MAX`] + [`READ_BYTES_MAX`] bytes to read into.
+    /// [`super::pair::HOLD_BYTES_MAX`] + [`READ_BYTES_MAX`] bytes to read into.
     pub scratch: &'a mut [u8],
     /// Buffers to borrow.
     pub pool: Pool<'a>,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::system::uname;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -43,12 +42,12 @@ use crate::tls::server::Acceptor;
 use crate::web;
 
 mod front;
+mod limits;
 mod signals;
 
+use limits::connections_max;
 use signals::Signals;
 
-/// Descriptors for everything but clients' connections and their runtimes'.
-const DESCRIPTORS_RESERVED: u64 = 128;
 /// Name look-ups and reads of the registry at once; everything else that blocks has threads of its own.
 const BLOCKING_THREADS_MAX: usize = 16;
 /// How often kept connections to runtimes are looked at.
@@ -395,25 +394,4 @@ fn listen(plane: &'static str, address: SocketAddr, tls: bool) -> Result<TcpList
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
     Failure::runtime(format!("cannot listen on {address}: {error}"))
-}
-
-/// As many connections as configured, or as this process may have sockets for.
-fn connections_max(settings: &AcceptSettings) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    // Raising our own soft limit to the hard one cannot fail; if it does, the soft one counts.
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let descriptors = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let possible = descriptors.unwrap_or(u64::MAX).saturating_sub(DESCRIPTORS_RESERVED) / 2;
-    let possible = usize::try_from(possible).unwrap_or(usize::MAX).max(1);
-    if possible < settings.connections_max {
-        tracing::info!(
-            connections_max = possible,
-            configured = settings.connections_max,
-            "the process may open too few files for the configured connections"
-        );
-    }
-    settings.connections_max.min(possible).min(Semaphore::MAX_PERMITS)
 }

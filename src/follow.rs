@@ -104,11 +104,11 @@ impl Contact {
         let freshness = registry.freshness();
         let standing = match error {
             StoreError::Stale(_) => {
-                freshness.is_held();
+                freshness.note_held();
                 Standing::Held
             }
             _ => {
-                freshness.is_away();
+                freshness.note_away();
                 Standing::Away
             }
         };

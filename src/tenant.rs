@@ -85,6 +85,16 @@ impl fmt::Display for UsernameError {
 pub struct TenantId(pub u128);
 
 impl TenantId {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(u128::from_ne_bytes(bytes)))
+    }
+
     /// Reads what `Display` writes.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {

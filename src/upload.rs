@@ -30,7 +30,8 @@ impl OverLimit {
 /// The body. A runtime may answer before it has read it, so it has a place of its own in the live
 /// table and is closed there.
 pub struct Upload {
-    body: Incoming,
+    /// None if there is nothing in it.
+    body: Option<Incoming>,
     closed: Pin<Box<dyn Future<Output = Cause> + Send>>,
     registered: Arc<Registered>,
     left_bytes: u64,
@@ -41,9 +42,26 @@ impl Upload {
     /// A body of which at most `limit_bytes` pass.
     #[must_use]
     pub fn new(body: Incoming, limit_bytes: u64, registered: Arc<Registered>) -> Self {
-        let entry = Arc::clone(registered.entry());
-        let closed = Box::pin(async move { entry.closed().await });
+        let closed = closed(&registered);
+        let body = (!body.is_end_stream()).then_some(body);
         Self { body, closed, registered, left_bytes: limit_bytes, over_limit: OverLimit::default() }
+    }
+
+    /// The same once more, if there is nothing in it.
+    #[must_use]
+    pub fn again(&self) -> Option<Self> {
+        if self.body.is_some() {
+            return None;
+        }
+        let registered = Arc::clone(&self.registered);
+        let over_limit = self.over_limit();
+        Some(Self {
+            body: None,
+            closed: closed(&registered),
+            registered,
+            left_bytes: 0,
+            over_limit,
+        })
     }
 
     /// Tells later whether it was too long.
@@ -51,6 +69,11 @@ impl Upload {
     pub fn over_limit(&self) -> OverLimit {
         self.over_limit.clone()
     }
+}
+
+fn closed(registered: &Registered) -> Pin<Box<dyn Future<Output = Cause> + Send>> {
+    let entry = Arc::clone(registered.entry());
+    Box::pin(async move { entry.closed().await })
 }
 
 impl fmt::Debug for Upload {
@@ -71,7 +94,8 @@ impl Body for Upload {
         if let Poll::Ready(cause) = this.closed.as_mut().poll(cx) {
             return Poll::Ready(Some(Err(cause.reason().into())));
         }
-        let frame = match Pin::new(&mut this.body).poll_frame(cx) {
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let frame = match Pin::new(body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => frame,
             Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => return Poll::Ready(None),
@@ -92,11 +116,11 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

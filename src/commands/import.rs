@@ -22,12 +22,9 @@ use crate::registry::store::{Store, StoreError, redis};
 /// Tenants between two updates of the progress line.
 const PROGRESS_STEP: usize = 500;
 
-/// Opens the registry of a server or of what changes it. Whether one is made in a Redis without is up
-/// to `create`.
-pub(super) fn open(settings: &Settings, create: bool, handle: &Handle) -> Result<Store, Failure> {
-    let access = redis::Options { create, ..settings.registry_access.clone() };
-    let access = if create { for_bulk(access) } else { access };
-    let store = handle.block_on(Store::open_with(&settings.registry, &access));
+/// Opens the registry of a server, which makes none in a Redis without.
+pub(super) fn open(settings: &Settings, handle: &Handle) -> Result<Store, Failure> {
+    let store = handle.block_on(Store::open_with(&settings.registry, &settings.registry_access));
     finished(store.map_err(|error| cannot_open(&error))?, handle)
 }
 
@@ -43,10 +40,12 @@ fn finished(store: Store, handle: &Handle) -> Result<Store, Failure> {
     }
 }
 
-/// A call with thousands of documents may take long, and nobody waits for this process.
-pub(super) fn for_bulk(access: redis::Options) -> redis::Options {
+/// How a command goes to a registry: a call with thousands of documents may take long, and nobody
+/// waits for this process. Whether a registry is made in a Redis without is up to `create`.
+pub(super) fn bulk_access(settings: &Settings, create: bool) -> redis::Options {
     const BULK_TIMEOUT: Duration = Duration::from_secs(60);
-    redis::Options { command_timeout: access.command_timeout.max(BULK_TIMEOUT), ..access }
+    let access = settings.registry_access.clone();
+    redis::Options { create, command_timeout: access.command_timeout.max(BULK_TIMEOUT), ..access }
 }
 
 /// What a store that does not open is to the user.
@@ -114,7 +113,10 @@ pub(super) fn source(
         return operator::client(matches, settings).map(Source::Server);
     }
     let runtime = runtime()?;
-    let access = redis::Options { create, ..settings.registry_access.clone() };
+    let access = match create {
+        true => bulk_access(settings, create),
+        false => settings.registry_access.clone(),
+    };
     let opened = runtime.handle().block_on(Store::open_with(&settings.registry, &access));
     match opened {
         Ok(store) => Ok(Source::Store(finished(store, runtime.handle())?, runtime)),

@@ -5,10 +5,10 @@ use std::path::Path;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::runtime::Handle;
 
-use super::import::{cannot_open, for_bulk};
+use super::import::{bulk_access, cannot_open};
 use super::{EXIT_CONFIG, Failure, REGISTRY_KEYS, settings, with_keys};
 use crate::config::Settings;
-use crate::registry::store::{Store, StoreError, redis};
+use crate::registry::store::{Store, StoreError};
 
 mod adopt;
 mod check;
@@ -98,14 +98,14 @@ fn existing(settings: &Settings, url: &str, handle: &Handle) -> Result<Store, Fa
     {
         return Err(Failure::runtime(format!("there is no registry file {path}")));
     }
-    let store = handle.block_on(Store::open_with(url, &for_bulk(settings.registry_access.clone())));
+    let store = handle.block_on(Store::open_with(url, &bulk_access(settings, false)));
     store.map_err(|error| cannot_open(&error))
 }
 
 /// Opens a registry that is made if it is not there.
 fn made(settings: &Settings, url: &str, handle: &Handle) -> Result<Store, Failure> {
-    let access = redis::Options { create: true, ..settings.registry_access.clone() };
-    handle.block_on(Store::open_with(url, &access)).map_err(|error| cannot_open(&error))
+    let store = handle.block_on(Store::open_with(url, &bulk_access(settings, true)));
+    store.map_err(|error| cannot_open(&error))
 }
 
 /// Refuses what is gone with this process.

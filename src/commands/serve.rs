@@ -77,7 +77,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         .build()
         .map_err(|error| cannot("start the worker threads", error))?;
     let tokens = admin_tokens(&settings)?;
-    let store = open(&settings, false, runtime.handle())?;
+    let store = open(&settings, runtime.handle())?;
     if let Some(path) = &settings.import {
         import::fill(&store, runtime.handle(), path, false)?;
     }

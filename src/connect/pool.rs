@@ -2,7 +2,7 @@
 //!
 //! Node closes a kept connection after 5 s, so ours are kept for 4. Even so one may close just when a
 //! request is on its way, and whether it was carried out is then unknown: only requests that change
-//! nothing use a kept connection, and only one that was not sent at all is sent again.
+//! nothing use a kept connection, and are sent again on a new one if it fails (RFC 9112 section 9.3.1).
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Method, Request, Response};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
@@ -157,18 +157,15 @@ impl Dialer {
         &self,
         tenant: &Tenant,
         instance: &Instance,
-        mut request: Request<Upload>,
+        request: Request<Upload>,
     ) -> Result<(Response<Incoming>, Reuse), Refusal> {
         let destination = (tenant.id, tenant.revision);
-        if changes_nothing(&request)
+        if let Some(first) = once_more(&request)
             && let Some(mut connection) = self.pool.take(destination, self.clock.now())
         {
-            match connection.sender.try_send_request(request).await {
+            match connection.sender.send_request(first).await {
                 Ok(response) => return Ok((response, self.reuse(destination, connection))),
-                Err(mut failure) => match failure.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(broke(&failure.into_error())),
-                },
+                Err(error) => tracing::debug!(%error, "a kept connection failed"),
             }
         }
         let socket = self.dial(instance).await?;
@@ -193,9 +190,18 @@ impl Dialer {
     }
 }
 
-fn changes_nothing(request: &Request<Upload>) -> bool {
-    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    is_safe && request.body().is_end_stream()
+/// The same request, if it changes nothing however often it comes.
+fn once_more(request: &Request<Upload>) -> Option<Request<Upload>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return None;
+    }
+    let mut again = Request::new(request.body().again()?);
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.version_mut() = request.version();
+    *again.headers_mut() = request.headers().clone();
+    *again.extensions_mut() = request.extensions().clone();
+    Some(again)
 }
 
 fn broke(error: &hyper::Error) -> Refusal {

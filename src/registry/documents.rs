@@ -81,8 +81,7 @@ impl Registry {
         act: &Act,
         record: &TenantRecord,
     ) -> Result<Arc<Tenant>, StoreError> {
-        let random = || getrandom::u64().map_err(|e| StoreError::Unavailable(e.to_string()));
-        let id = TenantId(u128::from(random()?) << 64 | u128::from(random()?));
+        let id = TenantId::random().map_err(|e| StoreError::Unavailable(e.to_string()))?;
         let plans = self.cache.plans();
         let plan = self.plan(record.plan.as_deref()).await?;
         let mut tenant = record.to_tenant(id, 0, plan)?;

@@ -69,13 +69,13 @@ impl Freshness {
     }
 
     /// The registry does not answer.
-    pub fn is_away(&self) {
+    pub fn note_away(&self) {
         self.standing.store(1, Ordering::Relaxed);
     }
 
     /// The registry is older than what was seen of it. What is cached is newer, but somebody who has
     /// seen less may write to it, so that it gets old all the same.
-    pub fn is_held(&self) {
+    pub fn note_held(&self) {
         self.standing.store(2, Ordering::Relaxed);
     }
 

@@ -156,8 +156,7 @@ impl Import<'_> {
             }
             Some(existing) => self.replace(profile, &existing),
             None => {
-                let random = || getrandom::u64().map_err(text);
-                let id = TenantId(u128::from(random()?) << 64 | u128::from(random()?));
+                let id = TenantId::random().map_err(text)?;
                 let record = to_record(profile, None, self.wall.now())?;
                 self.done.created += 1;
                 self.write(put(id, Expected::Absent, &record).map_err(text)?)

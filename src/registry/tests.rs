@@ -262,9 +262,9 @@ async fn what_may_be_old_is_asked_for_again() {
     }
     assert!(testing::tenant(&silent, mike).await.disabled);
     assert!(silent.cached(mike).is_none(), "nobody would hear of its end");
-    silent.freshness().is_away();
+    silent.freshness().note_away();
     assert_eq!(silent.freshness().standing(), freshness::Standing::Away);
-    silent.freshness().is_held();
+    silent.freshness().note_held();
     assert_eq!(silent.freshness().standing(), freshness::Standing::Held);
     assert!(!silent.freshness().is_believed(), "others may write to what is held");
     silent.freshness().caught_up(clock.now().plus(hour));

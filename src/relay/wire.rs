@@ -90,13 +90,13 @@ impl Socket for TcpStream {
     }
 }
 
-/// A socket of the relay plane.
+/// A socket of the relay plane, with TLS or without.
 #[derive(Debug)]
-pub enum Wire {
-    /// TCP without TLS.
-    Plain(TcpStream),
-    /// TCP with TLS. Boxed: its state would make every plain leg larger.
-    Tls(Box<Tls<TcpStream>>),
+pub enum Wire<S = TcpStream> {
+    /// Without TLS.
+    Plain(S),
+    /// With TLS. Boxed: its state would make every plain leg larger.
+    Tls(Box<Tls<S>>),
 }
 
 impl Wire {
@@ -134,17 +134,9 @@ impl Wire {
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(self.socket(), token, Interest::READABLE | Interest::WRITABLE)
     }
-
-    /// Asks for no more events.
-    ///
-    /// # Errors
-    /// The socket was not registered.
-    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        registry.deregister(self.socket())
-    }
 }
 
-impl Socket for Wire {
+impl<S: Socket> Socket for Wire<S> {
     fn recv(&mut self, bytes: &mut [u8]) -> io::Result<Received> {
         match self {
             Self::Plain(socket) => socket.recv(bytes),

@@ -172,16 +172,11 @@ impl Slot {
 }
 
 impl Load for Churn {
-    fn drive(&mut self, time: Duration) -> Result<Tally> {
-        self.tally = Tally::default();
-        let begin = now();
-        loop {
-            let elapsed = begin.elapsed();
-            if elapsed >= time {
-                self.tally.time = elapsed;
-                return Ok(std::mem::take(&mut self.tally));
-            }
-            self.turn((time - elapsed).max(Duration::from_millis(1)))?;
-        }
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    fn step(&mut self, patience: Duration) -> Result<()> {
+        self.turn(patience)
     }
 }

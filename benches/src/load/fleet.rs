@@ -223,17 +223,13 @@ impl Fleet {
 }
 
 impl Load for Fleet {
-    fn drive(&mut self, time: Duration) -> Result<Tally> {
-        self.tally = Tally::default();
-        let begin = now();
-        loop {
-            let elapsed = begin.elapsed();
-            if elapsed >= time {
-                self.tally.time = elapsed;
-                return Ok(std::mem::take(&mut self.tally));
-            }
-            let (came, _) = self.turn((time - elapsed).max(Duration::from_millis(1)))?;
-            self.tally.operations += came;
-        }
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    fn step(&mut self, patience: Duration) -> Result<()> {
+        let (came, _) = self.turn(patience)?;
+        self.tally.operations += came;
+        Ok(())
     }
 }

@@ -295,19 +295,17 @@ fn check_pattern(mut bytes: &[u8], done: u64) -> Result<()> {
 }
 
 impl Load for Http {
-    fn drive(&mut self, time: Duration) -> Result<Tally> {
-        self.tally = Tally::default();
-        let begin = now();
-        loop {
-            let elapsed = begin.elapsed();
-            // At least one answer, however large it is.
-            let is_over = elapsed >= time && (self.tally.operations > 0 || self.pace.is_some());
-            if is_over || elapsed >= time + PATIENCE {
-                self.tally.time = elapsed;
-                return Ok(std::mem::take(&mut self.tally));
-            }
-            let left = time.saturating_sub(elapsed).clamp(Duration::from_millis(1), PATIENCE);
-            self.turn(left)?;
-        }
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
+    fn step(&mut self, patience: Duration) -> Result<()> {
+        self.turn(patience)
+    }
+
+    /// At least one answer, however large it is.
+    fn is_over(&self, elapsed: Duration, time: Duration) -> bool {
+        let has_some = self.tally.operations > 0 || self.pace.is_some();
+        elapsed >= time && has_some || elapsed >= time + PATIENCE
     }
 }

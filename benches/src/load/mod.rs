@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::clock::now;
 use crate::fault::Result;
 use crate::histogram::Histogram;
 
@@ -40,8 +41,31 @@ impl Tally {
 
 /// Something that loads a proxy for as long as it is told to.
 pub trait Load {
+    /// What was done so far.
+    fn tally(&mut self) -> &mut Tally;
+
+    /// Waits for something to happen, up to `patience`, and deals with it.
+    fn step(&mut self, patience: Duration) -> Result<()>;
+
+    /// Whether what was done until `elapsed` is enough for a stretch of `time`.
+    fn is_over(&self, elapsed: Duration, time: Duration) -> bool {
+        elapsed >= time
+    }
+
     /// Goes on for `time` and tells what was done in it.
-    fn drive(&mut self, time: Duration) -> Result<Tally>;
+    fn drive(&mut self, time: Duration) -> Result<Tally> {
+        *self.tally() = Tally::default();
+        let begin = now();
+        loop {
+            let elapsed = begin.elapsed();
+            if self.is_over(elapsed, time) {
+                self.tally().time = elapsed;
+                return Ok(std::mem::take(self.tally()));
+            }
+            let left = time.saturating_sub(elapsed);
+            self.step(left.clamp(Duration::from_millis(1), PATIENCE))?;
+        }
+    }
 }
 
 #[cfg(test)]

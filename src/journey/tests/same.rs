@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::sync::watch;
 
-use super::world::{KEY, WAIT_MAX, Way, World, serve_with_front, start_runtime};
+use super::world::{KEY, WAIT_MAX, WAYS, Way, World, read_head, serve_with_front, start_runtime};
 
 /// What the runtime says, by the number in `X-Answer`.
 const ANSWERS: [&str; 16] = [
@@ -228,4 +228,48 @@ fn whoever_carries_it_on_a_request_fares_the_same() {
     outcome.unwrap();
     let (all, others) = (count.into_inner(), handed_over.load(Ordering::SeqCst));
     assert!(others < all / 3 * 2, "the front has left {others} of {all} requests to others");
+}
+
+/// Answers one request on its first connection and closes that when the next one has come; answers
+/// all on later ones. Tells how many connections it got.
+fn closing_its_first() -> (Arc<AtomicUsize>, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&count);
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let number = counted.fetch_add(1, Ordering::SeqCst);
+            std::thread::spawn(move || {
+                socket.set_read_timeout(Some(WAIT_MAX)).unwrap();
+                for request in 0.. {
+                    if read_head(&mut socket).is_empty() || (number == 0 && request == 1) {
+                        return;
+                    }
+                    let _ = socket.write_all(ANSWERS[0].as_bytes());
+                }
+            });
+        }
+    });
+    (count, port)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_kept_connection_is_closed_on_is_sent_again() {
+    for way in WAYS {
+        let (connections, port) = closing_its_first();
+        let world = World::reaching(start_runtime().0, port, way).await;
+        let address = world.address;
+        for expected in [1, 2, 2] {
+            let request = format!(
+                "GET /api/thing HTTP/1.1\r\nHost: localhost\r\napikey: {KEY}\r\nConnection: close\r\n\r\n"
+            );
+            let asking = move || read(&exchange(address, request.as_bytes()));
+            let (_, _, body) = tokio::task::spawn_blocking(asking).await.unwrap();
+            assert_eq!(body, "hello", "{way:?}");
+            assert_eq!(connections.load(Ordering::SeqCst), expected, "{way:?}");
+            world.wait_until_idle().await;
+        }
+    }
 }

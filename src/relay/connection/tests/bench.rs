@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::sealed::{End, Protocol};
+use super::sealed::{Protocol, end};
 use super::sim::{Dice, Sim};
 use crate::clock::Millis;
 use crate::close::Cause;
@@ -12,6 +12,7 @@ use crate::relay::buffers::{Buffers, READ_BYTES_MAX};
 use crate::relay::connection::{Connection, Outcome, Turn};
 use crate::relay::pair::{Check, Ending, HOLD_BYTES_MAX, Pair, Patience, Rules, Side};
 use crate::relay::walk::Reserved;
+use crate::relay::wire::Wire;
 
 pub const MASK: [u8; 4] = [0x11, 0x22, 0x33, 0x44];
 pub const NONCE: [u8; 7] = *b"flowgat";
@@ -31,7 +32,7 @@ pub const LEFT_BYTES_MAX: usize = READ_BYTES_MAX + HOLD_BYTES_MAX + 2 * 131;
 const TURNS_MAX: usize = 1_000_000;
 
 pub struct Bench {
-    pub connection: Connection<End>,
+    pub connection: Connection<Wire<Sim>>,
     pub wires: [Sim; 2],
     pub now: Millis,
     pub patience: Patience,
@@ -87,7 +88,7 @@ impl Bench {
         let now = Millis(5_000);
         let ends = Side::BOTH.map(|side| {
             let wire = wires[side as usize].clone();
-            End::new(wire, side, protocols[side as usize], &early[side as usize].1)
+            end(wire, side, protocols[side as usize], &early[side as usize].1)
         });
         let read_ahead = early.map(|(read, _)| read);
         Self {

@@ -1,6 +1,6 @@
 //! Simulated wires on which TLS is spoken, by rustls on both ends.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::ServerName;
@@ -13,7 +13,7 @@ use rustls::{
 use super::sim::Sim;
 use crate::relay::pair::Side;
 use crate::relay::tls::Tls;
-use crate::relay::wire::{Received, Socket};
+use crate::relay::wire::Wire;
 
 /// What is spoken on a wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,70 +27,24 @@ impl Protocol {
     pub const ALL: [Self; 3] = [Self::Plain, Self::Tls12, Self::Tls13];
 }
 
-/// The connection's end of a wire.
-#[derive(Debug)]
-pub enum End {
-    Plain(Sim),
-    Tls(Box<Tls<Sim>>),
-}
-
-impl End {
-    /// With these bytes of the peer's read and opened already.
-    pub fn new(wire: Sim, side: Side, protocol: Protocol, opened: &[u8]) -> Self {
-        let version = match protocol {
-            Protocol::Plain => return Self::Plain(wire),
-            Protocol::Tls12 => &TLS12,
-            Protocol::Tls13 => &TLS13,
-        };
-        let (server, client) = sessions(version);
-        let (mut ours, mut peers) = match side {
-            Side::Client => (server, client),
-            Side::Runtime => (client, server),
-        };
-        if !opened.is_empty() {
-            peers.writer().write_all(opened).unwrap();
-            pass(&mut peers, &mut ours);
-        }
-        wire.speak(Peer { session: peers, opened: Vec::new(), fed: 0, heard_the_end: false });
-        Self::Tls(Box::new(Tls::new(wire, Box::new(ours))))
+/// The connection's end of a wire, with these bytes of the peer's read and opened already.
+pub fn end(wire: Sim, side: Side, protocol: Protocol, opened: &[u8]) -> Wire<Sim> {
+    let version = match protocol {
+        Protocol::Plain => return Wire::Plain(wire),
+        Protocol::Tls12 => &TLS12,
+        Protocol::Tls13 => &TLS13,
+    };
+    let (server, client) = sessions(version);
+    let (mut ours, mut peers) = match side {
+        Side::Client => (server, client),
+        Side::Runtime => (client, server),
+    };
+    if !opened.is_empty() {
+        peers.writer().write_all(opened).unwrap();
+        pass(&mut peers, &mut ours);
     }
-}
-
-impl Socket for End {
-    fn recv(&mut self, bytes: &mut [u8]) -> io::Result<Received> {
-        match self {
-            Self::Plain(wire) => wire.recv(bytes),
-            Self::Tls(tls) => tls.recv(bytes),
-        }
-    }
-
-    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(wire) => wire.send(bytes),
-            Self::Tls(tls) => tls.send(bytes),
-        }
-    }
-
-    fn is_holding(&self) -> bool {
-        match self {
-            Self::Plain(_) => false,
-            Self::Tls(tls) => tls.is_holding(),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<usize> {
-        match self {
-            Self::Plain(_) => Ok(0),
-            Self::Tls(tls) => tls.flush(),
-        }
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(wire) => wire.finish(),
-            Self::Tls(tls) => tls.finish(),
-        }
-    }
+    wire.speak(Peer { session: peers, opened: Vec::new(), fed: 0, heard_the_end: false });
+    Wire::Tls(Box::new(Tls::new(wire, Box::new(ours))))
 }
 
 /// The other end.

@@ -24,8 +24,8 @@ pub const TICKET_PARAMETER: &str = "ticket";
 pub const OUR_SUBPROTOCOL: &str = "flowgate";
 /// The beginning of the subprotocol that carries a token.
 pub const TOKEN_SUBPROTOCOL: &str = "flowgate.bearer.";
-/// The beginning of our cookies' names, in lower case.
-pub const COOKIE_PREFIX: &str = "__host-flowgate";
+/// The beginnings of our cookies' names, in lower case: by TLS, and without.
+const COOKIE_PREFIXES: [&str; 2] = ["__host-flowgate", "flowgate-"];
 
 /// Whether a header (in lower case) is one that a client's copy is dropped of. Underscore twins
 /// count: many servers cannot tell `X_Auth_User` from `X-Auth-User`.
@@ -36,6 +36,16 @@ pub fn is_ours(name: &str) -> bool {
         false => Cow::Borrowed(name),
     };
     OURS.contains(&&*name) || OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether a cookie, from its name on, has one of our names; in whatever case.
+#[must_use]
+pub fn is_our_cookie(pair: &[u8]) -> bool {
+    let begins = |prefix: &str| {
+        let name = pair.get(..prefix.len());
+        name.is_some_and(|name| name.eq_ignore_ascii_case(prefix.as_bytes()))
+    };
+    COOKIE_PREFIXES.iter().any(|prefix| begins(prefix))
 }
 
 /// Whether a `name=value` pair of a query has this name, however it is encoded.

@@ -42,6 +42,10 @@ pub enum Cause {
     KeyRevoked,
     /// The password that the connection rests on was changed.
     PasswordChanged,
+    /// The session that it rests on was ended: logged out.
+    SessionEnded,
+    /// That session's time ran out.
+    SessionExpired,
     /// The tenant was disabled or removed.
     TenantDisabled,
     /// The tenant closed it from their profile.
@@ -64,7 +68,7 @@ pub enum Cause {
 
 /// The plain causes in the order of their byte; violations follow from [`FIRST_VIOLATION`]. Replicas
 /// of different versions tell each other these bytes: new causes go to the end.
-const PLAIN: [Cause; 16] = [
+const PLAIN: [Cause; 18] = [
     Cause::Drain,
     Cause::MessageTooBig,
     Cause::FrameStalled,
@@ -81,6 +85,8 @@ const PLAIN: [Cause; 16] = [
     Cause::RuntimeStalled,
     Cause::BudgetExhausted,
     Cause::KeyRevoked,
+    Cause::SessionEnded,
+    Cause::SessionExpired,
 ];
 const VIOLATIONS: [Violation; 7] = [
     Violation::Mask,
@@ -110,6 +116,8 @@ impl Cause {
             | Self::KeyExpired
             | Self::KeyRevoked
             | Self::PasswordChanged
+            | Self::SessionEnded
+            | Self::SessionExpired
             | Self::TenantDisabled
             | Self::ClosedByOwner
             | Self::ClosedByOperator
@@ -132,6 +140,8 @@ impl Cause {
             Self::KeyExpired => "API key expired",
             Self::KeyRevoked => "API key revoked",
             Self::PasswordChanged => "password changed",
+            Self::SessionEnded => "logged out",
+            Self::SessionExpired => "session expired",
             Self::TenantDisabled => "tenant disabled",
             Self::ClosedByOwner => "closed by the tenant",
             Self::ClosedByOperator => "closed by an operator",

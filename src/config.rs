@@ -14,6 +14,7 @@ use crate::admin::tokens::TokenSources;
 use crate::connect::ConnectSettings;
 use crate::drain::DrainSettings;
 use crate::registry::Caching;
+use crate::registry::sessions::SessionLimits;
 use crate::registry::store::{self, redis};
 use crate::relay::pair::Patience;
 use crate::secret::Secret;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub registry_access: redis::Options,
     /// What of it is kept in memory.
     pub caching: Caching,
+    /// How long browser sessions live.
+    pub sessions: SessionLimits,
     /// A profiles file.
     pub import: Option<PathBuf>,
     /// The registrable domain of the tenant hosts, in lower case.
@@ -169,6 +172,10 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         caching: Caching {
             tenants_max: reader.number("tenants_cached_max", 1, 100_000_000)?,
             stale_max: reader.span("registry_stale_max")?,
+        },
+        sessions: SessionLimits {
+            idle_max: reader.span("session_idle_max")?,
+            age_max: DAY * u32::try_from(reader.number("session_days", 1, 365)?).unwrap_or(1),
         },
         import: reader.all("import")?.pop(),
         base_domain: reader.one::<BaseDomain>("base_domain")?.0,

@@ -6,13 +6,14 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Millis;
+use crate::grant::SessionId;
 use crate::live::LiveTable;
 use crate::presence::Presence;
 use crate::registry::Registry;
 use crate::registry::freshness::Standing;
-use crate::registry::record::{PLAN, TENANT};
+use crate::registry::record::{PLAN, SESSION, TENANT};
 use crate::registry::store::{FeedPage, Notice, StoreError};
-use crate::revoke::{recheck_all, recheck_one};
+use crate::revoke::{recheck_all, recheck_one, recheck_session, recheck_sessions};
 use crate::tenant::TenantId;
 
 const NOTICES_PER_PAGE: usize = 1000;
@@ -39,21 +40,12 @@ pub async fn follow(
         match registry.store().feed(after, NOTICES_PER_PAGE).await {
             Ok(page) => {
                 contact.found(&page, after);
-                if page.gap {
-                    registry.forget_all();
-                    recheck_all(&live, &registry).await;
-                    after = page.last_revision;
-                } else {
-                    for notice in &page.notices {
-                        presence.heed(notice);
-                        apply(&live, &registry, notice).await;
-                        after = notice.revision;
-                    }
+                match take_in(&live, &registry, &presence, &page, &mut after).await {
+                    Ok(()) if after < page.last_revision => continue,
+                    Ok(()) => registry.freshness().caught_up(asked_at),
+                    // What it says about sessions is read again from there on.
+                    Err(error) => contact.missed(&registry, &error),
                 }
-                if after < page.last_revision {
-                    continue;
-                }
-                registry.freshness().caught_up(asked_at);
             }
             Err(error) => contact.missed(&registry, &error),
         }
@@ -62,6 +54,29 @@ pub async fn follow(
             sleep(FEED_READ_EVERY).await;
         }
     }
+}
+
+/// Applies a page; `after` is how far that came.
+async fn take_in(
+    live: &Arc<LiveTable>,
+    registry: &Arc<Registry>,
+    presence: &Presence,
+    page: &FeedPage,
+    after: &mut u64,
+) -> Result<(), StoreError> {
+    if page.gap {
+        registry.forget_all();
+        recheck_all(live, registry).await;
+        recheck_sessions(live, registry).await?;
+        *after = page.last_revision;
+        return Ok(());
+    }
+    for notice in &page.notices {
+        presence.heed(notice);
+        apply(live, registry, notice).await?;
+        *after = notice.revision;
+    }
+    Ok(())
 }
 
 /// Tells the log when the registry goes and comes, once each.
@@ -120,7 +135,11 @@ impl Contact {
     }
 }
 
-async fn apply(live: &Arc<LiveTable>, registry: &Arc<Registry>, notice: &Notice) {
+async fn apply(
+    live: &Arc<LiveTable>,
+    registry: &Arc<Registry>,
+    notice: &Notice,
+) -> Result<(), StoreError> {
     let is_known = registry.heed(notice);
     if notice.kind == PLAN.0 {
         // Who has another plan is still in memory: the store is asked for the others only.
@@ -132,5 +151,10 @@ async fn apply(live: &Arc<LiveTable>, registry: &Arc<Registry>, notice: &Notice)
         && (is_known || !live.entries_of(id).is_empty())
     {
         recheck_one(live, registry, id).await;
+    } else if notice.kind == SESSION.0
+        && let Some(id) = SessionId::from_hex(&notice.id)
+    {
+        recheck_session(live, registry, id).await?;
     }
+    Ok(())
 }

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::clock::UnixMillis;
+use crate::secret::SecretDigest;
 
 /// The ground on which a request was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +26,42 @@ pub enum Grant {
         /// [`crate::secret::SecretDigest::fingerprint`] of the secret that was presented.
         secret: u64,
     },
+    /// A browser's session, until it is ended or its time is over, while the password is the one
+    /// that it began with.
+    Session {
+        /// Which.
+        id: SessionId,
+        /// As in [`Grant::Password`].
+        fingerprint: u64,
+        /// When it is over, however much it is used.
+        until: UnixMillis,
+    },
+}
+
+/// Names a session: the digest of the secret in its cookie, by which the registry has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionId(pub SecretDigest);
+
+impl SessionId {
+    /// Reads what [`SecretDigest::to_hex`] writes.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        SecretDigest::from_hex(text).map(Self)
+    }
+}
+
+impl Serialize for SessionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.to_hex())
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::from_hex(&text)
+            .ok_or_else(|| D::Error::custom("a session's id must be 64 hexadecimal digits"))
+    }
 }
 
 /// Names an API key within its tenant; says nothing about the key.
@@ -58,6 +98,7 @@ impl fmt::Display for Grant {
         match self {
             Self::Anonymous => f.write_str("anonymous"),
             Self::Password { .. } => f.write_str("password"),
+            Self::Session { .. } => f.write_str("session"),
             Self::Key { id: KeyId::DEFAULT, .. } => f.write_str("key:default"),
             Self::Key { id, .. } => write!(f, "key:{id}"),
         }

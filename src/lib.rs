@@ -21,14 +21,14 @@
 //!
 //! Imports go down only; on floors 1 and 2 modules may import their neighbours, acyclically.
 //!
-//! - 4, the stories: [`journey`], [`profile`], [`change`], [`revoke`], [`follow`], [`presence`],
-//!   [`commands`], [`admin`], [`json`], [`drain`], [`config`]
+//! - 4, the stories: [`journey`], [`profile`], [`web`], [`change`], [`revoke`], [`follow`],
+//!   [`presence`], [`commands`], [`admin`], [`json`], [`drain`], [`config`]
 //! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
 //!   [`relay`]
 //! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`tls`], [`upload`],
 //!   [`rewound`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
-//!   [`client`], [`clock`], [`carriers`], [`path`], [`row`]
+//!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`]
 //!
 //! # Invariants
 //!
@@ -52,6 +52,7 @@ pub mod close;
 pub mod commands;
 pub mod config;
 pub mod connect;
+pub mod cookies;
 pub mod drain;
 pub mod exchange;
 pub mod follow;
@@ -77,3 +78,4 @@ pub mod telemetry;
 pub mod tenant;
 pub mod tls;
 pub mod upload;
+pub mod web;

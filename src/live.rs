@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::client::Client;
 use crate::clock::Millis;
 use crate::close::Cause;
-use crate::grant::Grant;
+use crate::grant::{Grant, SessionId};
 use crate::plan::{Budget, Plan};
 use crate::tenant::{Instance, Tenant, TenantId, Username};
 
@@ -206,6 +206,8 @@ pub struct TooMany {
 #[derive(Debug, Default)]
 pub struct LiveTable {
     tenants: DashMap<TenantId, Arc<TenantLive>>,
+    /// Whose the sessions are that something rests on, and how much that is.
+    sessions: DashMap<SessionId, (TenantId, usize)>,
     next_id: AtomicU64,
     count: AtomicU64,
 }
@@ -259,6 +261,9 @@ impl LiveTable {
             shared: Arc::clone(&shared),
         });
         entries.insert(Arc::clone(&entry));
+        if let Grant::Session { id, .. } = grant {
+            self.sessions.entry(id).or_insert((tenant.id, 0)).1 += 1;
+        }
         self.count.fetch_add(1, Ordering::Relaxed);
         drop(entries);
         drop(shared);
@@ -267,6 +272,12 @@ impl LiveTable {
 
     fn leave(&self, entry: &Entry) {
         entry.shared.entries().remove(entry);
+        if let Grant::Session { id, .. } = entry.grant {
+            self.sessions.remove_if_mut(&id, |_, (_, count)| {
+                *count -= 1;
+                *count == 0
+            });
+        }
         self.count.fetch_sub(1, Ordering::Relaxed);
         // A budget outlives its connections: reconnecting does not refill it. See `sweep`.
         self.tenants.remove_if(&entry.tenant, |_, shared| {
@@ -298,6 +309,20 @@ impl LiveTable {
             }
             None => Vec::new(),
         }
+    }
+
+    /// What rests on a session at this moment.
+    pub fn entries_of_session(&self, session: SessionId) -> Vec<Arc<Entry>> {
+        // Copied out: nothing else is locked meanwhile.
+        let owner = self.sessions.get(&session).map(|known| known.0);
+        let mut entries = owner.map(|owner| self.entries_of(owner)).unwrap_or_default();
+        entries.retain(|entry| matches!(entry.grant, Grant::Session { id, .. } if id == session));
+        entries
+    }
+
+    /// The sessions that something rests on.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        self.sessions.iter().map(|known| *known.key()).collect()
     }
 
     /// The tenants who have entries.

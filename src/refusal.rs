@@ -8,6 +8,7 @@ use http::StatusCode;
 use crate::close::Cause;
 use crate::tenant::Username;
 
+mod faces;
 mod operators;
 mod response;
 
@@ -16,6 +17,8 @@ pub use response::wants_page;
 
 /// Somebody has to set one up first.
 const NO_RUNTIME_RETRY_SECONDS: u32 = 60;
+/// Some of an hour's logins have to be over.
+const LOGINS_RETRY_SECONDS: u32 = 600;
 
 /// A request that is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +48,16 @@ pub enum Refusal {
         /// Whose it was said to be, if there is such a tenant: other text may be a slipped password.
         claimed: Option<Username>,
     },
-    /// The editor without a browser session.
+    /// A page of ours or the editor without a browser session.
     NoSession,
+    /// A form without its token, or with one that is too old.
+    StaleForm,
+    /// A login on a name where a session would not be safe: it takes TLS.
+    LoginNeedsTls,
+    /// The way from a session to a tenant host was not taken to its end, or by somebody else.
+    BadHandover,
+    /// More sessions were begun for one account than anybody needs.
+    TooManyLogins,
     /// A right credential of somebody else.
     WrongTenant,
     /// A browser's ambient credential, used by a page that is not allowed to.
@@ -110,6 +121,10 @@ impl Refusal {
             Self::NoCredential,
             Self::WrongCredential { why: "wrong password", claimed: None },
             Self::NoSession,
+            Self::StaleForm,
+            Self::LoginNeedsTls,
+            Self::BadHandover,
+            Self::TooManyLogins,
             Self::WrongTenant,
             Self::ForeignOrigin,
             Self::NotFound("no such tenant"),
@@ -185,6 +200,7 @@ impl Refusal {
         match self {
             Self::PlanConnections { .. } => Some(10),
             Self::NoRuntime => Some(NO_RUNTIME_RETRY_SECONDS),
+            Self::TooManyLogins => Some(LOGINS_RETRY_SECONDS),
             Self::Overloaded(_) | Self::RegistryAway(_) | Self::ReplicaSilent(_) => Some(2),
             Self::GrantEnded(cause) if !takes_the_credential(*cause) => Some(1),
             _ => None,
@@ -225,9 +241,14 @@ impl Refusal {
             Self::Operator(refusal) => {
                 Face { status: refusal.status(), label: refusal.label(), public: "" }
             }
-            Self::NoSession => {
-                face(S::UNAUTHORIZED, "no_session", "The editor opens with a browser session only.")
+            Self::StaleForm | Self::LoginNeedsTls | Self::BadHandover | Self::TooManyLogins => {
+                self.face_of_a_login()
             }
+            Self::NoSession => face(
+                S::UNAUTHORIZED,
+                "no_session",
+                "This opens with a browser session only: log in first.",
+            ),
             Self::WrongTenant => face(
                 S::FORBIDDEN,
                 "wrong_tenant",
@@ -257,89 +278,6 @@ impl Refusal {
             | Self::RuntimeTimedOut(_) => self.face_of_the_runtime(),
         }
     }
-
-    /// What the runtime did, or did not.
-    fn face_of_the_runtime(&self) -> Face {
-        use StatusCode as S;
-        match self {
-            Self::RuntimeUnreachable(_) => {
-                face(S::BAD_GATEWAY, "runtime_unreachable", "The runtime cannot be reached.")
-            }
-            Self::RuntimeCertificate(_) => face(
-                S::BAD_GATEWAY,
-                "runtime_certificate",
-                "The runtime's certificate is not trusted.",
-            ),
-            Self::RuntimeBroke(_) => {
-                face(S::BAD_GATEWAY, "runtime_broke", "The runtime's answer was not understood.")
-            }
-            _ => face(S::GATEWAY_TIMEOUT, "runtime_timeout", "The runtime did not answer in time."),
-        }
-    }
-
-    /// What has to do with limits, with the registry, and with flowgate's own pages.
-    fn face_of_the_rest(&self) -> Face {
-        use StatusCode as S;
-        match self {
-            Self::BodyTooLarge => {
-                face(S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is over the limit.")
-            }
-            Self::ServiceWorker => face(
-                S::FORBIDDEN,
-                "service_worker",
-                "Service workers are for the tenant's own host, not for this one.",
-            ),
-            Self::NotFound(_) => {
-                face(S::NOT_FOUND, "not_found", "There is nothing at this address.")
-            }
-            Self::WebSocketVersion => face(
-                S::UPGRADE_REQUIRED,
-                "websocket_version",
-                "Only version 13 of the WebSocket protocol is spoken here.",
-            ),
-            Self::HeadersTooLarge => face(
-                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "headers_too_large",
-                "The headers are over the limit.",
-            ),
-            Self::PathTooLong => face(S::URI_TOO_LONG, "path_too_long", "The path is too long."),
-            Self::GrantEnded(_) => face(
-                S::SERVICE_UNAVAILABLE,
-                "runtime_moved",
-                "The runtime restarts or moved; try again.",
-            ),
-            Self::NoRuntime => {
-                face(S::SERVICE_UNAVAILABLE, "no_runtime", "No runtime is set up for this account.")
-            }
-            Self::RegistryAway(_) => {
-                face(S::SERVICE_UNAVAILABLE, "registry_away", "The registry cannot be asked.")
-            }
-            Self::UnknownOutcome(_) => face(
-                S::SERVICE_UNAVAILABLE,
-                "unknown_outcome",
-                "It is not known whether the change was made. Look, and try again.",
-            ),
-            Self::ReplicaSilent(_) => face(
-                S::SERVICE_UNAVAILABLE,
-                "replica_silent",
-                "It is not known whether the connection was closed. Try again.",
-            ),
-            Self::OutOfScope => {
-                face(S::FORBIDDEN, "out_of_scope", "The API key does not open this path.")
-            }
-            Self::PasswordOnly => {
-                face(S::FORBIDDEN, "password_only", "An API key does not open the profile.")
-            }
-            Self::WrongOldPassword => {
-                face(S::FORBIDDEN, "wrong_old_password", "The old password is wrong.")
-            }
-            Self::Conflicting(_) => face(S::CONFLICT, "conflict", ""),
-            Self::MethodNotAllowed(_) => {
-                face(S::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is needed here.")
-            }
-            _ => face(S::BAD_REQUEST, "bad_input", ""),
-        }
-    }
 }
 
 /// Whether a handshake that ended so would be answered 401 if it came again.
@@ -350,6 +288,8 @@ fn takes_the_credential(cause: Cause) -> bool {
             | Cause::KeyExpired
             | Cause::KeyRevoked
             | Cause::PasswordChanged
+            | Cause::SessionEnded
+            | Cause::SessionExpired
             | Cause::TenantDisabled
     )
 }

@@ -11,8 +11,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::close::Cause;
+use crate::grant::SessionId;
 use crate::live::{Entry, LiveTable};
 use crate::registry::Registry;
+use crate::registry::store::StoreError;
 use crate::tenant::{Tenant, TenantId};
 
 /// How often everything that runs is held against the one rule.
@@ -48,6 +50,50 @@ fn hold(live: &LiveTable, registry: &Registry, tenant: &Tenant, entries: &[Arc<E
         verdict.is_err_and(|cause| entry.close(cause) || entry.closing() == Some(cause))
     };
     entries.iter().filter(is_ended).count()
+}
+
+/// Ends what rests on sessions that were ended. Returns how much that was.
+pub fn end_sessions(live: &LiveTable, ended: &[SessionId]) -> usize {
+    let entries = ended.iter().flat_map(|id| live.entries_of_session(*id));
+    entries.filter(|entry| entry.close(Cause::SessionEnded)).count()
+}
+
+/// Holds what rests on a session against the registry, since something was written about it.
+///
+/// # Errors
+/// The store's; what is not known goes on.
+pub(crate) async fn recheck_session(
+    live: &LiveTable,
+    registry: &Registry,
+    id: SessionId,
+) -> Result<(), StoreError> {
+    let entries = live.entries_of_session(id);
+    if entries.is_empty() {
+        return Ok(());
+    }
+    match registry.session(id).await {
+        Ok(Some(_)) => {}
+        // What cannot be read opens nothing any more.
+        Ok(None) | Err(StoreError::Corrupt(_)) => {
+            end_sessions(live, &[id]);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// The same for all sessions that something rests on.
+///
+/// # Errors
+/// As [`recheck_session`].
+pub(crate) async fn recheck_sessions(
+    live: &LiveTable,
+    registry: &Registry,
+) -> Result<(), StoreError> {
+    for id in live.sessions() {
+        recheck_session(live, registry, id).await?;
+    }
+    Ok(())
 }
 
 /// Ends everything of a tenant who is not there any more.

@@ -22,6 +22,11 @@ pub enum Target {
         /// Whose host it is.
         username: Username,
     },
+    /// flowgate's own, on a tenant's host.
+    TenantPage {
+        /// Whose host it is.
+        username: Username,
+    },
 }
 
 /// What flowgate answers itself.
@@ -33,6 +38,14 @@ pub enum Own {
     Ready,
     /// `/profile` and below, on the bare host: a tenant's view of their own account.
     Profile,
+    /// `/login` and below, on the bare host: sessions begin.
+    Login,
+    /// `/logout`, on the bare host: they end.
+    Logout,
+    /// `/assets/…`: what those pages are made of.
+    Assets,
+    /// `/` on the bare host: leads to the profile.
+    Home,
 }
 
 /// A request for a runtime.
@@ -87,6 +100,8 @@ pub fn route(host: &str, path: &str, base_domain: &str) -> Result<Target, Refusa
             runtime(Row::TenantPublic, Some(username), "/api")
         } else if path.starts_with("/api/") {
             runtime(Row::TenantApi, Some(username), "/api")
+        } else if matches!(path, "/" | "/login/session" | "/logout") {
+            Ok(Target::TenantPage { username })
         } else {
             Ok(Target::TenantHost { username })
         };
@@ -94,8 +109,19 @@ pub fn route(host: &str, path: &str, base_domain: &str) -> Result<Target, Refusa
     if path.starts_with("/api/") {
         return runtime(Row::Api, None, "/api");
     }
-    if path == "/profile" || path.starts_with("/profile/") {
-        return Ok(Target::Own(Own::Profile));
+    let is_at = |root: &str| {
+        path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let own = match path {
+        "/" => Some(Own::Home),
+        "/logout" => Some(Own::Logout),
+        _ if is_at("/profile") => Some(Own::Profile),
+        _ if is_at("/login") => Some(Own::Login),
+        _ if is_at("/assets") => Some(Own::Assets),
+        _ => None,
+    };
+    if let Some(own) = own {
+        return Ok(Target::Own(own));
     }
     if let Some(rest) = path.strip_prefix("/public/")
         && let Some((name, below)) = rest.split_once('/')

@@ -11,6 +11,8 @@ pub enum Row {
     TenantPublic,
     /// Tenant host, `/api/{path}`.
     TenantApi,
+    /// Tenant host, under the instance's `admin_root`: with that tenant's session only.
+    Editor,
 }
 
 impl Row {
@@ -22,6 +24,7 @@ impl Row {
             Self::Api => "api",
             Self::TenantPublic => "tenant_public",
             Self::TenantApi => "tenant_api",
+            Self::Editor => "editor",
         }
     }
 

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 const KEY_PREFIX: &str = "fgk_";
 const TICKET_PREFIX: &str = "fgt_";
+const SESSION_PREFIX: &str = "fgs_";
 const ADMIN_PREFIX: &str = "fga_";
 
 /// Secret text. Prints as `[redacted]`, is wiped when dropped, and is not compared with `==`.
@@ -38,6 +39,14 @@ impl Secret {
     /// The system has no randomness to give.
     pub fn generate_ticket() -> Result<Self, getrandom::Error> {
         Self::generate(TICKET_PREFIX)
+    }
+
+    /// A new secret for a browser's cookie, in the same form.
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
+    pub fn generate_session() -> Result<Self, getrandom::Error> {
+        Self::generate(SESSION_PREFIX)
     }
 
     /// A new token for an operator, in the same form.

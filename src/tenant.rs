@@ -303,14 +303,21 @@ impl Tenant {
         }
         match *grant {
             Grant::Anonymous => Ok(()),
-            Grant::Password { fingerprint } => match &self.password {
-                Some(password) if password.fingerprint() == fingerprint => Ok(()),
-                _ => Err(Cause::PasswordChanged),
-            },
+            Grant::Password { fingerprint } => self.has_password(fingerprint),
+            // Whether it was ended only the registry knows.
+            Grant::Session { until, .. } if now >= until => Err(Cause::SessionExpired),
+            Grant::Session { fingerprint, .. } => self.has_password(fingerprint),
             Grant::Key { id, secret } => match self.key(id) {
                 Some(key) => key.allows(secret, now),
                 None => Err(Cause::KeyRevoked),
             },
+        }
+    }
+
+    fn has_password(&self, fingerprint: u64) -> Result<(), Cause> {
+        match &self.password {
+            Some(password) if password.fingerprint() == fingerprint => Ok(()),
+            _ => Err(Cause::PasswordChanged),
         }
     }
 

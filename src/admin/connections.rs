@@ -196,7 +196,7 @@ impl Desk {
         entries.retain(|entry| {
             let key = match entry.grant {
                 Grant::Key { id, .. } => Some(id),
-                Grant::Anonymous | Grant::Password { .. } => None,
+                Grant::Anonymous | Grant::Password { .. } | Grant::Session { .. } => None,
             };
             filter.fits(key, &entry.path)
         });

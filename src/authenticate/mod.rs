@@ -20,8 +20,10 @@ use crate::tenant::{Password, Tenant, Username};
 
 pub mod credentials;
 pub mod origin;
+mod session;
 
 use credentials::{Named, Presented};
+pub use session::Sessions;
 
 /// A tenant, and the ground on which the request is theirs. Only this module makes one for a private
 /// row.
@@ -54,7 +56,12 @@ impl Authority<'_> {
     /// # Errors
     /// 400 for two identities or malformed headers; 401 for missing and wrong ones; 403 for a
     /// foreign page with an ambient credential; 503 if passwords or the registry cannot be asked.
-    pub async fn authenticate(self, request: &Parts, client: Client) -> Result<Identity, Refusal> {
+    pub async fn authenticate(
+        self,
+        request: &Parts,
+        client: Client,
+        sessions: Sessions<'_>,
+    ) -> Result<Identity, Refusal> {
         let presented = Presented::read(&request.headers, request.uri.query())?;
         if let (Some(basic), Some(x_auth)) = (&presented.basic, &presented.x_auth)
             && basic.username != x_auth.username
@@ -71,6 +78,13 @@ impl Authority<'_> {
         }
         if let Some(named) = &presented.basic {
             accept(&mut identity, self.check_password(named, client.address.ip()).await?)?;
+        }
+        // The browser adds it by itself: it counts where nothing else was meant.
+        if identity.is_none()
+            && presented.ticket.is_none()
+            && let Some(proof) = self.check_session(request, client, sessions).await?
+        {
+            accept(&mut identity, proof)?;
         }
         let mut authorization_consumed = presented.basic.is_some();
         if let Some(bearer) = &presented.bearer {
@@ -172,6 +186,24 @@ impl Authority<'_> {
         };
         if self.registry.change(tenant.id, change).await.is_ok() {
             self.passwords.remember(&fresh, password);
+        }
+    }
+
+    /// Checks what a login form says. The fingerprint is the password's.
+    ///
+    /// # Errors
+    /// As [`Authority::authenticate`].
+    pub async fn log_in(
+        self,
+        username: String,
+        password: Secret,
+        client: Client,
+    ) -> Result<(Arc<Tenant>, u64), Refusal> {
+        let named = Named { username, secret: password };
+        let (tenant, grant) = self.check_password(&named, client.address.ip()).await?;
+        match grant {
+            Grant::Password { fingerprint } => Ok((tenant, fingerprint)),
+            _ => Err(Refusal::PasswordOnly),
         }
     }
 

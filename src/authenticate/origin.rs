@@ -17,6 +17,33 @@ pub fn check(
     tenant: &Tenant,
     over_tls: bool,
 ) -> Result<(), Refusal> {
+    check_for(method, headers, &tenant.allowed_origins, over_tls)
+}
+
+/// The same for a session's cookie, on a page that has `allowed` origins beside its own: what changes
+/// something, and a handshake, must say where it comes from.
+///
+/// # Errors
+/// [`Refusal::ForeignOrigin`].
+pub fn check_session(
+    method: &Method,
+    headers: &HeaderMap,
+    allowed: &[String],
+    over_tls: bool,
+) -> Result<(), Refusal> {
+    let must_say = !method.is_safe() || headers.contains_key("upgrade");
+    match headers.contains_key("origin") {
+        false if must_say => Err(Refusal::ForeignOrigin),
+        _ => check_for(method, headers, allowed, over_tls),
+    }
+}
+
+fn check_for(
+    method: &Method,
+    headers: &HeaderMap,
+    allowed: &[String],
+    over_tls: bool,
+) -> Result<(), Refusal> {
     let value = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if headers.get_all("origin").iter().count() > 1 {
         return Err(Refusal::ForeignOrigin);
@@ -24,7 +51,7 @@ pub fn check(
     let host = value("host").unwrap_or_default();
     if let Some(origin) = value("origin") {
         let own = is_own(origin, host, over_tls);
-        let allowed = tenant.allowed_origins.iter().any(|allowed| allowed == origin);
+        let allowed = allowed.iter().any(|allowed| allowed == origin);
         return if own || allowed { Ok(()) } else { Err(Refusal::ForeignOrigin) };
     }
     // A link to a page of ours; a form of somebody else's would be a POST.

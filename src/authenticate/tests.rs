@@ -67,7 +67,7 @@ async fn ask_of(registry: &Registry, target: &str, lines: &[&str]) -> Result<Ide
     let authority = Authority { registry, passwords: &PASSWORDS };
     let request_id = RequestIds::new().unwrap().next();
     let client = Client { address: (Ipv4Addr::LOCALHOST, 1).into(), over_tls: false, request_id };
-    authority.authenticate(&parts, client).await
+    authority.authenticate(&parts, client, Sessions::Ignored).await
 }
 
 /// Who it is, on what ground, and whether Authorization was used up; or the refusal.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::system::uname;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -26,6 +25,7 @@ use crate::drain::drain_connections;
 use crate::follow::follow;
 use crate::front::plane::Plane as FrontPlane;
 use crate::journey::Journey;
+use crate::journey::recent::Recent;
 use crate::live::LiveTable;
 use crate::passwords::Passwords;
 use crate::presence::{self, Presence};
@@ -39,18 +39,21 @@ use crate::relay::plane::Plane;
 use crate::revoke::recheck;
 use crate::telemetry;
 use crate::tls::server::Acceptor;
+use crate::web;
 
 mod front;
+mod limits;
 mod signals;
 
+use limits::connections_max;
 use signals::Signals;
 
-/// Descriptors for everything but clients' connections and their runtimes'.
-const DESCRIPTORS_RESERVED: u64 = 128;
 /// Name look-ups and reads of the registry at once; everything else that blocks has threads of its own.
 const BLOCKING_THREADS_MAX: usize = 16;
 /// How often kept connections to runtimes are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Between two steps through the sessions.
+const SWEEP_SESSIONS_EVERY: Duration = Duration::from_secs(15);
 /// How often it is asked whether the audit log has grown too long.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// What a stop may take once everything was told or cut.
@@ -80,7 +83,8 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     }
     let wall = Wall::system();
     let registry = Registry::new(store, settings.caching, clock, wall);
-    let registry = Arc::new(registry.keeping_audit(settings.audit_kept));
+    let registry = registry.keeping_audit(settings.audit_kept).with_sessions(settings.sessions);
+    let registry = Arc::new(registry);
     let plane = Plane::start(settings.relay_threads, settings.patience, clock)
         .map_err(|error| cannot("start the relay threads", error))?;
     let passwords = Passwords::start(clock);
@@ -93,26 +97,31 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let replicas = presence::Settings::new(registry.is_shared());
     let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, replicas);
     let presence = Arc::new(presence.map_err(|error| cannot("get randomness", error.into()))?);
+    let refused = Arc::<Recent>::default();
     let desk = Desk {
         registry: Arc::clone(&registry),
         passwords: Arc::clone(&passwords),
         live: Arc::clone(&live),
         presence: Arc::clone(&presence),
         usage: Arc::clone(&usage),
+        refused: Arc::clone(&refused),
+        base_domain: settings.base_domain.clone(),
     };
+    let pages = Arc::new(pages(&desk));
     let journey = Arc::new(Journey {
         base_domain: settings.base_domain.clone(),
         clock,
         registry,
         usage,
         passwords,
-        profile: profile::router(Arc::new(desk)),
+        pages: profile::router(Arc::new(desk)).merge(web::router(Arc::clone(&pages))),
+        tenant_pages: web::tenant_router(pages),
         live,
         dialer,
         plane,
         body_bytes_max: settings.body_bytes_max,
         request_ids,
-        refused: Default::default(),
+        refused,
         ready: AtomicBool::new(false),
         switch_timeout: settings.accept.header_timeout,
         #[cfg(test)]
@@ -122,6 +131,16 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
+}
+
+/// What the pages around the profile work with: the same.
+fn pages(desk: &Desk) -> web::Desk {
+    web::Desk {
+        registry: Arc::clone(&desk.registry),
+        passwords: Arc::clone(&desk.passwords),
+        live: Arc::clone(&desk.live),
+        base_domain: desk.base_domain.clone(),
+    }
 }
 
 /// What goes on beside requests: revocations by feed and by time, other replicas, and the use of
@@ -152,10 +171,23 @@ async fn attend(journey: Arc<Journey>, presence: Arc<Presence>, revision: u64) {
             }
         }
     };
+    let sweep_sessions = async {
+        let mut tick = tokio::time::interval(SWEEP_SESSIONS_EVERY);
+        let mut after = None;
+        loop {
+            tick.tick().await;
+            let registry = &journey.registry;
+            let swept = registry.sweep_sessions(after.as_deref(), registry.session_limits()).await;
+            after = swept.unwrap_or_else(|error| {
+                tracing::warn!(%error, "sessions that are over could not be removed");
+                None
+            });
+        }
+    };
     let recheck = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
     let (live, registry) = (Arc::clone(&journey.live), Arc::clone(&journey.registry));
     let follow = follow(live, registry, Arc::clone(&presence), revision);
-    tokio::join!(flush, sweep, trim, recheck, follow, presence.attend());
+    tokio::join!(flush, sweep, trim, sweep_sessions, recheck, follow, presence.attend());
 }
 
 async fn serve(
@@ -362,25 +394,4 @@ fn listen(plane: &'static str, address: SocketAddr, tls: bool) -> Result<TcpList
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
     Failure::runtime(format!("cannot listen on {address}: {error}"))
-}
-
-/// As many connections as configured, or as this process may have sockets for.
-fn connections_max(settings: &AcceptSettings) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    // Raising our own soft limit to the hard one cannot fail; if it does, the soft one counts.
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let descriptors = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let possible = descriptors.unwrap_or(u64::MAX).saturating_sub(DESCRIPTORS_RESERVED) / 2;
-    let possible = usize::try_from(possible).unwrap_or(usize::MAX).max(1);
-    if possible < settings.connections_max {
-        tracing::info!(
-            connections_max = possible,
-            configured = settings.connections_max,
-            "the process may open too few files for the configured connections"
-        );
-    }
-    settings.connections_max.min(possible).min(Semaphore::MAX_PERMITS)
 }

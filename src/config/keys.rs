@@ -129,6 +129,13 @@ pub const KEYS: &[Key] = &[
     ),
     key("header_bytes_max", "BYTES", "32768", "Most bytes of a request's or an answer's headers"),
     key("body_bytes_max", "BYTES", "2147483648", "Most bytes of a request's body"),
+    key(
+        "session_idle_max",
+        "SPAN",
+        "12h",
+        "A browser's session without a request ends after this time",
+    ),
+    key("session_days", "N", "7", "A browser's session ends after so many days in any case"),
     key("header_timeout", "SPAN", "10s", "A client must have sent its headers within this time"),
     key(
         "connect_timeout",

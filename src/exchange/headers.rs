@@ -11,7 +11,7 @@ use http::header::{
 };
 
 use crate::carriers::{
-    COOKIE_PREFIX, OUR_SUBPROTOCOL, TOKEN_SUBPROTOCOL, basic_username, is_credential_parameter,
+    OUR_SUBPROTOCOL, TOKEN_SUBPROTOCOL, basic_username, is_credential_parameter, is_our_cookie,
     is_ours,
 };
 use crate::client::RequestId;
@@ -119,6 +119,11 @@ pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
         let sandbox = HeaderValue::from_static("sandbox allow-scripts allow-forms");
         headers.append(CONTENT_SECURITY_POLICY, sandbox);
     }
+    if row == Row::Editor {
+        // Another tenant's page is of the same site, so the session's cookie would come along.
+        let no_frames = HeaderValue::from_static("frame-ancestors 'self'");
+        headers.append(CONTENT_SECURITY_POLICY, no_frames);
+    }
     let cookies: Vec<HeaderValue> =
         headers.get_all(SET_COOKIE).iter().filter(|cookie| is_harmless(cookie)).cloned().collect();
     replace(headers, &SET_COOKIE, cookies);
@@ -171,7 +176,7 @@ fn is_harmless(cookie: &HeaderValue) -> bool {
     let mut parts = text.split(';');
     // Browsers send a nameless cookie back without its equals sign.
     let name = parts.next().unwrap_or_default().trim_start_matches(['=', ' ', '\t']);
-    !name.starts_with(COOKIE_PREFIX)
+    !is_our_cookie(name.as_bytes())
         && !parts.any(|part| part.split('=').next().unwrap_or_default().trim() == "domain")
 }
 
@@ -210,9 +215,9 @@ fn replace(headers: &mut HeaderMap, name: &HeaderName, values: Vec<HeaderValue>)
 
 fn filter_cookies(headers: &mut HeaderMap) {
     filter_list(headers, &COOKIE, b';', b"; ", |pair| {
-        !pair
-            .get(..COOKIE_PREFIX.len())
-            .is_some_and(|name| name.eq_ignore_ascii_case(COOKIE_PREFIX.as_bytes()))
+        // Some browsers send a nameless cookie back with its equals sign.
+        let nameless = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii_start();
+        !is_our_cookie(pair) && !is_our_cookie(nameless)
     });
 }
 

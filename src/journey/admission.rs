@@ -4,17 +4,17 @@
 use std::sync::Arc;
 
 use http::Method;
-use http::header::HOST;
+use http::header::{HOST, UPGRADE};
 use http::request::Parts;
 
 use super::plain;
 use super::trail::Trail;
-use crate::authenticate::{Authority, Identity};
+use crate::authenticate::{Authority, Identity, Sessions};
 use crate::client::Client;
 use crate::exchange::headers::{Towards, without_credentials};
 use crate::grant::Grant;
 use crate::path::is_under;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, wants_page};
 use crate::registry::away;
 use crate::registry::usage::Usage;
 use crate::route::{Own, PATH_BYTES_MAX, RuntimeTarget, Target, route};
@@ -39,6 +39,10 @@ pub enum Decision {
     Own(Own),
     /// A browser's question whether it may ask, on a private row.
     Preflight,
+    /// flowgate answers it itself, on this tenant's host.
+    TenantPage(Username),
+    /// A browser opens this tenant's editor and has no session there yet: it is sent for one.
+    Handover(Username),
     /// It goes to a runtime.
     Runtime(Admitted),
 }
@@ -78,7 +82,11 @@ impl Admission<'_> {
                 return Ok(Decision::Own(own));
             }
             Target::TenantHost { username } => {
-                return Err(self.refuse_editor(&username, trail).await?);
+                return self.editor(parts, &username, client, trail).await;
+            }
+            Target::TenantPage { username } => {
+                trail.row = "own";
+                return Ok(Decision::TenantPage(username));
             }
             Target::Runtime(target) => target,
         };
@@ -89,24 +97,41 @@ impl Admission<'_> {
         self.admit(parts, target, client, trail).await.map(Decision::Runtime)
     }
 
-    /// The editor's row opens with a session, and nobody issues those yet.
-    async fn refuse_editor(
+    /// The editor's row: only a session of that tenant opens it.
+    async fn editor(
         &self,
+        parts: &Parts,
         username: &Username,
+        client: Client,
         trail: &mut Trail,
-    ) -> Result<Refusal, Refusal> {
-        trail.row = "editor";
+    ) -> Result<Decision, Refusal> {
+        const NO_ROW: Refusal = Refusal::NotFound("no row for this path");
+        trail.row = Row::Editor.label();
         let tenant = self.authority.registry.by_username(username).await.map_err(away)?;
-        let tenant = tenant.filter(|tenant| !tenant.disabled);
-        let instance = tenant.as_ref().and_then(|tenant| tenant.instance.as_ref());
-        let admin_root = instance.and_then(|instance| instance.admin_root.as_ref());
-        match admin_root {
-            Some(admin_root) if is_under(&trail.path, admin_root) => {
-                trail.tenant = Some(username.clone());
-                Ok(Refusal::NoSession)
-            }
-            _ => Ok(Refusal::NotFound("no row for this path")),
+        let tenant = tenant.filter(|tenant| !tenant.disabled).ok_or(NO_ROW)?;
+        let instance = tenant.instance.clone().ok_or(NO_ROW)?;
+        match &instance.admin_root {
+            Some(admin_root) if is_under(&trail.path, admin_root) => {}
+            _ => return Err(NO_ROW),
         }
+        trail.tenant = Some(username.clone());
+        let sessions = Sessions::InEditor(username);
+        let proof = self.authority.check_session(parts, client, sessions).await?;
+        let Some((tenant, grant)) = proof else {
+            return match opens_a_page(parts) {
+                true => Ok(Decision::Handover(username.clone())),
+                false => Err(Refusal::NoSession),
+            };
+        };
+        if trail.path.starts_with("//") {
+            return Err(Refusal::Malformed("The path begins with an empty segment."));
+        }
+        trail.grant = Some(grant);
+        let authorization_consumed = self.authority.is_bearer_of_ours(&parts.headers).await;
+        let client = client.address.ip();
+        let path_and_query = with_query(parts.uri.path().to_owned(), parts);
+        let identity = Identity { tenant, grant, authorization_consumed, client };
+        Ok(Decision::Runtime(Admitted { identity, row: Row::Editor, instance, path_and_query }))
     }
 
     /// Who asks, whether they may, and where it goes.
@@ -127,14 +152,7 @@ impl Admission<'_> {
         trail.tenant = Some(identity.tenant.username.clone());
         trail.grant = Some(identity.grant);
         let instance = identity.tenant.instance.clone().ok_or(Refusal::NoRuntime)?;
-        let mut path_and_query = target.runtime_path(&instance)?;
-        if let Some(query) = parts.uri.query() {
-            let query = without_credentials(query);
-            if !query.is_empty() {
-                path_and_query.push('?');
-                path_and_query.push_str(&query);
-            }
-        }
+        let path_and_query = with_query(target.runtime_path(&instance)?, parts);
         Ok(Admitted { identity, row: target.row, instance, path_and_query })
     }
 
@@ -167,7 +185,11 @@ impl Admission<'_> {
         target: &RuntimeTarget,
         client: Client,
     ) -> Result<Identity, Refusal> {
-        let identity = self.authority.authenticate(parts, client).await?;
+        let sessions = match (target.row, &target.username) {
+            (Row::TenantApi, Some(username)) => Sessions::OnTenantHost(username),
+            _ => Sessions::Ignored,
+        };
+        let identity = self.authority.authenticate(parts, client, sessions).await?;
         match &target.username {
             Some(username) if *username != identity.tenant.username => {
                 return Err(Refusal::WrongTenant);
@@ -184,6 +206,27 @@ impl Admission<'_> {
             _ => Err(Refusal::OutOfScope),
         }
     }
+}
+
+/// A path at the runtime with what the runtime may see of the query.
+fn with_query(mut path: String, parts: &Parts) -> String {
+    let query = without_credentials(parts.uri.query().unwrap_or_default());
+    if !query.is_empty() {
+        path.push('?');
+        path.push_str(&query);
+    }
+    path
+}
+
+/// Whether a browser's window asks, so that it can be sent to where it logs in.
+#[must_use]
+pub fn opens_a_page(parts: &Parts) -> bool {
+    let is = |name: &str, wanted: &str| parts.headers.get(name).is_none_or(|it| it == wanted);
+    parts.method == Method::GET
+        && wants_page(&parts.headers)
+        && !parts.headers.contains_key(UPGRADE)
+        && is("sec-fetch-mode", "navigate")
+        && is("sec-fetch-dest", "document")
 }
 
 /// What the runtime is told of an admitted request.

@@ -123,6 +123,10 @@ fn accepted(decision: &Decision, parts: Parts, client: Client) -> Lines {
         Decision::Preflight => {
             vec![("answered by", "flowgate itself: a preflight on a private row".to_owned())]
         }
+        Decision::TenantPage(_) => vec![("answered by", "flowgate itself".to_owned())],
+        Decision::Handover(_) => {
+            vec![("answered by", "flowgate itself: the browser is sent to log in".to_owned())]
+        }
         Decision::Runtime(admitted) => relayed(admitted, parts, client),
     }
 }
@@ -148,6 +152,7 @@ fn describe(grant: &Grant, tenant: &Tenant) -> String {
     match grant {
         Grant::Anonymous => "none is needed".to_owned(),
         Grant::Password { .. } => "the password".to_owned(),
+        Grant::Session { .. } => "a session".to_owned(),
         Grant::Key { id, .. } => match tenant.key(*id) {
             Some(ApiKey { name: Some(name), .. }) => format!("the API key {name:?}"),
             _ => "the default API key".to_owned(),

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::Response;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ use super::steps::Step;
 use super::trail::Trail;
 use super::{Journey, ended, handshake, plain, refusal_for, websocket};
 use crate::accept::{self, Peer};
-use crate::carriers::{TICKET_PARAMETER, is_parameter, read_basic};
+use crate::carriers::{TICKET_PARAMETER, is_our_cookie, is_parameter, read_basic};
 use crate::client::Client;
 use crate::close::Cause;
 use crate::connect::upgrade::{check_switch, expected_accept};
@@ -76,6 +76,11 @@ impl Errand {
     }
 }
 
+fn has_one_of_ours(cookies: &HeaderValue) -> bool {
+    let mut pairs = cookies.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    pairs.any(is_our_cookie)
+}
+
 /// What a future that has nothing to wait for comes to. One that has is dropped.
 fn at_once<F: Future>(future: F) -> Option<F::Output> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -99,7 +104,7 @@ impl Story for FrontDesk {
         let mut trail = Trail::default();
         let admitted = match at_once(journey.admission().decide(parts, client, &mut trail)) {
             Some(Ok(Decision::Runtime(admitted))) => Ok(admitted),
-            Some(Ok(Decision::Own(_) | Decision::Preflight)) => return Reception::HandOver,
+            Some(Ok(_)) => return Reception::HandOver,
             None if may_wait => return Reception::Wait(journey.look_up(parts, client)),
             None => return Reception::HandOver,
             Some(Err(refusal)) => Err(refusal),
@@ -228,8 +233,11 @@ struct Sent {
 
 impl Journey {
     /// Whether nothing would come of trying to decide at once but the decision: no ticket would be
-    /// used up, and no password checked.
+    /// used up, no password checked, and no session read, since none is in memory.
     fn may_be_tried(&self, parts: &Parts) -> bool {
+        if parts.headers.get_all(COOKIE).iter().any(has_one_of_ours) {
+            return false;
+        }
         let mut pairs = parts.uri.query().into_iter().flat_map(|query| query.split('&'));
         if pairs.any(|pair| is_parameter(pair, TICKET_PARAMETER)) {
             return false;

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::close::Cause;
 use crate::connect::Dialer;
 use crate::exchange::Body;
+use crate::grant::Grant;
 use crate::live::{Entry, Kind, LiveTable, Registered, TooMany};
 use crate::passwords::Passwords;
 use crate::refusal::{Refusal, wants_page};
@@ -30,8 +31,8 @@ pub mod admission;
 pub mod explain;
 pub mod front;
 pub mod handshake;
+mod pages;
 mod plain;
-mod profile;
 pub mod recent;
 mod steps;
 pub mod trail;
@@ -56,8 +57,10 @@ pub struct Journey {
     pub usage: Arc<Usage>,
     /// Where passwords are checked.
     pub passwords: Arc<Passwords>,
-    /// The tenants' own pages.
-    pub profile: axum::Router,
+    /// flowgate's own pages on the bare host.
+    pub pages: axum::Router,
+    /// Those on tenant hosts.
+    pub tenant_pages: axum::Router,
     /// What runs.
     pub live: Arc<LiveTable>,
     /// The way to runtimes.
@@ -69,7 +72,7 @@ pub struct Journey {
     /// Names for requests.
     pub request_ids: RequestIds,
     /// What was refused lately.
-    pub refused: recent::Recent,
+    pub refused: Arc<recent::Recent>,
     /// Whether `/readyz` says yes.
     pub ready: AtomicBool,
     /// How long a client may take to switch protocols, in line with the header timeout.
@@ -119,8 +122,11 @@ impl Journey {
         trail: &mut Trail,
     ) -> Result<Response<Body>, Refusal> {
         let admitted = match self.admission().decide(&parts, client, trail).await? {
-            Decision::Own(Own::Profile) => return self.profile(parts, body, client, trail).await,
-            Decision::Own(own) => return Ok(self.answer_own(own)),
+            Decision::Own(own @ (Own::Health | Own::Ready)) => return Ok(self.answer_probe(own)),
+            Decision::Own(own) => return self.page(own, parts, body, client, trail).await,
+            Decision::TenantPage(username) | Decision::Handover(username) => {
+                return self.tenant_page(username, parts, body, client, trail).await;
+            }
             Decision::Preflight => return Ok(plain::answer_preflight(&parts)),
             Decision::Runtime(admitted) => admitted,
         };
@@ -165,6 +171,11 @@ impl Journey {
             let current = self.registry.by_id(identity.tenant.id).await.map_err(away)?;
             let current = current.ok_or(ended(Cause::TenantDisabled))?;
             current.allows(&identity.grant, self.registry.wall().now()).map_err(ended)?;
+            if let Grant::Session { id, .. } = identity.grant
+                && self.registry.session(id).await.map_err(away)?.is_none()
+            {
+                return Err(ended(Cause::SessionEnded));
+            }
             entry.follow_plan(&current.plan, self.clock.now());
             let present = current.instance.clone().ok_or(Refusal::NoRuntime)?;
             if entry.is_for(&present) {
@@ -184,11 +195,11 @@ impl Journey {
         Admission { base_domain: &self.base_domain, authority, usage: &self.usage }
     }
 
-    fn answer_own(&self, own: Own) -> Response<Body> {
+    fn answer_probe(&self, own: Own) -> Response<Body> {
         let (status, text) = match own {
             Own::Health => (StatusCode::OK, "ok\n"),
             Own::Ready if self.ready.load(Ordering::Relaxed) => (StatusCode::OK, "ready\n"),
-            Own::Ready | Own::Profile => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
         };
         let mut response = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;

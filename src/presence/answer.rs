@@ -57,7 +57,7 @@ impl Shown {
     fn new(entry: &Entry, now: Millis, today: UnixMillis) -> Self {
         let key = match entry.grant {
             Grant::Key { id, .. } => Some(id),
-            Grant::Anonymous | Grant::Password { .. } => None,
+            Grant::Anonymous | Grant::Password { .. } | Grant::Session { .. } => None,
         };
         Self {
             number: entry.id,

@@ -1,18 +1,23 @@
 //! The account itself: what it is, its password, and one-time tickets.
 
+use std::sync::Arc;
+
 use axum::extract::{Extension, State};
 use http::StatusCode;
 use http::header::{HeaderMap, ORIGIN};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, At, From, Input, Owner, Private, away, keys};
+use super::{Answer, At, Desk, From, Input, Owner, Private, away, keys};
+use crate::authenticate::Identity;
+use crate::client::Client;
 use crate::passwords::{self, Verdict};
 use crate::refusal::Refusal;
 use crate::registry::record::PasswordRecord;
 use crate::registry::tickets::{TICKET_TTL, Ticket};
 use crate::route::PATH_BYTES_MAX;
 use crate::secret::Secret;
+use crate::tenant::Tenant;
 
 /// `GET /profile`
 pub(super) async fn show(State(desk): At, Extension(identity): Owner) -> Answer {
@@ -46,26 +51,37 @@ pub(super) async fn change_password(
     Extension(client): From,
     Input(input): Input<NewPassword>,
 ) -> Answer {
-    passwords::check(&input.new)
-        .map_err(|what| Refusal::BadInput(format!("The new password {what}.")))?;
+    let (_, ended) = set_password(&desk, &identity, client, &input.old, &input.new).await?;
+    Ok(Private(StatusCode::OK, json!({ "closed": ended })))
+}
+
+/// Changes the password. Returns the tenant as they are then, and how much that has ended.
+pub(super) async fn set_password(
+    desk: &Desk,
+    identity: &Identity,
+    client: Client,
+    old: &Secret,
+    new: &Secret,
+) -> Result<(Arc<Tenant>, usize), Refusal> {
+    passwords::check(new).map_err(|what| Refusal::BadInput(format!("The new password {what}.")))?;
     let stored = identity.tenant.password.as_ref();
-    match desk.passwords.verify(stored, &input.old, identity.client).await {
+    match desk.passwords.verify(stored, old, identity.client).await {
         Verdict::Right => {}
         Verdict::Wrong => return Err(Refusal::WrongOldPassword),
         Verdict::Busy => return Err(Refusal::Overloaded("too many passwords wait to be checked")),
     }
-    let hash = desk.passwords.hash(&input.new, identity.client).await.map_err(|why| match why {
+    let hash = desk.passwords.hash(new, identity.client).await.map_err(|why| match why {
         Some(what) => Refusal::BadInput(format!("The new password {what}.")),
         None => Refusal::Overloaded("too many passwords wait to be hashed"),
     })?;
     let fingerprint = getrandom::u64().map_err(|_| Refusal::Overloaded("no randomness"))?;
-    let (_, (), ended) = desk
-        .change(&identity, client, "change password", move |record| {
+    let (tenant, (), ended) = desk
+        .change(identity, client, "change password", move |record| {
             record.password = Some(PasswordRecord { hash: hash.clone(), fingerprint });
             Ok(())
         })
         .await?;
-    Ok(Private(StatusCode::OK, json!({ "closed": ended })))
+    Ok((tenant, ended))
 }
 
 #[derive(Deserialize)]

@@ -1,14 +1,19 @@
 //! API keys: the default one, which is regenerated as a whole, and named ones.
 
+use std::sync::Arc;
+
 use axum::extract::{Extension, State};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Answer, At, Desk, From, Id, Input, Owner, Private, away};
+use super::{Answer, At, Desk, From, Id, Input, Owner, Private, TenantRecord, away, named};
+use crate::authenticate::Identity;
+use crate::client::Client;
 use crate::clock::UnixMillis;
 use crate::grant::KeyId;
 use crate::refusal::Refusal;
 use crate::registry::keys::{NewKey, Rotation, new_default};
+use crate::secret::Secret;
 use crate::tenant::{ApiKey, Tenant};
 
 /// The default key as its owner sees it.
@@ -62,20 +67,30 @@ pub(super) async fn regenerate(
     Extension(identity): Owner,
     Extension(client): From,
 ) -> Answer {
-    let now = desk.now();
-    let (secret, fresh) = new_default(now)?;
-    let (_, (), ended) = desk
-        .change(&identity, client, "regenerate API key", move |record| {
-            record.regenerate(&fresh);
-            Ok(())
-        })
-        .await?;
+    let (secret, now, ended) = make_default(&desk, &identity, client).await?;
     let said = json!({
         "api_key": secret.expose(),
         "created": now.to_string(),
         "closed": ended,
     });
     Ok(Private(StatusCode::OK, said))
+}
+
+/// Regenerates the default key. Returns it, since when it is there, and how much that has ended.
+pub(super) async fn make_default(
+    desk: &Desk,
+    identity: &Identity,
+    client: Client,
+) -> Result<(Secret, UnixMillis, usize), Refusal> {
+    let now = desk.now();
+    let (secret, fresh) = new_default(now)?;
+    let (_, (), ended) = desk
+        .change(identity, client, "regenerate API key", move |record| {
+            record.regenerate(&fresh);
+            Ok(())
+        })
+        .await?;
+    Ok((secret, now, ended))
 }
 
 /// `POST /profile/keys`
@@ -104,16 +119,8 @@ pub(super) async fn rotate(
     Id(id): Id,
     Input(input): Input<Rotation>,
 ) -> Answer {
-    let (secret, rotated) = input.make(desk.now())?;
     let id = named(&id)?;
-    let (tenant, (), ended) = desk
-        .change(&identity, client, "rotate key", move |record| {
-            match record.rotate_key(id, &rotated) {
-                true => Ok(()),
-                false => Err(Refusal::NotFound("no such key")),
-            }
-        })
-        .await?;
+    let (tenant, secret, ended) = rotate_to(&desk, &identity, client, id, input).await?;
     let mut said = match tenant.key(id) {
         Some(key) => describe(&desk, &tenant, key).await?,
         None => json!({}),
@@ -123,6 +130,23 @@ pub(super) async fn rotate(
     Ok(Private(StatusCode::OK, said))
 }
 
+/// Rotates a named key. Returns its new secret, and how much that has ended.
+pub(super) async fn rotate_to(
+    desk: &Desk,
+    identity: &Identity,
+    client: Client,
+    id: KeyId,
+    rotation: Rotation,
+) -> Result<(Arc<Tenant>, Secret, usize), Refusal> {
+    let (secret, rotated) = rotation.make(desk.now())?;
+    let change = move |record: &mut TenantRecord| match record.rotate_key(id, &rotated) {
+        true => Ok(()),
+        false => Err(Refusal::NotFound("no such key")),
+    };
+    let (tenant, (), ended) = desk.change(identity, client, "rotate key", change).await?;
+    Ok((tenant, secret, ended))
+}
+
 /// `DELETE /profile/keys/{id}`
 pub(super) async fn revoke_key(
     State(desk): At,
@@ -130,17 +154,21 @@ pub(super) async fn revoke_key(
     Extension(client): From,
     Id(id): Id,
 ) -> Answer {
-    let id = named(&id)?;
-    let (_, (), ended) = desk
-        .change(&identity, client, "revoke key", move |record| match record.revoke_key(id) {
-            true => Ok(()),
-            false => Err(Refusal::NotFound("no such key")),
-        })
-        .await?;
+    let ended = revoke_by_id(&desk, &identity, client, named(&id)?).await?;
     Ok(Private(StatusCode::OK, json!({ "closed": ended })))
 }
 
-/// The id of a named key; the default one is regenerated, not rotated or revoked.
-fn named(id: &str) -> Result<KeyId, Refusal> {
-    KeyId::from_hex(id).filter(|id| *id != KeyId::DEFAULT).ok_or(Refusal::NotFound("no such key"))
+/// Revokes a named key. Returns how much that has ended.
+pub(super) async fn revoke_by_id(
+    desk: &Desk,
+    identity: &Identity,
+    client: Client,
+    id: KeyId,
+) -> Result<usize, Refusal> {
+    let change = move |record: &mut TenantRecord| match record.revoke_key(id) {
+        true => Ok(()),
+        false => Err(Refusal::NotFound("no such key")),
+    };
+    let (_, (), ended) = desk.change(identity, client, "revoke key", change).await?;
+    Ok(ended)
 }

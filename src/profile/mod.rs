@@ -1,6 +1,8 @@
-//! A tenant's view of their own account, for programs: plan, keys, password, tickets, connections.
+//! A tenant's view of their own account, as a page and for programs: plan, keys, password, tickets,
+//! connections.
 //!
-//! The caller has authenticated: every handler finds an [`Identity`] that rests on the password.
+//! The caller has authenticated: every handler finds an [`Identity`] that rests on the password or on a
+//! session that began with it.
 
 use std::sync::Arc;
 
@@ -15,7 +17,8 @@ use crate::change::{Changed, Changing};
 use crate::client::Client;
 use crate::clock::UnixMillis;
 use crate::close::Cause;
-use crate::grant::Grant;
+use crate::grant::{Grant, KeyId};
+use crate::journey::recent::Recent;
 use crate::json::{Id, Input, Private, to_the_end};
 use crate::live::LiveTable;
 use crate::passwords::Passwords;
@@ -30,6 +33,8 @@ use crate::tenant::Tenant;
 mod account;
 mod connections;
 mod keys;
+mod page;
+mod view;
 
 /// What the handlers work with.
 #[derive(Debug)]
@@ -44,12 +49,18 @@ pub struct Desk {
     pub presence: Arc<Presence>,
     /// When keys were used.
     pub usage: Arc<Usage>,
+    /// What was refused lately.
+    pub refused: Arc<Recent>,
+    /// The registrable domain of the tenant hosts.
+    pub base_domain: String,
 }
 
 /// The handlers, below `/profile`.
 pub fn router(desk: Arc<Desk>) -> Router {
     Router::new()
-        .route("/profile", get(account::show))
+        .route("/profile", get(page::show))
+        .route("/profile/do/{action}", post(page::act))
+        .route("/profile/refusals", get(page::refusals))
         .route("/profile/password", put(account::change_password))
         .route("/profile/tickets", post(account::issue_ticket))
         .route("/profile/api-key", post(keys::regenerate))
@@ -69,6 +80,11 @@ type Owner = Extension<Identity>;
 type From = Extension<Client>;
 type At = State<Arc<Desk>>;
 
+/// The id of a named key; the default one is regenerated, not rotated or revoked.
+fn named(id: &str) -> Result<KeyId, Refusal> {
+    KeyId::from_hex(id).filter(|id| *id != KeyId::DEFAULT).ok_or(Refusal::NotFound("no such key"))
+}
+
 impl Desk {
     fn now(&self) -> UnixMillis {
         self.registry.wall().now()
@@ -83,7 +99,8 @@ impl Desk {
         verb: &'static str,
         mut change: impl FnMut(&mut TenantRecord) -> Result<T, Refusal>,
     ) -> Result<(Arc<Tenant>, T, usize), Refusal> {
-        let Grant::Password { fingerprint } = identity.grant else {
+        let (Grant::Password { fingerprint } | Grant::Session { fingerprint, .. }) = identity.grant
+        else {
             return Err(Refusal::PasswordOnly);
         };
         let change = |record: &mut TenantRecord, _: u64| {

@@ -59,6 +59,8 @@ impl Mike {
             live,
             presence: Arc::new(presence.unwrap()),
             usage: Arc::default(),
+            refused: Arc::default(),
+            base_domain: "flows.localhost".to_owned(),
         };
         Self { desk: Arc::new(desk), id }
     }

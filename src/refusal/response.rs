@@ -9,6 +9,7 @@ use http::{Response, StatusCode};
 
 use super::Refusal;
 use crate::client::RequestId;
+use crate::close::Cause;
 
 /// Whether a request comes from a browser that would show a page.
 #[must_use]
@@ -49,7 +50,7 @@ impl Refusal {
     fn add_protocol_headers(&self, headers: &mut HeaderMap) {
         match self {
             // The browser's password dialog would not help: no password opens the editor.
-            Self::NoSession => {
+            Self::NoSession | Self::GrantEnded(Cause::SessionEnded | Cause::SessionExpired) => {
                 let challenge = HeaderValue::from_static("Session realm=\"flowgate\"");
                 headers.insert(WWW_AUTHENTICATE, challenge);
             }

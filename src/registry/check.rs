@@ -157,6 +157,9 @@ impl Check<'_> {
             self.find(&about, "its id is no digest", MEND_SESSION);
         }
         match serde_json::from_slice::<Session>(&document.body) {
+            Ok(session) if session.indexes() != document.indexes => {
+                self.find(&about, "its indexes are not those of its cookies", MEND_SESSION);
+            }
             Ok(session) => match session.tenant() {
                 None => self.find(&about, "it names no tenant's id", MEND_SESSION),
                 Some(tenant) if self.is_tenant(tenant).await? => {}
@@ -167,7 +170,6 @@ impl Check<'_> {
             },
             Err(error) => self.find(&about, format!("cannot be read: {error}"), UNREADABLE),
         }
-        self.has_no_index(&about, document);
         Ok(())
     }
 

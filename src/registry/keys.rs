@@ -32,6 +32,14 @@ pub struct NewKey {
     scope: Vec<String>,
 }
 
+impl NewKey {
+    /// A key that is asked for.
+    #[must_use]
+    pub fn new(name: String, expires_in_seconds: Option<u64>, scope: Vec<String>) -> Self {
+        Self { name, expires: None, expires_in_seconds, scope }
+    }
+}
+
 /// How a key is rotated.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +48,14 @@ pub struct Rotation {
     #[serde(default)]
     #[schema(maximum = 2_592_000)]
     overlap_seconds: u64,
+}
+
+impl Rotation {
+    /// The old secret works on for so long.
+    #[must_use]
+    pub fn with_overlap(overlap_seconds: u64) -> Self {
+        Self { overlap_seconds }
+    }
 }
 
 /// A new secret, and what is stored of it.

@@ -20,6 +20,7 @@ pub mod check;
 pub mod copy;
 mod documents;
 pub mod freshness;
+pub mod handovers;
 pub mod import;
 pub mod keys;
 pub mod profiles;
@@ -53,6 +54,7 @@ pub struct Registry {
     /// One change at a time for each tenant in this process; other replicas are met as conflicts.
     changes: Turns<TenantId>,
     audit: audit::Keeping,
+    session_limits: sessions::SessionLimits,
 }
 
 /// What is kept in memory.
@@ -94,6 +96,7 @@ impl Registry {
             wall,
             changes: Turns::default(),
             audit: audit::Keeping::default(),
+            session_limits: sessions::SessionLimits::default(),
         }
     }
 
@@ -102,6 +105,19 @@ impl Registry {
     pub fn keeping_audit(mut self, kept: Duration) -> Self {
         self.audit.kept = kept;
         self
+    }
+
+    /// The same with other limits for sessions; else 12 hours idle, a week in all.
+    #[must_use]
+    pub fn with_sessions(mut self, limits: sessions::SessionLimits) -> Self {
+        self.session_limits = limits;
+        self
+    }
+
+    /// How long sessions live.
+    #[must_use]
+    pub fn session_limits(&self) -> &sessions::SessionLimits {
+        &self.session_limits
     }
 
     /// The store beneath.

@@ -7,19 +7,36 @@ use serde_json::Value;
 
 use super::Registry;
 use super::audit::Act;
+use super::documents::CHANGE_ATTEMPTS_MAX;
 use super::record::SESSION;
 use super::store::{Change, Document, Expected, StoreError, Write};
 use crate::clock::UnixMillis;
+use crate::grant::{Grant, SessionId};
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::TenantId;
 
+/// Before the digest of a tenant host's cookie.
+const HOST_INDEX: &str = "host:";
+/// Cookies of one session on the tenant's host; a browser that has lost one gets another.
+const HOSTS_MAX: usize = 4;
+const SWEPT_AT_ONCE: usize = 200;
+const LOGINS_WINDOW: Duration = Duration::from_secs(60 * 60);
+const LOGINS_PER_WINDOW_MAX: u64 = 100;
+
 /// How long a session lives.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionLimits {
     /// Without a request.
     pub idle_max: Duration,
     /// In all.
     pub age_max: Duration,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        let hour = Duration::from_secs(60 * 60);
+        Self { idle_max: 12 * hour, age_max: 7 * 24 * hour }
+    }
 }
 
 /// A browser's session.
@@ -33,6 +50,18 @@ pub struct Session {
     pub created_unix_ms: u64,
     /// When it was last used, as far as that was written down.
     pub seen_unix_ms: u64,
+    /// The digests of the cookies by which it is known on the tenant's own host, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+}
+
+/// Where a cookie is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On the bare host, where the session began.
+    BareHost,
+    /// On the tenant's host; nothing of that leads back to the bare host.
+    TenantHost,
 }
 
 impl Session {
@@ -48,6 +77,19 @@ impl Session {
         now >= UnixMillis(self.seen_unix_ms).plus(limits.idle_max)
             || now >= UnixMillis(self.created_unix_ms).plus(limits.age_max)
     }
+
+    /// What rests on it.
+    #[must_use]
+    pub fn grant(&self, id: SessionId, limits: &SessionLimits) -> Grant {
+        let until = UnixMillis(self.created_unix_ms).plus(limits.age_max);
+        Grant::Session { id, fingerprint: self.password, until }
+    }
+
+    /// The keys under which it is found, beside its id.
+    #[must_use]
+    pub fn indexes(&self) -> Vec<String> {
+        self.hosts.iter().map(|digest| format!("{HOST_INDEX}{digest}")).collect()
+    }
 }
 
 impl Registry {
@@ -60,17 +102,27 @@ impl Registry {
         tenant: TenantId,
         password: u64,
     ) -> Result<Secret, StoreError> {
-        let secret =
-            Secret::generate_ticket().map_err(|e| StoreError::Unavailable(e.to_string()))?;
+        let secret = generate()?;
         let now = self.wall().now().0;
         let session = Session {
             tenant: tenant.to_string(),
             password,
             created_unix_ms: now,
             seen_unix_ms: now,
+            hosts: Vec::new(),
         };
-        self.write_session(&secret, Expected::Absent, &session).await?;
+        self.write_session(id_of(&secret), Expected::Absent, &session).await?;
         Ok(secret)
+    }
+
+    /// Counts a login; whether there have been too many of this tenant within the hour. Each leaves
+    /// a record for a while, and nobody needs so many.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn count_login(&self, tenant: TenantId) -> Result<bool, StoreError> {
+        let count = self.store().count(&format!("logins:{tenant}"), LOGINS_WINDOW).await?;
+        Ok(count > LOGINS_PER_WINDOW_MAX)
     }
 
     /// The session of a cookie, if it is not over. Its use is written down once in a tenth of the
@@ -81,15 +133,22 @@ impl Registry {
     pub async fn use_session(
         &self,
         secret: &Secret,
+        place: Place,
         limits: &SessionLimits,
-    ) -> Result<Option<Session>, StoreError> {
+    ) -> Result<Option<(SessionId, Session)>, StoreError> {
         const WRITES_PER_IDLE_TIME: u32 = 10;
-        let Some(document) = self.store().get(SESSION, &id(secret)).await? else { return Ok(None) };
-        let mut session: Session = serde_json::from_slice(&document.body)
-            .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let document = match place {
+            Place::BareHost => self.store().get(SESSION, &digest(secret)).await?,
+            Place::TenantHost => {
+                let index = format!("{HOST_INDEX}{}", digest(secret));
+                self.store().find(SESSION, &index).await?
+            }
+        };
+        let Some(document) = document else { return Ok(None) };
+        let (id, mut session) = read(&document)?;
         let now = self.wall().now();
         if session.is_over(limits, now) {
-            self.end_session(secret).await?;
+            self.end_session(id).await?;
             return Ok(None);
         }
         let seen_again =
@@ -97,18 +156,76 @@ impl Registry {
         if now >= seen_again {
             session.seen_unix_ms = now.0;
             let expected = Expected::Revision(document.revision);
-            match self.write_session(secret, expected, &session).await {
+            match self.write_session(id, expected, &session).await {
                 // Another request of the browser's has written it down, or it was ended just now.
                 Err(StoreError::Conflict { .. }) => {
-                    return match self.store().get(SESSION, &id(secret)).await? {
-                        Some(_) => Ok(Some(session)),
-                        None => Ok(None),
-                    };
+                    return Ok(self.session(id).await?.map(|session| (id, session)));
                 }
                 written => written?,
             }
         }
-        Ok(Some(session))
+        Ok(Some((id, session)))
+    }
+
+    /// The session with this id, if it was not ended.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        let document = self.store().get(SESSION, &id.0.to_hex()).await?;
+        document.map(|document| read(&document).map(|(_, session)| session)).transpose()
+    }
+
+    /// Gives a session one more cookie, for the tenant's own host. The oldest of many is forgotten.
+    /// `None` if the session was ended.
+    ///
+    /// # Errors
+    /// The store's, or no randomness.
+    pub async fn join_host(&self, id: SessionId) -> Result<Option<Secret>, StoreError> {
+        let secret = generate()?;
+        let mut last = StoreError::Conflict { place: 0 };
+        for _ in 0..CHANGE_ATTEMPTS_MAX {
+            let document = self.store().get(SESSION, &id.0.to_hex()).await?;
+            let Some(document) = document else { return Ok(None) };
+            let (_, mut session) = read(&document)?;
+            session.hosts.push(digest(&secret));
+            if session.hosts.len() > HOSTS_MAX {
+                session.hosts.remove(0);
+            }
+            match self.write_session(id, Expected::Revision(document.revision), &session).await {
+                Err(conflict @ StoreError::Conflict { .. }) => last = conflict,
+                written => return written.map(|()| Some(secret)),
+            }
+        }
+        Err(last)
+    }
+
+    /// Removes some of the sessions that are over, behind `after`. Returns where to go on, `None` for
+    /// from the start. A step is bounded; all are looked at in turn.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn sweep_sessions(
+        &self,
+        after: Option<&str>,
+        limits: &SessionLimits,
+    ) -> Result<Option<String>, StoreError> {
+        let documents = self.store().list(SESSION, after, SWEPT_AT_ONCE).await?;
+        let now = self.wall().now();
+        for document in &documents {
+            if !read(document).is_ok_and(|(_, session)| session.is_over(limits, now)) {
+                continue;
+            }
+            // It may be used just now, or swept by somebody else.
+            let expected = Expected::Revision(document.revision);
+            let (id, change) = (document.id.clone(), Change::Remove);
+            match self.store().write(vec![Write { kind: SESSION, id, expected, change }]).await {
+                Ok(_) | Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let is_last = documents.len() < SWEPT_AT_ONCE;
+        Ok(documents.last().filter(|_| !is_last).map(|last| last.id.clone()))
     }
 
     /// The sessions behind `after`, in the order of their ids, with those.
@@ -147,14 +264,14 @@ impl Registry {
         self.store().write(writes).await.map(|_| ())
     }
 
-    /// Ends a session.
+    /// Ends a session. What rests on it is the caller's to end.
     ///
     /// # Errors
     /// The store's.
-    pub async fn end_session(&self, secret: &Secret) -> Result<(), StoreError> {
+    pub async fn end_session(&self, id: SessionId) -> Result<(), StoreError> {
         let write = Write {
             kind: SESSION,
-            id: id(secret),
+            id: id.0.to_hex(),
             expected: Expected::Any,
             change: Change::Remove,
         };
@@ -163,18 +280,36 @@ impl Registry {
 
     async fn write_session(
         &self,
-        secret: &Secret,
+        id: SessionId,
         expected: Expected,
         session: &Session,
     ) -> Result<(), StoreError> {
         let body = serde_json::to_vec(session).map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        let change = Change::Put { indexes: Vec::new(), body };
-        let write = Write { kind: SESSION, id: id(secret), expected, change };
+        let change = Change::Put { indexes: session.indexes(), body };
+        let write = Write { kind: SESSION, id: id.0.to_hex(), expected, change };
         self.store().write(vec![write]).await.map(|_| ())
     }
 }
 
-fn id(secret: &Secret) -> String {
+fn read(document: &Document) -> Result<(SessionId, Session), StoreError> {
+    let corrupt = |what: String| StoreError::Corrupt(format!("a session: {what}"));
+    let id = SessionId::from_hex(&document.id);
+    let id = id.ok_or_else(|| corrupt("its id is no digest".to_owned()))?;
+    let session = serde_json::from_slice(&document.body);
+    Ok((id, session.map_err(|error| corrupt(error.to_string()))?))
+}
+
+fn generate() -> Result<Secret, StoreError> {
+    Secret::generate_session().map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+/// The id of the session that a secret of the bare host's opens.
+#[must_use]
+pub fn id_of(secret: &Secret) -> SessionId {
+    SessionId(SecretDigest::of(secret))
+}
+
+fn digest(secret: &Secret) -> String {
     SecretDigest::of(secret).to_hex()
 }
 

@@ -10,6 +10,7 @@ fn told(host: &str, path: &str) -> String {
     match route(host, path, BASE) {
         Ok(Target::Own(own)) => format!("{own:?}"),
         Ok(Target::TenantHost { username }) => format!("tenant-host {username}"),
+        Ok(Target::TenantPage { username }) => format!("tenant-page {username}"),
         Ok(Target::Runtime(target)) => {
             let username = target.username.as_ref().map_or("-", Username::as_str);
             format!("{} {username} {}", target.row.label(), target.below_node_root)
@@ -39,7 +40,15 @@ fn rows_of_the_bare_host() {
             ("/api//data", "api - //data"),
             ("/healthz", "Health"),
             ("/readyz", "Ready"),
-            ("/", "404"),
+            ("/", "Home"),
+            ("/login", "Login"),
+            ("/login/editor", "Login"),
+            ("/logout", "Logout"),
+            ("/profile/keys", "Profile"),
+            ("/assets/style.css", "Assets"),
+            ("/loginx", "404"),
+            ("/logout/x", "404"),
+            ("/Login", "404"),
             ("/api", "404"),
             ("/public", "404"),
             ("/public/", "404"),
@@ -74,7 +83,11 @@ fn rows_of_a_tenants_host() {
             ("/api//public/data", "tenant_api mike //public/data"),
             ("/healthz", "Health"),
             ("/readyz", "Ready"),
-            ("/", "tenant-host mike"),
+            ("/", "tenant-page mike"),
+            ("/login/session", "tenant-page mike"),
+            ("/logout", "tenant-page mike"),
+            ("/login", "tenant-host mike"),
+            ("/profile", "tenant-host mike"),
             ("/api", "tenant-host mike"),
             ("/red/comms", "tenant-host mike"),
             // Another tenant's public row is not reached by way of this host.

@@ -72,7 +72,11 @@ fn refusals_and_why() {
             "403 wrong_tenant",
             "The credential is right",
         ),
-        (vec!["GET", "http://mike.flows.localhost/red/"], "401 no_session", "The editor opens"),
+        (
+            vec!["GET", "http://mike.flows.localhost/red/"],
+            "401 no_session",
+            "This opens with a browser session",
+        ),
         (vec!["GET", "http://localhost/public/nobody/x"], "404 not_found", "no such tenant"),
     ] {
         let (code, printed) = explain(&arguments);

@@ -12,13 +12,13 @@ const FILE_LINES_MAX: usize = 400;
 const FLOORS: [&[&str]; 4] = [
     &[
         "tenant", "grant", "plan", "secret", "refusal", "close", "client", "clock", "carriers",
-        "path", "row",
+        "path", "row", "cookies",
     ],
     &["live", "registry", "passwords", "telemetry", "tls", "upload", "rewound"],
     &["front", "accept", "route", "authenticate", "connect", "exchange", "relay"],
     &[
         "journey", "commands", "admin", "drain", "config", "profile", "revoke", "follow",
-        "presence", "change", "json",
+        "presence", "change", "json", "web",
     ],
 ];
 

@@ -163,6 +163,8 @@ impl World {
             live: Arc::clone(&live),
             presence: Arc::new(presence.unwrap()),
             usage: Arc::clone(&usage),
+            refused: Arc::default(),
+            base_domain: "flows.localhost".to_owned(),
         };
         let connect = ConnectSettings {
             connect_timeout: WAIT_MAX,
@@ -176,7 +178,8 @@ impl World {
             registry,
             usage,
             passwords,
-            profile: profile::router(Arc::new(desk)),
+            pages: profile::router(Arc::new(desk)),
+            tenant_pages: Default::default(),
             live,
             dialer: Dialer::new(connect, clock).unwrap(),
             plane: Plane::start(1, patience, clock).unwrap(),

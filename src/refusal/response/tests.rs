@@ -92,7 +92,15 @@ fn the_table_of_what_clients_do_wrong() {
             The credential is missing or wrong.
             log: wrong password
         401 no_session; www-authenticate: Session realm="flowgate"
-            The editor opens with a browser session only.
+            This opens with a browser session only: log in first.
+        403 stale_form
+            The form is too old, or the browser keeps no cookies. Go back, reload, try again.
+        403 login_needs_tls
+            Logging in takes HTTPS here, or the name localhost.
+        403 bad_handover
+            This link was good once, for one browser. Open the editor again.
+        429 too_many_logins; retry-after: 600
+            There were too many logins to this account within the last hour.
         403 wrong_tenant
             The credential is right, but does not open this tenant's runtime.
         403 foreign_origin
@@ -175,6 +183,8 @@ fn what_a_handshake_is_told_that_was_closed() {
         RuntimeStalled: 503 closed; retry-after: 1
         BudgetExhausted: 503 closed; retry-after: 1
         KeyRevoked: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+        SessionEnded: 401 grant_ended; www-authenticate: Session realm="flowgate"
+        SessionExpired: 401 grant_ended; www-authenticate: Session realm="flowgate"
         Protocol(Mask): 503 closed; retry-after: 1
         Protocol(ReservedBit): 503 closed; retry-after: 1
         Protocol(Opcode): 503 closed; retry-after: 1
@@ -292,6 +302,8 @@ fn only_a_grants_end_is_401() {
                 | Cause::KeyExpired
                 | Cause::KeyRevoked
                 | Cause::PasswordChanged
+                | Cause::SessionEnded
+                | Cause::SessionExpired
                 | Cause::TenantDisabled
         );
         assert_eq!(is_401, ended, "{cause:?}: devices give up for good on 401");

@@ -203,7 +203,7 @@ async fn what_cannot_be_read_is_told() {
         "plan \"none\": it has an index, which nothing looks for",
         "tenant 00000000000000000000000000000002: the registry is corrupt: invalid type: integer `1`, expected a string at line 1 column 13",
         "tenant \"no id\": its id is not 32 hexadecimal digits in lower case",
-        "session 0000000000000000000000000000000000000000000000000000000000000000: cannot be read: invalid length 0, expected struct Session with 4 elements at line 1 column 2",
+        "session 0000000000000000000000000000000000000000000000000000000000000000: cannot be read: invalid length 0, expected struct Session with 5 elements at line 1 column 2",
     ];
     assert_eq!(found, expected);
 }

@@ -81,7 +81,9 @@ proptest! {
         let Ok(target) = route(host, &path, BASE) else { return Ok(()) };
         let (username, row) = match target {
             Target::Runtime(target) => (target.username, Some(target.row)),
-            Target::TenantHost { username } => (Some(username), None),
+            Target::TenantHost { username } | Target::TenantPage { username } => {
+                (Some(username), None)
+            }
             Target::Own(_) => return Ok(()),
         };
         let name = username.as_ref().map(Username::as_str);

@@ -11,6 +11,7 @@ pub mod redis;
 pub mod registries;
 pub mod replicas;
 pub mod runtime;
+pub mod session;
 pub mod tls;
 pub mod traffic;
 pub mod websocket;

@@ -1,0 +1,248 @@
+//! What of an account stands on the page, in words.
+
+use super::{Desk, away};
+use crate::clock::UnixMillis;
+use crate::grant::KeyId;
+use crate::journey::recent;
+use crate::plan::Plan;
+use crate::presence::Connections;
+use crate::refusal::Refusal;
+use crate::tenant::{ApiKey, Tenant};
+
+/// An account at a moment.
+pub(super) struct View<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) tenant: &'a Tenant,
+    pub(super) now: UnixMillis,
+    pub(super) running: &'a Connections,
+}
+
+/// A moment, and how long ago that is, or how far ahead.
+pub(super) struct Moment {
+    pub(super) iso: String,
+    pub(super) distance: String,
+}
+
+/// The account in a few lines: name and value.
+pub(super) struct Facts {
+    pub(super) lines: Vec<(&'static str, String)>,
+    /// Live, and how many the plan allows.
+    pub(super) live: u64,
+    pub(super) live_max: Option<u32>,
+}
+
+/// A key.
+pub(super) struct KeyView {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) last_four: String,
+    pub(super) created: Moment,
+    pub(super) last_used: Option<Moment>,
+    pub(super) expires: Option<Moment>,
+    pub(super) is_expired: bool,
+    pub(super) scope: String,
+    pub(super) previous_until: Option<Moment>,
+    /// What rests on it now.
+    pub(super) live: usize,
+}
+
+/// Something that runs.
+pub(super) struct ConnectionView {
+    pub(super) id: String,
+    pub(super) path: String,
+    pub(super) credential: String,
+    pub(super) since: Moment,
+    pub(super) messages: String,
+    pub(super) bytes: String,
+    pub(super) client: String,
+    pub(super) closing: Option<String>,
+}
+
+/// What was refused.
+pub(super) struct Refused {
+    pub(super) at: Moment,
+    pub(super) what: String,
+    pub(super) why: String,
+    pub(super) client: String,
+}
+
+/// Something to paste.
+pub(super) struct Snippet {
+    pub(super) name: &'static str,
+    pub(super) text: String,
+}
+
+impl View<'_> {
+    pub(super) fn facts(&self) -> Facts {
+        let plan: &Plan = &self.tenant.plan;
+        let name = self.tenant.plan_name.as_deref().unwrap_or("without limits");
+        let mut lines = vec![("Plan", name.to_owned())];
+        if let Some(bytes) = plan.message_bytes {
+            lines.push(("Largest message", size(bytes)));
+        }
+        if let Some(rate) = plan.messages {
+            let rate = serde_json::to_value(rate).unwrap_or_default();
+            let number = |key: &str| rate.get(key).map(ToString::to_string).unwrap_or_default();
+            lines.push(("Messages", format!("{} a second", number("per_second"))));
+        }
+        match &self.tenant.instance {
+            Some(instance) => {
+                lines.push(("Runtime", "set up".to_owned()));
+                let root = if instance.node_root.is_empty() { "/" } else { &instance.node_root };
+                lines.push(("Flows below", root.to_owned()));
+            }
+            None => lines.push(("Runtime", "none is set up".to_owned())),
+        }
+        let live = self.running.total;
+        Facts { lines, live, live_max: plan.connections }
+    }
+
+    /// The default key, and the named ones.
+    ///
+    /// # Errors
+    /// The registry is away.
+    pub(super) async fn keys(&self) -> Result<(Option<KeyView>, Vec<KeyView>), Refusal> {
+        let (mut default, mut named) = (None, Vec::new());
+        for key in &self.tenant.keys {
+            let view = self.key(key).await?;
+            match key.id {
+                KeyId::DEFAULT => default = Some(view),
+                _ => named.push(view),
+            }
+        }
+        Ok((default, named))
+    }
+
+    async fn key(&self, key: &ApiKey) -> Result<KeyView, Refusal> {
+        let (usage, registry) = (&self.desk.usage, &self.desk.registry);
+        let last_used = usage.last_used(registry, self.tenant.id, key.id).await.map_err(away)?;
+        let last_used = last_used.filter(|used| *used >= key.created_at);
+        let previous = key.previous.filter(|previous| self.now < previous.until);
+        let id = key.id.to_string();
+        let rests_on_it = |key: &Option<String>| key.as_deref() == Some(id.as_str());
+        Ok(KeyView {
+            name: key.name.clone().unwrap_or_default(),
+            last_four: key.hint.clone().unwrap_or_else(|| "????".to_owned()),
+            created: self.moment(key.created_at),
+            last_used: last_used.map(|moment| self.moment(moment)),
+            expires: key.expires_at.map(|moment| self.moment(moment)),
+            is_expired: key.expires_at.is_some_and(|moment| self.now >= moment),
+            scope: key.scope.join(" "),
+            previous_until: previous.map(|previous| self.moment(previous.until)),
+            live: self.running.shown.iter().filter(|(_, it)| rests_on_it(&it.key)).count(),
+            id,
+        })
+    }
+
+    pub(super) fn connections(&self, max: usize) -> Vec<ConnectionView> {
+        let newest = self.running.shown.iter().rev().take(max);
+        let view = |(id, shown): &(crate::registry::replicas::Numbered, crate::presence::Shown)| {
+            let key = shown.key.as_deref().and_then(KeyId::from_hex);
+            let name = key.and_then(|key| self.tenant.key(key)).and_then(|key| key.name.clone());
+            let credential = match (name, shown.grant.as_str()) {
+                (Some(name), _) => format!("key {name}"),
+                (None, "key:default") => "default key".to_owned(),
+                (None, "anonymous") => "none (public)".to_owned(),
+                (None, grant) => grant.to_owned(),
+            };
+            let both = |from_client: String, from_runtime: String| {
+                format!("{from_client} in, {from_runtime} out")
+            };
+            ConnectionView {
+                id: id.to_string(),
+                path: shown.path.clone(),
+                credential,
+                since: self.moment(UnixMillis(shown.since_unix_ms)),
+                messages: both(
+                    shown.messages_from_client.to_string(),
+                    shown.messages_from_runtime.to_string(),
+                ),
+                bytes: both(size(shown.bytes_from_client), size(shown.bytes_from_runtime)),
+                client: shown.client.clone(),
+                closing: shown.closing.clone(),
+            }
+        };
+        newest.map(view).collect()
+    }
+
+    pub(super) fn refused(&self, refused: &recent::Refused) -> Refused {
+        let kind = if refused.is_handshake { "handshake" } else { "request" };
+        // What was right before a key's last change is the likeliest of all wrong keys.
+        let hint = match (refused.status, self.tenant.key(KeyId::DEFAULT)) {
+            (401, Some(key)) if refused.why.contains("API key") && refused.at >= key.created_at => {
+                format!(" (the default key is from {})", self.distance(key.created_at))
+            }
+            _ => String::new(),
+        };
+        Refused {
+            at: self.moment(refused.at),
+            what: format!("{} {} of {}", refused.status, kind, refused.path),
+            why: format!("{}{hint}", refused.why),
+            client: refused.client.clone(),
+        }
+    }
+
+    fn moment(&self, moment: UnixMillis) -> Moment {
+        Moment { iso: moment.to_string(), distance: self.distance(moment) }
+    }
+
+    fn distance(&self, moment: UnixMillis) -> String {
+        let (now, then) = (self.now.0, moment.0);
+        distance(now, then)
+    }
+}
+
+/// From one moment to another in words; what has begun of the way ahead counts whole.
+fn distance(now_ms: u64, then_ms: u64) -> String {
+    let is_ahead = then_ms > now_ms;
+    let ms = now_ms.abs_diff(then_ms);
+    let count = |unit_ms| if is_ahead { ms.div_ceil(unit_ms) } else { ms / unit_ms };
+    let seconds = count(1000);
+    let span = match seconds {
+        0..60 if !is_ahead => return "just now".to_owned(),
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", count(60_000)),
+        3600..172_800 => format!("{} h", count(3_600_000)),
+        _ => format!("{} days", count(86_400_000)),
+    };
+    if is_ahead { format!("in {span}") } else { format!("{span} ago") }
+}
+
+/// As people read sizes.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes / 1024),
+        1_048_576..1_073_741_824 => format!("{} MiB", bytes / 1_048_576),
+        _ => format!("{} GiB", bytes / 1_073_741_824),
+    }
+}
+
+impl Snippet {
+    /// What to paste for this host.
+    pub(super) fn all(host: &str, tls: bool) -> Vec<Self> {
+        let s = if tls { "s" } else { "" };
+        let (http, ws) = (format!("http{s}://{host}"), format!("ws{s}://{host}"));
+        let node = format!(
+            "import WebSocket from \"ws\";\n\
+             const headers = {{ apikey: process.env.FLOWGATE_KEY }};\n\
+             const socket = new WebSocket(\"{ws}/api/thing\", {{ headers }});\n\
+             socket.on(\"open\", () => socket.send(\"hello\"));\n\
+             socket.on(\"message\", (data) => console.log(data.toString()));"
+        );
+        let python = format!(
+            "import asyncio, os, websockets\n\n\
+             async def main():\n    headers = {{\"apikey\": os.environ[\"FLOWGATE_KEY\"]}}\n    \
+             async with websockets.connect(\"{ws}/api/thing\", additional_headers=headers) as socket:\n        \
+             await socket.send(\"hello\")\n        print(await socket.recv())\n\n\
+             asyncio.run(main())"
+        );
+        let wscat = format!("wscat -H \"apikey: $FLOWGATE_KEY\" -c {ws}/api/thing");
+        let curl = format!("curl -H \"apikey: $FLOWGATE_KEY\" {http}/api/echo");
+        let all = [("wscat", wscat), ("curl", curl), ("Node.js", node), ("Python", python)];
+        all.into_iter().map(|(name, text)| Self { name, text }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

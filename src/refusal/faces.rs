@@ -1,0 +1,117 @@
+//! The faces of refusals that have to do with one thing each.
+
+use http::StatusCode;
+
+use super::{Face, Refusal, face};
+
+impl Refusal {
+    /// What the runtime did, or did not.
+    pub(super) fn face_of_the_runtime(&self) -> Face {
+        use StatusCode as S;
+        match self {
+            Self::RuntimeUnreachable(_) => {
+                face(S::BAD_GATEWAY, "runtime_unreachable", "The runtime cannot be reached.")
+            }
+            Self::RuntimeCertificate(_) => face(
+                S::BAD_GATEWAY,
+                "runtime_certificate",
+                "The runtime's certificate is not trusted.",
+            ),
+            Self::RuntimeBroke(_) => {
+                face(S::BAD_GATEWAY, "runtime_broke", "The runtime's answer was not understood.")
+            }
+            _ => face(S::GATEWAY_TIMEOUT, "runtime_timeout", "The runtime did not answer in time."),
+        }
+    }
+
+    /// What has to do with sessions.
+    pub(super) fn face_of_a_login(&self) -> Face {
+        use StatusCode as S;
+        match self {
+            Self::StaleForm => face(
+                S::FORBIDDEN,
+                "stale_form",
+                "The form is too old, or the browser keeps no cookies. Go back, reload, try again.",
+            ),
+            Self::LoginNeedsTls => face(
+                S::FORBIDDEN,
+                "login_needs_tls",
+                "Logging in takes HTTPS here, or the name localhost.",
+            ),
+            Self::BadHandover => face(
+                S::FORBIDDEN,
+                "bad_handover",
+                "This link was good once, for one browser. Open the editor again.",
+            ),
+            _ => face(
+                S::TOO_MANY_REQUESTS,
+                "too_many_logins",
+                "There were too many logins to this account within the last hour.",
+            ),
+        }
+    }
+
+    /// What has to do with limits, with the registry, and with flowgate's own pages.
+    pub(super) fn face_of_the_rest(&self) -> Face {
+        use StatusCode as S;
+        match self {
+            Self::BodyTooLarge => {
+                face(S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is over the limit.")
+            }
+            Self::ServiceWorker => face(
+                S::FORBIDDEN,
+                "service_worker",
+                "Service workers are for the tenant's own host, not for this one.",
+            ),
+            Self::WebSocketVersion => face(
+                S::UPGRADE_REQUIRED,
+                "websocket_version",
+                "Only version 13 of the WebSocket protocol is spoken here.",
+            ),
+            Self::NotFound(_) => {
+                face(S::NOT_FOUND, "not_found", "There is nothing at this address.")
+            }
+            Self::HeadersTooLarge => face(
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers_too_large",
+                "The headers are over the limit.",
+            ),
+            Self::PathTooLong => face(S::URI_TOO_LONG, "path_too_long", "The path is too long."),
+            Self::GrantEnded(_) => face(
+                S::SERVICE_UNAVAILABLE,
+                "runtime_moved",
+                "The runtime restarts or moved; try again.",
+            ),
+            Self::NoRuntime => {
+                face(S::SERVICE_UNAVAILABLE, "no_runtime", "No runtime is set up for this account.")
+            }
+            Self::RegistryAway(_) => {
+                face(S::SERVICE_UNAVAILABLE, "registry_away", "The registry cannot be asked.")
+            }
+            Self::UnknownOutcome(_) => face(
+                S::SERVICE_UNAVAILABLE,
+                "unknown_outcome",
+                "It is not known whether the change was made. Look, and try again.",
+            ),
+            Self::ReplicaSilent(_) => face(
+                S::SERVICE_UNAVAILABLE,
+                "replica_silent",
+                "It is not known whether the connection was closed. Try again.",
+            ),
+            Self::OutOfScope => {
+                face(S::FORBIDDEN, "out_of_scope", "The API key does not open this path.")
+            }
+            Self::PasswordOnly => {
+                face(S::FORBIDDEN, "password_only", "An API key does not open the profile.")
+            }
+            Self::WrongOldPassword => {
+                face(S::FORBIDDEN, "wrong_old_password", "The old password is wrong.")
+            }
+            Self::Conflicting(_) => face(S::CONFLICT, "conflict", ""),
+            Self::MethodNotAllowed(_) => {
+                face(S::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is needed here.")
+            }
+            _ => face(S::BAD_REQUEST, "bad_input", ""),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What all pages share.
+
+use askama::Template;
+use http::header::{CACHE_CONTROL, SET_COOKIE};
+
+use super::*;
+use crate::secret::Secret;
+
+#[derive(Template)]
+#[template(source = "<p>{{ text }}</p>", ext = "html")]
+struct Page<'a> {
+    text: &'a str,
+}
+
+#[test]
+fn a_page_lets_nothing_in_and_is_kept_by_nobody() {
+    let said = page(StatusCode::OK, &Page { text: "<script>" }, None);
+    let policy = said.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
+    for rule in ["default-src 'none'", "frame-ancestors 'none'", "form-action 'self';"] {
+        assert!(policy.contains(rule), "{policy}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+    assert_eq!(said.headers()[CACHE_CONTROL], "no-store");
+    assert_eq!(Page { text: "<script>" }.render().unwrap(), "<p>&#60;script&#62;</p>");
+    let leading = page(StatusCode::OK, &Page { text: "" }, Some("mike.flows.example"));
+    let policy = leading.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.contains("form-action 'self' mike.flows.example;"), "{policy}");
+}
+
+#[test]
+fn scripts_and_styles_stand_in_files_alone() {
+    let templates = [
+        include_str!("templates/base.html"),
+        include_str!("templates/login.html"),
+        include_str!("templates/logout.html"),
+        include_str!("templates/profile.html"),
+    ];
+    for text in templates {
+        for inline in ["<style", "style=", " onclick", " onload", "<script>", "http://", "https://"]
+        {
+            assert!(!text.contains(inline), "{inline}: {text}");
+        }
+    }
+    assert!(!SCRIPT.contains("innerHTML") && !SCRIPT.contains("eval("));
+}
+
+#[test]
+fn an_asset_is_named_by_its_content() {
+    let names = [Assets.style(), Assets.script(), Assets.icon()];
+    for (name, ends) in names.iter().zip([".css", ".js", ".svg"]) {
+        let hash = name.split('.').nth(1).unwrap();
+        assert!(name.ends_with(ends) && hash.len() == 16, "{name}");
+    }
+}
+
+#[test]
+fn another_host_is_at_the_same_port() {
+    let host = |value: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static(value));
+        beside(&headers, "mike.flows.example")
+    };
+    assert_eq!(host("flows.example:8443"), "mike.flows.example:8443");
+    assert_eq!(host("flows.example"), "mike.flows.example");
+    assert_eq!(host("[::1]:80"), "mike.flows.example:80");
+    assert_eq!(host("[::1]"), "mike.flows.example");
+}
+
+#[test]
+fn a_form_is_known_by_its_token() {
+    let secret = Secret::new("fgt_a".into());
+    let token = form::token_of(&secret);
+    assert!(form::is_right(&token, &form::token_of(&secret)));
+    assert!(!form::is_right(&token, &form::token_of(&Secret::new("fgt_b".into()))));
+    assert!(!token.expose().contains("fgt_a"));
+    assert!(see_other("/x").headers().get(SET_COOKIE).is_none());
+}

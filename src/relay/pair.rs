@@ -193,10 +193,9 @@ impl Pair {
         match header.kind {
             Kind::Start | Kind::Continuation => {
                 if header.kind == Kind::Start {
-                    flow.message_bytes_max = rules.message_bytes_max;
+                    flow.message_room_bytes = rules.message_bytes_max;
                 }
-                if flow.message_bytes.saturating_add(header.payload_bytes) > flow.message_bytes_max
-                {
+                if header.payload_bytes > flow.message_room_bytes {
                     return Err(Verdict::Close(Cause::MessageTooBig));
                 }
                 if header.kind == Kind::Start {

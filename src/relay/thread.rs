@@ -12,7 +12,7 @@ use slab::Slab;
 use super::buffers::Buffers;
 use super::connection::{Connection, Outcome, Turn};
 use super::pair::{Check, Ending, Pair, Patience, Side};
-use super::plane::{Adoption, Shared};
+use super::plane::{Adoption, Permit, Shared};
 use super::wire::Wire;
 use crate::clock::{Clock, Millis};
 use crate::close::Cause;
@@ -33,7 +33,7 @@ struct Seated {
     connection: Connection<Wire>,
     registered: Registered,
     /// Released by being dropped.
-    _permit: Arc<dyn std::fmt::Debug + Send + Sync>,
+    _permit: Permit,
     is_ready: bool,
     is_paced: bool,
 }
@@ -309,7 +309,7 @@ fn report(seated: &Seated, now: Millis) {
     tracing::info!(
         request_id = %entry.client.request_id,
         client = %entry.client.address,
-        tenant = %entry.username,
+        tenant = %entry.username(),
         grant = %entry.grant,
         path = &*entry.path,
         duration_ms = now.since(entry.since).as_millis() as u64,

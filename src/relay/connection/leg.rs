@@ -76,6 +76,13 @@ impl<S: Socket> Leg<S> {
 pub struct Lane {
     pub held: [u8; HOLD_BYTES_MAX],
     pub held_bytes: u8,
+    /// Boxed: a lane in which everything flows has none.
+    pub backlog: Option<Box<Backlog>>,
+}
+
+/// What a lane keeps while something does not flow.
+#[derive(Debug, Default)]
+pub struct Backlog {
     /// Read but not judged yet: a handshake's read-ahead, or what stands behind a pause.
     pub pending: Vec<u8>,
     /// Judged but not taken yet by the other side, from `spill_start` on.
@@ -87,7 +94,45 @@ pub struct Lane {
 }
 
 impl Lane {
+    pub fn new(pending: Vec<u8>) -> Self {
+        let mut lane = Self::default();
+        if !pending.is_empty() {
+            lane.backlog_mut().pending = pending;
+        }
+        lane
+    }
+
+    /// The backlog, to be added to.
+    pub fn backlog_mut(&mut self) -> &mut Backlog {
+        self.backlog.get_or_insert_default()
+    }
+
+    /// Forgets a backlog in which nothing is left.
+    pub fn tidy(&mut self) {
+        self.backlog.take_if(|backlog| {
+            backlog.pending.is_empty()
+                && backlog.spill.capacity() == 0
+                && backlog.blocked_since.is_none()
+                && backlog.paused_until.is_none()
+        });
+    }
+
     pub fn is_spilling(&self) -> bool {
-        self.spill_start < self.spill.len()
+        self.backlog.as_ref().is_some_and(|backlog| !backlog.waiting().is_empty())
+    }
+
+    pub fn blocked_since(&self) -> Option<Millis> {
+        self.backlog.as_ref().and_then(|backlog| backlog.blocked_since)
+    }
+
+    pub fn paused_until(&self) -> Option<Millis> {
+        self.backlog.as_ref().and_then(|backlog| backlog.paused_until)
+    }
+}
+
+impl Backlog {
+    /// What the other side is to take next.
+    pub fn waiting(&self) -> &[u8] {
+        &self.spill[self.spill_start..]
     }
 }

@@ -25,9 +25,8 @@ pub struct Flow {
     /// A Ping is to go in at the next boundary.
     pub ping_due: bool,
     pub payload_left_bytes: u64,
-    pub message_bytes: u64,
-    /// The limit of the message under way.
-    pub message_bytes_max: u64,
+    /// What the message under way may still bring, behind the frame under way.
+    pub message_room_bytes: u64,
     pub counts: Counts,
     pub last_byte_at: Millis,
 }
@@ -53,8 +52,7 @@ impl Flow {
             held: false,
             ping_due: false,
             payload_left_bytes: 0,
-            message_bytes: 0,
-            message_bytes_max: u64::MAX,
+            message_room_bytes: u64::MAX,
             counts: Counts { last_data_at: now, ..Counts::default() },
             last_byte_at: now,
         }
@@ -68,7 +66,7 @@ impl Flow {
             self.phase = Phase::Closed;
         }
         if self.data_frame {
-            self.message_bytes += header.payload_bytes;
+            self.message_room_bytes = self.message_room_bytes.saturating_sub(header.payload_bytes);
             self.in_message = !header.fin;
             self.counts.last_data_at = now;
         }
@@ -82,7 +80,6 @@ impl Flow {
         self.payload_left_bytes -= passed as u64;
         if self.payload_left_bytes == 0 && self.data_frame && self.fin {
             self.counts.messages += 1;
-            self.message_bytes = 0;
             self.data_frame = false;
         }
         passed

@@ -190,9 +190,12 @@ impl Bench {
         for from in Side::BOTH {
             let lane = &self.connection.lanes[from as usize];
             let is_blocked = self.connection.is_blocked(from);
+            assert_eq!(lane.blocked_since().is_some(), is_blocked);
+            let Some(lane) = &lane.backlog else { continue };
             assert!(lane.spill.len() <= LEFT_BYTES_MAX, "{} bytes wait", lane.spill.len());
             assert!(is_blocked || lane.spill.is_empty() || self.lost_any(), "kept a spill");
-            assert_eq!(lane.blocked_since.is_some(), is_blocked);
+            let waits = is_blocked || lane.paused_until.is_some();
+            assert!(waits || lane.spill.capacity() > 0, "a backlog of nothing");
             assert!(lane.pending.is_empty() || is_blocked || lane.paused_until.is_some());
         }
     }
@@ -205,7 +208,9 @@ impl Bench {
     pub fn kept_bytes(&self) -> [usize; 2] {
         [0, 1].map(|place| {
             let lane = &self.connection.lanes[place];
-            usize::from(lane.held_bytes) + lane.pending.len() + lane.spill.len() - lane.spill_start
+            let backlog = lane.backlog.as_ref();
+            usize::from(lane.held_bytes)
+                + backlog.map_or(0, |backlog| backlog.pending.len() + backlog.waiting().len())
         })
     }
 

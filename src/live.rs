@@ -14,9 +14,11 @@ use crate::grant::{Grant, SessionId};
 use crate::plan::{Budget, Plan};
 use crate::tenant::{Instance, Tenant, TenantId, Username};
 
+mod counter;
 mod mailbox;
 mod shared;
 
+pub use counter::Counter;
 pub use mailbox::{Mail, Mailbox};
 use shared::TenantLive;
 
@@ -65,38 +67,6 @@ struct Whereabouts {
     instance: Option<Arc<Instance>>,
     seat: Option<Seat>,
     waiting: Option<Arc<Notify>>,
-}
-
-/// Counts with one writer, the relay thread; anybody may read them.
-#[derive(Debug, Default)]
-pub struct Counter {
-    messages: AtomicU64,
-    bytes: AtomicU64,
-    last_data_ms: AtomicU64,
-}
-
-impl Counter {
-    /// Publishes new totals.
-    pub fn publish(&self, messages: u64, bytes: u64, last_data_at: Millis) {
-        self.messages.store(messages, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
-        self.last_data_ms.store(last_data_at.0, Ordering::Relaxed);
-    }
-
-    /// Whole data messages.
-    pub fn messages(&self) -> u64 {
-        self.messages.load(Ordering::Relaxed)
-    }
-
-    /// Bytes on the wire.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// When the last data frame began.
-    pub fn last_data_at(&self) -> Millis {
-        Millis(self.last_data_ms.load(Ordering::Relaxed))
-    }
 }
 
 #[derive(Debug)]

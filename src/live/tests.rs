@@ -290,10 +290,11 @@ fn a_full_mailbox_becomes_a_look_at_all() {
 }
 
 #[test]
-fn counts_are_what_was_published_last() {
+fn counts_add_up() {
     let counter = Counter::default();
-    counter.publish(1, 10, Millis(100));
-    counter.publish(2, 30, Millis(200));
+    counter.add(1, 10, Some(Millis(100)));
+    counter.add(1, 10, Some(Millis(200)));
+    counter.add(0, 10, None);
     assert_eq!((counter.messages(), counter.bytes()), (2, 30));
     assert_eq!(counter.last_data_at(), Millis(200));
 }

@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 
 use super::buffers::{Pool, READ_BYTES_MAX};
-use super::pair::{Check, LaneState, Pair, Patience, Side, Verdict};
+use super::pair::{Check, Counts, LaneState, Pair, Patience, Side, Verdict};
 use super::wire::{Received, Socket};
 use crate::clock::Millis;
 use crate::close::Cause;
@@ -68,6 +68,11 @@ impl<S: Socket> Connection<S> {
     /// This side's socket.
     pub fn socket(&mut self, side: Side) -> &mut S {
         &mut self.legs[side as usize].socket
+    }
+
+    /// See [`Pair::take_counts`].
+    pub fn take_counts(&mut self, from: Side) -> Counts {
+        self.pair.take_counts(from)
     }
 
     /// See [`Pair::limit_messages`].
@@ -250,16 +255,19 @@ impl<S: Socket> Connection<S> {
 
     /// Puts the held bytes in front of what will be read.
     fn show_held(&mut self, from: Side, scratch: &mut [u8]) -> usize {
-        let lane = &mut self.lanes[from as usize];
-        let held_bytes = usize::from(std::mem::take(&mut lane.held_bytes));
-        scratch[..held_bytes].copy_from_slice(&lane.held[..held_bytes]);
+        let Some(backlog) = &mut self.lanes[from as usize].backlog else { return 0 };
+        let held_bytes = usize::from(std::mem::take(&mut backlog.held_bytes));
+        scratch[..held_bytes].copy_from_slice(&backlog.held[..held_bytes]);
         held_bytes
     }
 
     fn hold(&mut self, from: Side, held_bytes: usize, bytes: &[u8]) {
-        let lane = &mut self.lanes[from as usize];
-        lane.held[..held_bytes].copy_from_slice(&bytes[..held_bytes]);
-        lane.held_bytes = held_bytes as u8;
+        if held_bytes == 0 {
+            return;
+        }
+        let backlog = self.lanes[from as usize].backlog_mut();
+        backlog.held[..held_bytes].copy_from_slice(&bytes[..held_bytes]);
+        backlog.held_bytes = held_bytes as u8;
     }
 
     /// Does what the pair says about `bytes`; neighbouring frames leave in one write.

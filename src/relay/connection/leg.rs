@@ -74,8 +74,6 @@ impl<S: Socket> Leg<S> {
 /// One direction's bytes that are neither in a socket nor in the scratch buffer.
 #[derive(Debug, Default)]
 pub struct Lane {
-    pub held: [u8; HOLD_BYTES_MAX],
-    pub held_bytes: u8,
     /// Boxed: a lane in which everything flows has none.
     pub backlog: Option<Box<Backlog>>,
 }
@@ -83,6 +81,9 @@ pub struct Lane {
 /// What a lane keeps while something does not flow.
 #[derive(Debug, Default)]
 pub struct Backlog {
+    /// The beginning of a header, or of a frame that is judged as a whole.
+    pub held: [u8; HOLD_BYTES_MAX],
+    pub held_bytes: u8,
     /// Read but not judged yet: a handshake's read-ahead, or what stands behind a pause.
     pub pending: Vec<u8>,
     /// Judged but not taken yet by the other side, from `spill_start` on.
@@ -110,7 +111,8 @@ impl Lane {
     /// Forgets a backlog in which nothing is left.
     pub fn tidy(&mut self) {
         self.backlog.take_if(|backlog| {
-            backlog.pending.is_empty()
+            backlog.held_bytes == 0
+                && backlog.pending.is_empty()
                 && backlog.spill.capacity() == 0
                 && backlog.blocked_since.is_none()
                 && backlog.paused_until.is_none()

@@ -195,7 +195,10 @@ impl Bench {
             assert!(lane.spill.len() <= LEFT_BYTES_MAX, "{} bytes wait", lane.spill.len());
             assert!(is_blocked || lane.spill.is_empty() || self.lost_any(), "kept a spill");
             let waits = is_blocked || lane.paused_until.is_some();
-            assert!(waits || lane.spill.capacity() > 0, "a backlog of nothing");
+            assert!(
+                waits || lane.held_bytes > 0 || lane.spill.capacity() > 0,
+                "a backlog of nothing"
+            );
             assert!(lane.pending.is_empty() || is_blocked || lane.paused_until.is_some());
         }
     }
@@ -208,18 +211,18 @@ impl Bench {
     pub fn kept_bytes(&self) -> [usize; 2] {
         [0, 1].map(|place| {
             let lane = &self.connection.lanes[place];
-            let backlog = lane.backlog.as_ref();
-            usize::from(lane.held_bytes)
-                + backlog.map_or(0, |backlog| backlog.pending.len() + backlog.waiting().len())
+            lane.backlog.as_ref().map_or(0, |backlog| {
+                usize::from(backlog.held_bytes) + backlog.pending.len() + backlog.waiting().len()
+            })
         })
     }
 
     pub fn messages(&self) -> [u64; 2] {
-        Side::BOTH.map(|side| self.connection.pair().counts(side).messages)
+        Side::BOTH.map(|side| self.connection.pair().counts(side).messages.into())
     }
 
     pub fn bytes(&self) -> [u64; 2] {
-        Side::BOTH.map(|side| self.connection.pair().counts(side).bytes)
+        Side::BOTH.map(|side| self.connection.pair().counts(side).bytes.into())
     }
 
     pub fn ending(&self) -> Option<Ending> {

@@ -200,7 +200,7 @@ impl Admission<'_> {
         match identity.tenant.key(id) {
             Some(key) if key.opens(&target.below_node_root) => {
                 let now = self.authority.registry.wall().now();
-                self.usage.note(identity.tenant.id, &identity.grant, now);
+                self.usage.note(identity.tenant.id, &identity.grant, identity.client, now);
                 Ok(identity)
             }
             _ => Err(Refusal::OutOfScope),

@@ -72,7 +72,7 @@ impl Admission<'_> {
         trail: &mut Trail,
     ) -> Result<Decision, Refusal> {
         let host = single_host(parts)?;
-        trail.path = parts.uri.path().chars().take(PATH_BYTES_MAX).collect();
+        trail.path = beginning(parts.uri.path());
         if parts.method == Method::CONNECT {
             return Err(Refusal::Malformed("There are no tunnels here."));
         }
@@ -205,6 +205,14 @@ impl Admission<'_> {
             }
             _ => Err(Refusal::OutOfScope),
         }
+    }
+}
+
+/// As much of a path as is logged.
+fn beginning(path: &str) -> String {
+    match path.len() <= PATH_BYTES_MAX {
+        true => path.to_owned(),
+        false => path.chars().take(PATH_BYTES_MAX).collect(),
     }
 }
 

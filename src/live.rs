@@ -16,9 +16,12 @@ use crate::tenant::{Instance, Tenant, TenantId, Username};
 
 mod mailbox;
 mod shared;
+mod traffic;
 
 pub use mailbox::{Mail, Mailbox};
+pub use shared::Relayed;
 use shared::TenantLive;
+pub use traffic::TenantTraffic;
 
 /// Plain requests of one tenant at once.
 const EXCHANGES_PER_TENANT_MAX: u32 = 1000;
@@ -72,11 +75,13 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// Publishes new totals.
-    pub fn publish(&self, messages: u64, bytes: u64, last_data_at: Millis) {
+    /// Publishes new totals. Returns by how much messages and bytes have risen.
+    pub fn publish(&self, messages: u64, bytes: u64, last_data_at: Millis) -> (u64, u64) {
+        let news = (messages.saturating_sub(self.messages()), bytes.saturating_sub(self.bytes()));
         self.messages.store(messages, Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
         self.last_data_ms.store(last_data_at.0, Ordering::Relaxed);
+        news
     }
 
     /// Whole data messages.

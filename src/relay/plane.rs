@@ -8,11 +8,13 @@ use std::thread::JoinHandle;
 
 use mio::{Poll, Waker};
 
+use super::counts::{Counts, Load};
 use super::pair::{Patience, Rules};
 use super::thread::{Relay, WAKER};
 use super::wire::Wire;
 use crate::clock::Clock;
 use crate::live::{Mailbox, Registered};
+use crate::row::Row;
 
 /// Connections that may be on their way to one thread.
 const ADOPTIONS_MAX: usize = 1024;
@@ -20,6 +22,8 @@ const ADOPTIONS_MAX: usize = 1024;
 /// A connection on its way to a relay thread.
 #[derive(Debug)]
 pub struct Adoption {
+    /// The row that it came by.
+    pub row: Row,
     /// The sockets of client and runtime.
     pub sockets: [Wire; 2],
     /// What was read behind each handshake.
@@ -36,6 +40,7 @@ pub struct Adoption {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) mailbox: Arc<Mailbox>,
+    pub(super) counts: Counts,
     adoptions: Mutex<Vec<Adoption>>,
     reserved: AtomicUsize,
     stop: AtomicBool,
@@ -79,6 +84,7 @@ impl Plane {
             let waker = Waker::new(poll.registry(), WAKER)?;
             let shared = Arc::new(Shared {
                 mailbox: Arc::new(Mailbox::new(waker)),
+                counts: Counts::default(),
                 adoptions: Mutex::default(),
                 reserved: AtomicUsize::new(0),
                 stop: AtomicBool::new(false),
@@ -102,6 +108,11 @@ impl Plane {
             return None;
         }
         Some(Reservation(Some(Arc::clone(shared))))
+    }
+
+    /// What each thread has relayed so far.
+    pub fn loads(&self) -> impl Iterator<Item = Load> {
+        self.threads.iter().map(|(shared, _)| shared.counts.load())
     }
 
     /// Cuts what is left and waits for the threads to end. Blocks.

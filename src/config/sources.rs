@@ -99,6 +99,7 @@ pub fn file(path: Option<PathBuf>) -> Result<Given, ConfigError> {
             toml::Value::Array(values) if key.repeatable => {
                 values.iter().map(scalar).collect::<Option<Vec<_>>>()
             }
+            toml::Value::Boolean(truth) if key.value == "BOOL" => Some(vec![truth.to_string()]),
             value => scalar(&value).map(|text| vec![text]),
         };
         let values =
@@ -112,7 +113,6 @@ fn scalar(value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Boolean(truth) => Some(truth.to_string()),
         _ => None,
     }
 }

@@ -49,6 +49,10 @@ impl Prometheus {
             }
             std::net::TcpStream::connect(self.address).ok()?;
             let flags = ask(self.address, "GET /api/v1/status/flags HTTP/1.0\r\n\r\n");
+            if !flags.starts_with("HTTP/1.0 200") {
+                // It is still starting.
+                return None;
+            }
             // The port may be another's who answers, too.
             Some(flags.contains(&*folder.to_string_lossy()))
         });

@@ -29,6 +29,24 @@ impl Millis {
     }
 }
 
+/// A moment as [`Millis`] has it, in microseconds: for measuring, not for deadlines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Micros(pub u64);
+
+impl Micros {
+    /// How long it is from `earlier` to this moment, in microseconds; 0 if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl From<Millis> for Micros {
+    fn from(millis: Millis) -> Self {
+        Self(millis.0.saturating_mul(1000))
+    }
+}
+
 /// The one source of [`Millis`] in a process. Copies share the same start.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -47,6 +65,12 @@ impl Clock {
     #[must_use]
     pub fn now(self) -> Millis {
         Millis(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// The present moment, finer.
+    #[must_use]
+    pub fn micros(self) -> Micros {
+        Micros(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Settings {
     pub client: ClientSettings,
     /// Names of the operators' listener, in lower case.
     pub admin_hosts: Vec<String>,
+    /// Whether metrics are told without a token.
+    pub metrics_open: bool,
     /// For how long the audit log is kept.
     pub audit_kept: Duration,
     /// Every setting as a text, with its source and without its secrets.
@@ -164,6 +166,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
             .into_iter()
             .map(|host| host.0)
             .collect(),
+        metrics_open: reader.one("metrics_open")?,
         audit_kept: DAY * u32::try_from(reader.number("audit_days", 1, 3650)?).unwrap_or(1),
         effective: effective::all(given),
         admin_tls_certificates: reader.all("admin_tls_certificates")?,

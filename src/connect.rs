@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::clock::{Clock, Millis};
+use crate::metrics::{Phase, Stopwatch};
 use crate::refusal::Refusal;
 use crate::tenant::Instance;
 use crate::tls::Stream;
@@ -68,9 +69,13 @@ impl Dialer {
         Ok(Self { settings, clock, names: Mutex::default(), tls, pool: Arc::default() })
     }
 
-    pub(in crate::connect) async fn dial(&self, instance: &Instance) -> Result<Stream, Refusal> {
+    pub(in crate::connect) async fn dial(
+        &self,
+        instance: &Instance,
+        watch: &mut Stopwatch,
+    ) -> Result<Stream, Refusal> {
         let attempt = async {
-            let socket = self.connect(instance).await;
+            let socket = self.connect(instance, watch).await;
             let socket = socket
                 .map_err(|error| Refusal::RuntimeUnreachable(format!("{instance}: {error}")))?;
             let Some(tls) = &instance.tls else { return Ok(Stream::Plain(socket)) };
@@ -95,7 +100,7 @@ impl Dialer {
     /// Why not; what takes longer than a second is not waited for.
     pub async fn probe(&self, instance: &Instance) -> Result<Duration, Refusal> {
         let begin = self.clock.now();
-        match timeout(PROBE_MAX, self.dial(instance)).await {
+        match timeout(PROBE_MAX, self.dial(instance, &mut Stopwatch::default())).await {
             Ok(dialled) => dialled.map(|_| self.clock.now().since(begin)),
             Err(_) => Err(Refusal::RuntimeTimedOut("it took no connection within a second")),
         }
@@ -121,9 +126,11 @@ impl Dialer {
     }
 
     /// TCP, at the first address that answers.
-    async fn connect(&self, instance: &Instance) -> io::Result<TcpStream> {
+    async fn connect(&self, instance: &Instance, watch: &mut Stopwatch) -> io::Result<TcpStream> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in self.addresses(instance).await? {
+        let addresses = self.addresses(instance).await?;
+        watch.pass(Phase::Resolve, self.clock.micros());
+        for address in addresses {
             match TcpStream::connect(address).await {
                 Ok(socket) => {
                     socket.set_nodelay(true)?;

@@ -28,7 +28,7 @@
 //! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`tls`], [`upload`],
 //!   [`rewound`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
-//!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`]
+//!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`]
 //!
 //! # Invariants
 //!
@@ -61,6 +61,7 @@ pub mod grant;
 pub mod journey;
 pub mod json;
 pub mod live;
+pub mod metrics;
 pub mod passwords;
 pub mod path;
 pub mod plan;

@@ -14,13 +14,16 @@ use crate::grant::{Grant, SessionId};
 use crate::plan::{Budget, Plan};
 use crate::tenant::{Instance, Tenant, TenantId, Username};
 
+mod busiest;
 mod counter;
 mod mailbox;
 mod shared;
 pub mod traffic;
 
+pub use busiest::TenantTraffic;
 pub use counter::Counter;
 pub use mailbox::{Mail, Mailbox};
+pub use shared::Relayed;
 use shared::TenantLive;
 use traffic::{Meter, Taken, Traffic};
 

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::client::network;
 use crate::clock::{Clock, Millis};
+use crate::metrics::{Latencies, Spans, Tally};
 use crate::secret::Secret;
 use crate::tenant::Password;
 
@@ -33,6 +34,9 @@ const REMEMBERED_MAX: usize = 65_536;
 /// Below everything that relays.
 const NICE: i32 = 10;
 
+/// Counted apart from the verdicts, behind which it comes.
+const REMEMBERED: usize = 3;
+
 /// What came of checking a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -44,12 +48,28 @@ pub enum Verdict {
     Busy,
 }
 
+/// What the pool was asked since the start, and what waits for it.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    /// Checks by what came of them: `right`, `wrong`, `busy`, `remembered`.
+    pub checks: [(&'static str, u64); 4],
+    /// How long those took that bcrypt decided, waiting included.
+    pub durations: Spans,
+    /// Checks and hashes that wait or are worked on.
+    pub waiting: u32,
+    /// How many may wait.
+    pub waiting_max: usize,
+}
+
 /// The pool and the memory.
 #[derive(Debug)]
 pub struct Passwords {
     queue: SyncSender<Job>,
     memory: Arc<Memory>,
     waiting: Waiting,
+    /// Right, wrong, busy, remembered.
+    verdicts: Tally<4>,
+    durations: Latencies,
     /// What an unknown tenant's password is checked against; nobody knows what it is the hash of.
     decoy: Password,
 }
@@ -84,6 +104,8 @@ impl Passwords {
             queue,
             memory,
             waiting: Waiting::default(),
+            verdicts: Tally::default(),
+            durations: Latencies::default(),
             decoy: Password::from_hash(&decoy, 0),
         })
     }
@@ -110,16 +132,31 @@ impl Passwords {
         };
         let digest = self.memory.digest(hash, password);
         if self.memory.knows(&digest) {
+            self.verdicts.add(REMEMBERED);
             return Verdict::Right;
         }
+        // The decoy's work is to be done all the same.
+        let password = if is_possible { password.clone() } else { Secret::new(String::new()) };
+        let began = self.memory.clock.micros();
+        let verdict = self.check(Arc::clone(hash), password, digest, client).await;
+        self.verdicts.add(verdict as usize);
+        if verdict != Verdict::Busy {
+            self.durations.note(self.memory.clock.micros().since(began));
+        }
+        verdict
+    }
+
+    /// Has the pool check a password.
+    async fn check(
+        &self,
+        hash: Arc<str>,
+        password: Secret,
+        digest: Digest,
+        client: IpAddr,
+    ) -> Verdict {
         let Some(_place) = self.waiting.enter(client) else { return Verdict::Busy };
         let (done, answer) = oneshot::channel();
-        let password = match is_possible {
-            true => password.clone(),
-            // The decoy's work is to be done all the same.
-            false => Secret::new(String::new()),
-        };
-        let job = Job::Check { hash: Arc::clone(hash), password, digest, done };
+        let job = Job::Check { hash, password, digest, done };
         if self.queue.try_send(job).is_err() {
             return Verdict::Busy;
         }
@@ -133,6 +170,23 @@ impl Passwords {
 }
 
 impl Passwords {
+    /// What it was asked, and what waits.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let [right, wrong, busy, remembered] = self.verdicts.sums();
+        Counts {
+            checks: [
+                ("right", right),
+                ("wrong", wrong),
+                ("busy", busy),
+                ("remembered", remembered),
+            ],
+            durations: self.durations.spans(),
+            waiting: self.waiting.count(),
+            waiting_max: QUEUE_MAX,
+        }
+    }
+
     /// Remembers a password whose hash has just been made of it.
     pub fn remember(&self, stored: &Password, password: &Secret) {
         self.memory.remember(self.memory.digest(stored.hash(), password));
@@ -172,6 +226,10 @@ impl Waiting {
         }
         *count += 1;
         Some(Place(self, network))
+    }
+
+    fn count(&self) -> u32 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 }
 

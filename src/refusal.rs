@@ -10,9 +10,11 @@ use crate::close::Cause;
 use crate::tenant::Username;
 
 mod faces;
+mod labels;
 mod operators;
 mod response;
 
+pub use labels::LABELS;
 pub use operators::OperatorRefusal;
 pub use response::wants_page;
 

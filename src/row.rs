@@ -16,6 +16,10 @@ pub enum Row {
 }
 
 impl Row {
+    /// All there are.
+    pub const ALL: [Self; 5] =
+        [Self::Public, Self::Api, Self::TenantPublic, Self::TenantApi, Self::Editor];
+
     /// For logs and metrics.
     #[must_use]
     pub fn label(self) -> &'static str {

@@ -17,7 +17,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tower::ServiceExt;
 
 use crate::accept::Peer;
@@ -40,6 +40,7 @@ mod docs;
 mod guard;
 mod instances;
 mod keys;
+mod metrics;
 mod of_tenant;
 mod openapi;
 mod pages;
@@ -69,12 +70,33 @@ pub struct Desk {
     pub tokens: AdminTokens,
     /// Names under which the listener may be asked, in lower case, without ports.
     pub hosts: HashSet<String>,
+    /// The places for clients' sockets.
+    pub places: Places,
+    /// Whether metrics are told without a token.
+    pub metrics_open: bool,
     /// Every setting, as it holds.
     pub configuration: Vec<Effective>,
     /// Told when an operator wants the process to stop.
     pub stop: Notify,
     /// Whether one has.
     pub is_draining: AtomicBool,
+}
+
+/// The places for clients' sockets.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Those that are free.
+    pub permits: Arc<Semaphore>,
+    /// All.
+    pub max: usize,
+}
+
+impl Places {
+    /// So many, all of them free.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(max)), max }
+    }
 }
 
 impl Desk {
@@ -121,6 +143,7 @@ pub fn router(desk: &Arc<Desk>) -> Router {
         .layer(from_fn(to_the_end))
         .layer(from_fn_with_state(Arc::clone(desk), guard::check_token));
     api.merge(docs::router(&document))
+        .merge(metrics::router(desk))
         .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed(String::new()) })
         .fallback(|| async { Refusal::NotFound("no such address of the admin API") })
         .layer(from_fn_with_state(Arc::clone(desk), guard::check_origin))
@@ -161,7 +184,10 @@ impl Admin {
         let Ok(mut response) = self.router.clone().oneshot(request).await;
         let status = response.status();
         match response.extensions_mut().remove::<Refusal>() {
-            Some(refusal) => refuse(&response, refusal, client, &path),
+            Some(refusal) => {
+                self.desk.journey.metrics.operators_refusal(&refusal);
+                refuse(&response, refusal, client, &path)
+            }
             None => {
                 tracing::debug!(
                     request_id = %client.request_id,

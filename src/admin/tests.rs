@@ -104,6 +104,7 @@ impl World {
             plane: Plane::start(1, patience, clock).unwrap(),
             body_bytes_max: 1,
             request_ids: RequestIds::new().unwrap(),
+            metrics: Default::default(),
             refused: Default::default(),
             ready: AtomicBool::new(true),
             switch_timeout: second,
@@ -113,6 +114,8 @@ impl World {
             journey: Arc::new(journey),
             presence: Arc::new(presence),
             tokens,
+            places: Places::new(7),
+            metrics_open: false,
             hosts: own_hosts((Ipv4Addr::new(10, 0, 0, 1), 9180).into())
                 .chain(["ops.example.org".to_owned()])
                 .collect(),

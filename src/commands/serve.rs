@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::system::uname;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -16,7 +15,7 @@ use super::import::{self, open};
 use super::{EXIT_CONFIG, Failure};
 use crate::accept::{self, AcceptSettings};
 use crate::admin::tokens::AdminTokens;
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Places};
 use crate::client::RequestIds;
 use crate::clock::{Clock, Wall};
 use crate::config::Settings;
@@ -26,11 +25,11 @@ use crate::front::plane::Plane as FrontPlane;
 use crate::journey::Journey;
 use crate::journey::recent::Recent;
 use crate::live::LiveTable;
+use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
 use crate::registry::Registry;
-use crate::registry::replicas::About;
 use crate::registry::store::redacted;
 use crate::registry::usage::Usage;
 use crate::relay::plane::Plane;
@@ -38,11 +37,13 @@ use crate::telemetry;
 use crate::tls::server::Acceptor;
 use crate::web;
 
+mod about;
 mod attend;
 mod front;
 mod limits;
 mod signals;
 
+use about::{about, thread_names};
 use attend::attend;
 use limits::connections_max;
 use signals::Signals;
@@ -65,7 +66,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings.workers)
         .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .thread_name("handshakes")
+        .thread_name_fn(thread_names(settings.workers))
         .enable_all()
         .build()
         .map_err(|error| cannot("start the worker threads", error))?;
@@ -115,6 +116,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         plane,
         body_bytes_max: settings.body_bytes_max,
         request_ids,
+        metrics: Arc::<Metrics>::default(),
         refused,
         ready: AtomicBool::new(false),
         switch_timeout: settings.accept.header_timeout,
@@ -157,7 +159,8 @@ async fn serve(
     let revision = journey.registry.store().last_revision().await;
     let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let desk = Arc::new(desk(&settings, &journey, &presence, tokens));
+    let places = Places::new(connections_max(&settings.accept));
+    let desk = Arc::new(desk(&settings, &journey, &presence, &places, tokens));
     let request_ids = RequestIds::new().map_err(|error| Failure::runtime(error.to_string()))?;
     let admin = Admin::new(Arc::clone(&desk), request_ids);
     let admin_task = tokio::spawn(serve_admin(
@@ -172,7 +175,8 @@ async fn serve(
     let (stop_data, data_stopped) = watch::channel(false);
     let mut data_tasks = JoinSet::new();
     let listeners = (listeners, tls_listeners);
-    let front = serve_data(listeners, &settings, &journey, &data_stopped, &mut data_tasks)?;
+    let front =
+        serve_data(listeners, &settings, &journey, &places, &data_stopped, &mut data_tasks)?;
     let attending = attend(Arc::clone(&journey), Arc::clone(&presence), revision);
     let mut attendant =
         tokio::spawn(async move { tokio::join!(attending, certificates.keep_fresh()) });
@@ -249,12 +253,15 @@ fn desk(
     settings: &Settings,
     journey: &Arc<Journey>,
     presence: &Arc<Presence>,
+    places: &Places,
     tokens: AdminTokens,
 ) -> admin::Desk {
     admin::Desk {
         journey: Arc::clone(journey),
         presence: Arc::clone(presence),
         tokens,
+        places: places.clone(),
+        metrics_open: settings.metrics_open,
         hosts: admin::own_hosts(settings.admin_listen)
             .chain(settings.admin_hosts.iter().cloned())
             .collect(),
@@ -269,10 +276,11 @@ fn serve_data(
     (listeners, tls_listeners): (Vec<Vec<std::net::TcpListener>>, Vec<TlsListener>),
     settings: &Settings,
     journey: &Arc<Journey>,
+    places: &Places,
     data_stopped: &watch::Receiver<bool>,
     data_tasks: &mut JoinSet<()>,
 ) -> Result<FrontPlane, Failure> {
-    let permits = Arc::new(Semaphore::new(connections_max(&settings.accept)));
+    let permits = Arc::clone(&places.permits);
     let (front, brought) = front::start(listeners, settings, &permits, journey)?;
     let answering = Arc::clone(journey);
     data_tasks.spawn(accept::serve_handed_over(
@@ -293,20 +301,6 @@ fn serve_data(
         ));
     }
     Ok(front)
-}
-
-/// What other replicas are told of this one.
-fn about(plain: Option<&Vec<std::net::TcpListener>>, with_tls: &[TlsListener]) -> About {
-    let plain = plain.into_iter().flatten().filter_map(|listener| listener.local_addr().ok());
-    let with_tls = with_tls.iter().filter_map(|(listener, _)| listener.local_addr().ok());
-    let addresses = plain.chain(with_tls);
-    About {
-        host: uname().nodename().to_string_lossy().into_owned(),
-        pid: std::process::id(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        since_unix_ms: Wall::system().now().0,
-        listen: addresses.map(|address| address.to_string()).collect(),
-    }
 }
 
 /// The order of a graceful stop, up to where what is left is cut.

@@ -48,7 +48,12 @@ pub const KEYS: &[Key] = &[
         "",
         "Certificate chain and private key in PEM, or one file with both; the first is the default",
     ),
-    key("admin_listen", "ADDRESS", "127.0.0.1:9180", "Address for operators: health, admin API"),
+    key(
+        "admin_listen",
+        "ADDRESS",
+        "127.0.0.1:9180",
+        "Address for operators: health, admin API, metrics",
+    ),
     list(
         "admin_tls_certificates",
         "CERT:KEY",
@@ -66,6 +71,12 @@ pub const KEYS: &[Key] = &[
         "HOST",
         "",
         "Further names under which operators reach admin_listen; localhost and its address are known",
+    ),
+    key(
+        "metrics_open",
+        "BOOL",
+        "false",
+        "Whether /metrics on admin_listen is answered without a token: true or false",
     ),
     key("audit_days", "N", "365", "For how many days the audit log is kept"),
     key(

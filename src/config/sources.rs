@@ -99,6 +99,7 @@ pub fn file(path: Option<PathBuf>) -> Result<Given, ConfigError> {
             toml::Value::Array(values) if key.repeatable => {
                 values.iter().map(scalar).collect::<Option<Vec<_>>>()
             }
+            toml::Value::Boolean(truth) if key.value == "BOOL" => Some(vec![truth.to_string()]),
             value => scalar(&value).map(|text| vec![text]),
         };
         let values =

@@ -150,6 +150,8 @@ fn a_bad_value_is_told_with_its_source() {
     );
     let told = set("connect_timeout", "0s").unwrap_err();
     assert_eq!(told, "--connect-timeout: must be more than zero");
+    assert!(set("metrics_open", "yes").unwrap_err().starts_with("--metrics-open: \"yes\": "));
+    assert!(from_file("metrics_open = true").unwrap().metrics_open);
     for kind in ["workers = 1.5", "workers = true", "workers = [1]", "base_domain = 1979-05-27"] {
         assert!(from_file(kind).unwrap_err().ends_with("has a value of the wrong kind"), "{kind}");
     }
@@ -249,6 +251,7 @@ fn another<'a>(key: &Key, secret_file: &'a str) -> &'a str {
         ("log", _) => "warn,flowgate::relay=debug",
         ("log_format", _) => "json",
         (_, "CERT:KEY") => "chain.pem:key.pem",
+        (_, "BOOL") => "true",
         (_, "N") => "17",
         (_, "BYTES") => "9000",
         (_, "SPAN") => "17s",

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::Dialer;
 use crate::clock::{Clock, Millis};
+use crate::metrics::Stopwatch;
 use crate::refusal::Refusal;
 use crate::tenant::{Instance, Tenant, TenantId};
 use crate::upload::Upload;
@@ -168,7 +169,7 @@ impl Dialer {
                 Err(error) => tracing::debug!(%error, "a kept connection failed"),
             }
         }
-        let socket = self.dial(instance).await?;
+        let socket = self.dial(instance, &mut Stopwatch::default()).await?;
         let watched = socket.as_fd().try_clone_to_owned();
         let watched = watched.map_err(|error| Refusal::RuntimeUnreachable(error.to_string()))?;
         let (sender, driver) = http1::Builder::new()

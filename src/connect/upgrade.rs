@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Dialer;
+use crate::metrics::{Phase, Stopwatch};
 use crate::refusal::Refusal;
 use crate::rewound::Rewound;
 use crate::tenant::Instance;
@@ -37,8 +38,8 @@ pub enum Answer {
 }
 
 impl Dialer {
-    /// Sends a handshake to a runtime and waits for the answer. Cancel safe: dropping it closes the
-    /// connection.
+    /// Sends a handshake to a runtime and waits for the answer; `watch` is told where the time goes.
+    /// Cancel safe: dropping it closes the connection.
     ///
     /// # Errors
     /// Unreachable, timed out, or an answer that is no HTTP or no right handshake.
@@ -46,10 +47,14 @@ impl Dialer {
         &self,
         instance: &Instance,
         request: Request<Empty<Bytes>>,
+        watch: &mut Stopwatch,
     ) -> Result<Answer, Refusal> {
-        let socket = self.dial(instance).await?;
+        let socket = self.dial(instance, watch).await?;
+        watch.pass(Phase::Connect, self.clock.micros());
         let exchange = self.switch(socket, request);
-        match timeout(self.settings.handshake_timeout, exchange).await {
+        let answer = timeout(self.settings.handshake_timeout, exchange).await;
+        watch.pass(Phase::Upstream, self.clock.micros());
+        match answer {
             Ok(answer) => answer,
             Err(_) => Err(Refusal::RuntimeTimedOut("no answer to the handshake")),
         }

@@ -166,14 +166,15 @@ impl<S: Story> Conversation<S> {
             }
             tools.buffers.give_back(part);
         }
-        self.judge_head(end, true, slot, tools)
+        self.judge_head(end, None, slot, tools)
     }
 
     /// Leaves a request be until what it waits for is done.
     fn park(&mut self, length: usize, wait: Wait, slot: usize, tools: &mut Tools<S>) -> Step {
         let read = tools.buffers.copy_of_scratch(length);
         let deadline = tools.now.plus(tools.settings.header_timeout);
-        self.state = State::Parked(Parked::new(read, wait, deadline, &tools.mailbox, slot));
+        self.state =
+            State::Parked(Parked::new(read, wait, (tools.now, deadline), &tools.mailbox, slot));
         Step::On
     }
 
@@ -181,10 +182,11 @@ impl<S: Story> Conversation<S> {
     fn look_again(&mut self, slot: usize, tools: &mut Tools<S>) -> Step {
         let State::Parked(parked) = &mut self.state else { return Step::On };
         let Some(read) = parked.take(tools.now) else { return Step::Wait };
+        let since = parked.since();
         let length = read.len();
         tools.buffers.scratch[..length].copy_from_slice(&read);
         tools.buffers.give_back(read);
-        self.judge_head(length, false, slot, tools)
+        self.judge_head(length, Some(since), slot, tools)
     }
 
     /// Keeps the part of a head that has come. The time for it runs from its first byte.
@@ -208,11 +210,11 @@ impl<S: Story> Conversation<S> {
     fn judge_head(
         &mut self,
         length: usize,
-        may_wait: bool,
+        waited_since: Option<Millis>,
         slot: usize,
         tools: &mut Tools<S>,
     ) -> Step {
-        match read(length, self.address, may_wait, tools) {
+        match read(length, self.address, waited_since, tools) {
             Reading::Whole(_, Reception::Wait(wait)) => self.park(length, wait, slot, tools),
             Reading::Part => {
                 let part = tools.buffers.lend();

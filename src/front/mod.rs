@@ -23,6 +23,7 @@ use http::{HeaderMap, Response, StatusCode};
 use mio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::clock::Millis;
 use crate::close::Cause;
 use crate::live::Entry;
 use crate::refusal::Refusal;
@@ -78,8 +79,8 @@ pub struct Received<'a> {
     pub address: SocketAddr,
     /// Something was read behind it.
     pub has_more: bool,
-    /// It may be waited for: that was not done yet.
-    pub may_wait: bool,
+    /// Since when it was waited for. It may be if that was not done yet.
+    pub waited_since: Option<Millis>,
 }
 
 /// Something to be waited for.
@@ -171,6 +172,9 @@ pub trait Story: Send + Sync + 'static {
 
     /// The request's place in the live table.
     fn entry(errand: &Self::Errand) -> &Entry;
+
+    /// A handshake's runtime has accepted the connection.
+    fn connected(&self, errand: &mut Self::Errand);
 
     /// A request that was on its way is refused.
     fn refuse(&self, errand: &mut Self::Errand, refusal: Refusal) -> Response<Bytes>;

@@ -13,6 +13,7 @@ use crate::live::Mailbox;
 pub(super) struct Parked {
     read: Vec<u8>,
     is_done: Arc<AtomicBool>,
+    since: Millis,
     deadline: Millis,
     _task: Task,
 }
@@ -27,11 +28,11 @@ impl Drop for Task {
 }
 
 impl Parked {
-    /// Begins to wait; its end is told to this slot. Not for longer than up to `deadline`.
+    /// Begins to wait now; its end is told to this slot. Not for longer than up to `deadline`.
     pub(super) fn new(
         read: Vec<u8>,
         wait: Wait,
-        deadline: Millis,
+        (since, deadline): (Millis, Millis),
         mailbox: &Arc<Mailbox>,
         slot: usize,
     ) -> Self {
@@ -42,7 +43,12 @@ impl Parked {
             done.store(true, Ordering::Release);
             mailbox.look_at(slot);
         }));
-        Self { read, is_done, deadline, _task: task }
+        Self { read, is_done, since, deadline, _task: task }
+    }
+
+    /// Since when it waits.
+    pub(super) fn since(&self) -> Millis {
+        self.since
     }
 
     /// The bytes, if the waiting is over.

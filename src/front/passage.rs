@@ -168,7 +168,12 @@ impl<S: Story> Passage<S> {
             return Progress::Wait;
         }
         match link.socket.write(&self.request[self.sent..]) {
-            Ok(length) => self.sent += length,
+            Ok(length) => {
+                if self.is_handshake && self.sent == 0 {
+                    tools.story.connected(&mut self.errand);
+                }
+                self.sent += length;
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 link.writable = false;

@@ -10,6 +10,7 @@ use super::buffers::Buffers;
 use super::conversation::Tools;
 use super::head::{Found, read_request, space};
 use super::{Received, Reception, Story};
+use crate::clock::Millis;
 
 /// The longest head that is read here.
 pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -41,7 +42,7 @@ pub(super) enum Reading<E> {
 pub(super) fn read<S: Story>(
     length: usize,
     address: SocketAddr,
-    may_wait: bool,
+    waited_since: Option<Millis>,
     tools: &mut Tools<S>,
 ) -> Reading<S::Errand> {
     let Buffers { scratch, out, map, .. } = &mut tools.buffers;
@@ -68,7 +69,7 @@ pub(super) fn read<S: Story>(
     out.clear();
     let has_more = !behind.is_empty();
     let (parts, written) = (&mut head.parts, head.written);
-    let received = Received { parts, written, address, has_more, may_wait };
+    let received = Received { parts, written, address, has_more, waited_since };
     let reception = tools.story.receive(received, out);
     *map = head.parts.headers;
     map.clear();

@@ -28,6 +28,7 @@ use crate::front::head::Written;
 use crate::front::write::put_headers;
 use crate::front::{Answer, Forward, HandedOver, Received, Reception, Story, Switched, Wait};
 use crate::live::{Entry, Kind, Registered};
+use crate::metrics::Phase;
 use crate::refusal::{Refusal, wants_page};
 use crate::relay::plane::{Adoption, Reservation};
 use crate::relay::walk::Reserved;
@@ -94,28 +95,37 @@ impl Story for FrontDesk {
 
     fn receive(&self, request: Received<'_>, out: &mut Vec<u8>) -> Reception<Errand> {
         let journey = &self.journey;
-        let Received { parts, written, address, has_more, may_wait } = request;
+        let Received { parts, written, address, has_more, waited_since } = request;
         let is_handshake = handshake::is_upgrade(parts);
         if (has_more && !is_handshake) || !journey.may_be_tried(parts) {
             return Reception::HandOver;
         }
         let client = Client { address, over_tls: false, request_id: journey.request_ids.next() };
         let wants_page = wants_page(&parts.headers);
-        let mut trail = Trail::default();
+        let begun = waited_since.map_or_else(|| journey.clock.micros(), Into::into);
+        let mut trail = Trail::start(begun);
         let admitted = match at_once(journey.admission().decide(parts, client, &mut trail)) {
             Some(Ok(Decision::Runtime(admitted))) => Ok(admitted),
             Some(Ok(_)) => return Reception::HandOver,
-            None if may_wait => return Reception::Wait(journey.look_up(parts, client)),
+            None if waited_since.is_none() => {
+                return Reception::Wait(journey.look_up(parts, client));
+            }
             None => return Reception::HandOver,
             Some(Err(refusal)) => Err(refusal),
         };
         let sent = admitted.and_then(|admitted| {
+            if is_handshake {
+                trail.watch.pass(Phase::Auth, journey.clock.micros());
+            }
             let asking = Asking { parts, written, client };
             match is_handshake {
                 true => journey.begin_handshake(asking, admitted, out),
                 false => journey.begin_plain(asking, admitted, out),
             }
         });
+        if is_handshake && matches!(sent, Ok(Some(_))) {
+            trail.watch.pass(Phase::Resolve, journey.clock.micros());
+        }
         match sent {
             Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing })) => {
                 Reception::Forward(Box::new(Forward {
@@ -145,6 +155,10 @@ impl Story for FrontDesk {
         errand.registered.entry()
     }
 
+    fn connected(&self, errand: &mut Errand) {
+        errand.trail.watch.pass(Phase::Connect, self.journey.clock.micros());
+    }
+
     fn refuse(&self, errand: &mut Errand, refusal: Refusal) -> Response<Bytes> {
         let is_handshake = errand.is_handshake();
         self.journey.log_refusal(&errand.trail, errand.client, is_handshake, &refusal);
@@ -163,7 +177,8 @@ impl Story for FrontDesk {
             }
             Way::Handshake { .. } => rewrite_answer(answer.headers, errand.row),
         }
-        errand.trail.log_answer(errand.client, errand.is_handshake(), answer.status);
+        let is_handshake = errand.is_handshake();
+        self.journey.log_answer(&errand.trail, errand.client, is_handshake, answer.status);
         Ok(())
     }
 
@@ -174,7 +189,7 @@ impl Story for FrontDesk {
         check_switch(answer.headers, accept)?;
         self.journey.reach_at_once(Step::Answered);
         *reserved = websocket::rewrite_switch(answer.headers, errand.row, *ours_offered);
-        errand.trail.log_answer(errand.client, true, answer.status);
+        self.journey.log_answer(&errand.trail, errand.client, true, answer.status);
         Ok(())
     }
 
@@ -190,6 +205,7 @@ impl Story for FrontDesk {
             .and_then(|()| websocket::rules(reserved, errand.registered.entry()));
         match rules {
             Ok(rules) => reservation.leave(Adoption {
+                row: errand.row,
                 sockets: [Wire::ready(client), Wire::ready(runtime)],
                 read_ahead,
                 rules,

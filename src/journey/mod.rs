@@ -18,6 +18,7 @@ use crate::connect::Dialer;
 use crate::exchange::Body;
 use crate::grant::Grant;
 use crate::live::{Entry, Kind, LiveTable, Registered, TooMany};
+use crate::metrics::{Metrics, Outcome, Phase};
 use crate::passwords::Passwords;
 use crate::refusal::{Refusal, wants_page};
 use crate::registry::usage::Usage;
@@ -71,6 +72,8 @@ pub struct Journey {
     pub body_bytes_max: u64,
     /// Names for requests.
     pub request_ids: RequestIds,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// What was refused lately.
     pub refused: Arc<recent::Recent>,
     /// Whether `/readyz` says yes.
@@ -90,13 +93,13 @@ impl Journey {
             over_tls: peer.over_tls,
             request_id: self.request_ids.next(),
         };
-        let mut trail = Trail::default();
+        let mut trail = Trail::start(self.clock.micros());
         let (parts, body) = request.into_parts();
         let wants_page = wants_page(&parts.headers);
         let is_handshake = handshake::is_upgrade(&parts);
         match self.travel(parts, body, client, peer, &mut trail).await {
             Ok(response) => {
-                trail.log_answer(client, is_handshake, response.status());
+                self.log_answer(&trail, client, is_handshake, response.status());
                 response
             }
             Err(refusal) => {
@@ -106,9 +109,29 @@ impl Journey {
         }
     }
 
-    /// Tells the log, and keeps it for whoever asks what was refused.
+    /// Tells the log, and counts it.
+    fn log_answer(&self, trail: &Trail, client: Client, is_handshake: bool, status: StatusCode) {
+        trail.log_answer(client, is_handshake, status);
+        let now = self.clock.micros();
+        match (is_handshake, status) {
+            (false, _) => self.metrics.request(trail.row, status.as_u16(), &trail.watch, now),
+            (true, StatusCode::SWITCHING_PROTOCOLS) => {
+                self.metrics.handshake(Outcome::Switched, trail.grant, &trail.watch, now);
+            }
+            (true, _) => {
+                self.metrics.handshake(Outcome::Declined, trail.grant, &trail.watch, now);
+            }
+        }
+    }
+
+    /// Tells the log, counts it, and keeps it for whoever asks what was refused.
     fn log_refusal(&self, trail: &Trail, client: Client, is_handshake: bool, refusal: &Refusal) {
         trail.log_refusal(client, is_handshake, refusal);
+        self.metrics.refusal(refusal);
+        if is_handshake {
+            let now = self.clock.micros();
+            self.metrics.handshake(Outcome::Refused, trail.grant, &trail.watch, now);
+        }
         let now = self.registry.wall().now();
         self.refused.note(trail, client, is_handshake, refusal, now);
     }
@@ -130,11 +153,12 @@ impl Journey {
             Decision::Preflight => return Ok(plain::answer_preflight(&parts)),
             Decision::Runtime(admitted) => admitted,
         };
+        trail.watch.pass(Phase::Auth, self.clock.micros());
         if !handshake::is_upgrade(&parts) {
             return self.plain(parts, body, admitted, client).await;
         }
         handshake::check(&parts, !body.is_end_stream())?;
-        self.websocket(parts, admitted, client, peer.permit).await
+        self.websocket(parts, admitted, client, peer.permit, &mut trail.watch).await
     }
 
     fn authority(&self) -> Authority<'_> {

@@ -3,7 +3,9 @@
 use http::StatusCode;
 
 use crate::client::Client;
+use crate::clock::Micros;
 use crate::grant::Grant;
+use crate::metrics::Stopwatch;
 use crate::refusal::Refusal;
 use crate::tenant::Username;
 
@@ -18,9 +20,16 @@ pub struct Trail {
     pub grant: Option<Grant>,
     /// The path, without query.
     pub path: String,
+    /// Where its time went.
+    pub watch: Stopwatch,
 }
 
 impl Trail {
+    /// Nothing is known yet of a request that has just come.
+    pub(super) fn start(now: Micros) -> Self {
+        Self { watch: Stopwatch::start(now), ..Self::default() }
+    }
+
     pub(super) fn log_answer(&self, client: Client, is_handshake: bool, status: StatusCode) {
         // Probes come every few seconds.
         if self.row == "own" {

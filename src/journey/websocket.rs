@@ -23,6 +23,7 @@ use crate::connect::upgrade::{Answer, detach, detach_now};
 use crate::exchange::Body;
 use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
 use crate::live::{Entry, Kind, Registered};
+use crate::metrics::Stopwatch;
 use crate::refusal::Refusal;
 use crate::relay::pair::Rules;
 use crate::relay::plane::{Adoption, Reservation};
@@ -32,6 +33,7 @@ use crate::row::Row;
 
 /// A connection whose client has yet to be switched.
 struct Switch {
+    row: Row,
     client: OnUpgrade,
     runtime: Upgraded,
     reserved: Reserved,
@@ -50,6 +52,7 @@ impl Journey {
         admitted: Admitted,
         client: Client,
         permit: Permit,
+        watch: &mut Stopwatch,
     ) -> Result<Response<Body>, Refusal> {
         self.reach(Step::Admitted).await;
         let registered = self.enter(Kind::Connection, &admitted, client)?;
@@ -69,7 +72,7 @@ impl Journey {
         let answer = tokio::select! {
             biased;
             cause = registered.entry().closed() => return Err(ended(row, cause)),
-            answer = self.dialer.handshake(&instance, request) => answer?,
+            answer = self.dialer.handshake(&instance, request, watch) => answer?,
         };
         let (mut response, upgraded) = match answer {
             Answer::Switched { response, upgraded } => (response, upgraded),
@@ -82,6 +85,7 @@ impl Journey {
         self.reach(Step::Answered).await;
         let reserved = rewrite_switch(response.headers_mut(), row, ours_offered);
         let switch = Switch {
+            row,
             client: client_upgrade,
             runtime: upgraded,
             reserved,
@@ -110,6 +114,7 @@ impl Journey {
         self.reach(Step::Switched).await;
         let runtime = detach_now(switch.runtime)?;
         switch.reservation.adopt(Adoption {
+            row: switch.row,
             sockets: [
                 Wire::new(client.socket, client.session)?,
                 Wire::new(runtime.socket, runtime.session)?,

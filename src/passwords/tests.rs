@@ -24,7 +24,14 @@ fn stuck() -> (Passwords, Receiver<Job>) {
     let (queue, jobs) = sync_channel(QUEUE_MAX);
     let memory = Arc::new(memory());
     (
-        Passwords { queue, memory, waiting: Waiting::default(), decoy: stored("nobody knows it") },
+        Passwords {
+            queue,
+            memory,
+            waiting: Waiting::default(),
+            verdicts: Tally::default(),
+            durations: Latencies::default(),
+            decoy: stored("nobody knows it"),
+        },
         jobs,
     )
 }

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 
-use super::tally::Tally;
 use super::turns::Turns;
 use crate::clock::{Clock, Millis};
+use crate::metrics::Tally;
 use crate::secret::SecretDigest;
 use crate::tenant::{Tenant, TenantId, Username};
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Wall};
+use crate::metrics::Tally;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::secret::SecretDigest;
@@ -28,7 +29,6 @@ pub mod record;
 pub mod replicas;
 pub mod sessions;
 pub mod store;
-mod tally;
 #[cfg(test)]
 pub mod testing;
 pub mod tickets;
@@ -49,6 +49,8 @@ use turns::Turns;
 pub struct Registry {
     store: Store,
     cache: Cache,
+    /// How often there was a gap in the feed.
+    gaps: Tally<1>,
     freshness: Freshness,
     wall: Wall,
     /// One change at a time for each tenant in this process; other replicas are met as conflicts.
@@ -92,6 +94,7 @@ impl Registry {
         Self {
             store,
             cache: Cache::new(caching.tenants_max, clock),
+            gaps: Tally::default(),
             freshness: Freshness::new(caching.stale_max, clock),
             wall,
             changes: Turns::default(),
@@ -195,6 +198,13 @@ impl Registry {
         self.cache.counts()
     }
 
+    /// How many gaps there were in the feed.
+    #[must_use]
+    pub fn feed_gaps(&self) -> u64 {
+        let [gaps] = self.gaps.sums();
+        gaps
+    }
+
     /// The tenant with this name, if they are known without asking the store and what is known is
     /// believed.
     #[must_use]
@@ -257,6 +267,7 @@ impl Registry {
 
     /// Believes nothing any more: there was a gap in the feed.
     pub fn forget_all(&self) {
+        self.gaps.add(0);
         self.cache.clear();
     }
 

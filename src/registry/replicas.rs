@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Registry;
 use super::record::{ASK, CLOSE, REPLICA};
 use super::store::limits::VALUE_BYTES_MAX;
-use super::store::{Change, Expected, Notice, Store, StoreError, Write};
+use super::store::{Change, Expected, Notice, StoreError, Write};
 use crate::close::Cause;
 use crate::tenant::TenantId;
 
@@ -184,10 +184,7 @@ impl Registry {
     /// Whether other processes may have this registry at the same time.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        match self.store() {
-            Store::Embedded(_) => false,
-            Store::Redis(_) => true,
-        }
+        self.store().is_shared()
     }
 
     /// Makes a replica known. Its heartbeat should be there before.

@@ -8,6 +8,7 @@
 //! A call that was acknowledged is durable. One that was dropped before its answer was carried out
 //! as a whole or not at all, and possibly later than the drop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -15,12 +16,15 @@ use tokio::sync::watch;
 pub mod embedded;
 pub mod error;
 pub mod limits;
+mod meter;
 pub mod redis;
 pub mod types;
 
 pub use self::redis::{Redis, redacted};
 pub use embedded::Embedded;
 pub use error::StoreError;
+pub use meter::Use;
+use meter::{Group, Meter};
 pub use types::{
     Bucket, Change, Document, Expected, FeedPage, Kind, Merge, Notice, SeriesUpdate, Write,
 };
@@ -37,21 +41,49 @@ use limits::{
 /// Every method can fail with [`StoreError::Unavailable`], [`StoreError::Corrupt`], when something
 /// is over its limit with [`StoreError::Invalid`], and when it writes with [`StoreError::Unknown`].
 #[derive(Clone, Debug)]
-pub enum Store {
+pub struct Store {
+    place: Place,
+    meter: Arc<Meter>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
     /// In a file of this machine, for one process.
     Embedded(Embedded),
     /// In Redis, for many processes.
     Redis(Redis),
 }
 
+impl From<Embedded> for Store {
+    fn from(embedded: Embedded) -> Self {
+        Self { place: Place::Embedded(embedded), meter: Arc::default() }
+    }
+}
+
+impl From<Redis> for Store {
+    fn from(redis: Redis) -> Self {
+        Self { place: Place::Redis(redis), meter: Arc::default() }
+    }
+}
+
 /// Asks whichever store it is.
 macro_rules! on {
     ($store:expr, $name:ident => $call:expr) => {
-        match $store {
-            Store::Embedded($name) => $call,
-            Store::Redis($name) => $call,
+        match &$store.place {
+            Place::Embedded($name) => $call,
+            Place::Redis($name) => $call,
         }
     };
+}
+
+/// The same, measured.
+macro_rules! timed {
+    ($store:expr, $group:ident, $name:ident => $call:expr) => {{
+        let began = $store.meter.begin();
+        let outcome = on!($store, $name => $call);
+        $store.meter.end(Group::$group, began, &outcome);
+        outcome
+    }};
 }
 
 impl Store {
@@ -73,9 +105,20 @@ impl Store {
     /// format's.
     pub async fn open_with(url: &str, options: &self::redis::Options) -> Result<Self, StoreError> {
         if self::redis::is_one(url) {
-            return Redis::open(url, options).await.map(Self::Redis);
+            return Redis::open(url, options).await.map(Self::from);
         }
-        Embedded::open(url, embedded::Settings::default()).await.map(Self::Embedded)
+        Embedded::open(url, embedded::Settings::default()).await.map(Self::from)
+    }
+
+    /// Whether other processes may have it as well.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.place, Place::Redis(_))
+    }
+
+    /// How it has answered so far, by what was asked.
+    pub fn uses(&self) -> impl Iterator<Item = Use> {
+        self.meter.uses()
     }
 
     /// The registry's random id, given when it was made.
@@ -89,7 +132,7 @@ impl Store {
     /// # Errors
     /// See [`Store`].
     pub async fn last_revision(&self) -> Result<u64, StoreError> {
-        on!(self, store => store.last_revision().await)
+        timed!(self, Read, store => store.last_revision().await)
     }
 
     /// The document with this id.
@@ -99,7 +142,7 @@ impl Store {
     pub async fn get(&self, kind: Kind, id: &str) -> Result<Option<Document>, StoreError> {
         check_text("a kind", kind.0, KIND_BYTES_MAX)?;
         check_text("an id", id, ID_BYTES_MAX)?;
-        on!(self, store => store.get(kind, id).await)
+        timed!(self, Read, store => store.get(kind, id).await)
     }
 
     /// The document with this index.
@@ -109,7 +152,7 @@ impl Store {
     pub async fn find(&self, kind: Kind, index: &str) -> Result<Option<Document>, StoreError> {
         check_text("a kind", kind.0, KIND_BYTES_MAX)?;
         check_text("an index", index, INDEX_BYTES_MAX)?;
-        on!(self, store => store.find(kind, index).await)
+        timed!(self, Read, store => store.find(kind, index).await)
     }
 
     /// The documents of a kind by id, ascending byte by byte, from the first behind `after` on.
@@ -125,7 +168,7 @@ impl Store {
     ) -> Result<Vec<Document>, StoreError> {
         check_text("a kind", kind.0, KIND_BYTES_MAX)?;
         check_count("a list", limit, LIST_MAX, "documents")?;
-        on!(self, store => store.list(kind, after, limit).await)
+        timed!(self, Read, store => store.list(kind, after, limit).await)
     }
 
     /// Writes all or nothing. Each write gets the next revision of the one registry-wide counter and
@@ -139,7 +182,7 @@ impl Store {
         if writes.is_empty() {
             return Ok(Vec::new());
         }
-        on!(self, store => store.write(writes).await)
+        timed!(self, Write, store => store.write(writes).await)
     }
 
     /// Keeps a value for `ttl`, in place of any that the key has.
@@ -155,7 +198,7 @@ impl Store {
         check_text("a key", key, KEY_BYTES_MAX)?;
         check_count("a value", value.len(), VALUE_BYTES_MAX, "bytes")?;
         let ttl_ms = check_ttl(ttl)?;
-        on!(self, store => store.put_expiring(key, value, ttl_ms).await)
+        timed!(self, Expiring, store => store.put_expiring(key, value, ttl_ms).await)
     }
 
     /// The value, unless it has expired.
@@ -164,7 +207,7 @@ impl Store {
     /// See [`Store`].
     pub async fn get_expiring(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         check_text("a key", key, KEY_BYTES_MAX)?;
-        on!(self, store => store.get_expiring(key).await)
+        timed!(self, Expiring, store => store.get_expiring(key).await)
     }
 
     /// Takes the value out: of any number of callers one gets it.
@@ -173,7 +216,7 @@ impl Store {
     /// See [`Store`].
     pub async fn take_expiring(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         check_text("a key", key, KEY_BYTES_MAX)?;
-        on!(self, store => store.take_expiring(key).await)
+        timed!(self, Expiring, store => store.take_expiring(key).await)
     }
 
     /// Counts this call and says how many there were, with it, in the window that began with the
@@ -184,7 +227,7 @@ impl Store {
     pub async fn count(&self, key: &str, window: Duration) -> Result<u64, StoreError> {
         check_text("a key", key, KEY_BYTES_MAX)?;
         let window_ms = check_ttl(window)?;
-        on!(self, store => store.count(key, window_ms).await)
+        timed!(self, Expiring, store => store.count(key, window_ms).await)
     }
 
     /// Merges numbers into buckets. Buckets older than [`limits::SERIES_KEPT_MINUTES`] or more than
@@ -198,7 +241,7 @@ impl Store {
         if updates.is_empty() {
             return Ok(());
         }
-        on!(self, store => store.merge(updates).await)
+        timed!(self, Series, store => store.merge(updates).await)
     }
 
     /// The buckets of a series between two minutes, both included, ascending.
@@ -212,7 +255,7 @@ impl Store {
         to_minute: u64,
     ) -> Result<Vec<Bucket>, StoreError> {
         check_text("a series' name", name, SERIES_BYTES_MAX)?;
-        on!(self, store => store.series(name, from_minute, to_minute).await)
+        timed!(self, Series, store => store.series(name, from_minute, to_minute).await)
     }
 
     /// Takes or renews a lease for `ttl` from now. A fence is greater than every earlier one of that
@@ -229,7 +272,7 @@ impl Store {
         check_text("a lease's name", name, KEY_BYTES_MAX)?;
         check_text("a lease's holder", holder, KEY_BYTES_MAX)?;
         let ttl_ms = check_ttl(ttl)?;
-        on!(self, store => store.acquire(name, holder, ttl_ms).await)
+        timed!(self, Lease, store => store.acquire(name, holder, ttl_ms).await)
     }
 
     /// Gives a lease back. Does nothing for who does not hold it.
@@ -239,7 +282,7 @@ impl Store {
     pub async fn release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
         check_text("a lease's name", name, KEY_BYTES_MAX)?;
         check_text("a lease's holder", holder, KEY_BYTES_MAX)?;
-        on!(self, store => store.release(name, holder).await)
+        timed!(self, Lease, store => store.release(name, holder).await)
     }
 
     /// The notices behind `after`. At most [`limits::FEED_PAGE_MAX`]; the feed keeps the last
@@ -249,7 +292,7 @@ impl Store {
     /// See [`Store`].
     pub async fn feed(&self, after: u64, limit: usize) -> Result<FeedPage, StoreError> {
         check_count("a page", limit, FEED_PAGE_MAX, "notices")?;
-        on!(self, store => store.feed(after, limit).await)
+        timed!(self, Feed, store => store.feed(after, limit).await)
     }
 
     /// Takes the registry as it is now for the one to go by, even if it is older than what was seen of
@@ -259,9 +302,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Invalid`] for an embedded store; else see [`Store`].
     pub async fn adopt(&self) -> Result<u64, StoreError> {
-        match self {
-            Self::Redis(store) => store.adopt().await,
-            Self::Embedded(_) => {
+        match &self.place {
+            Place::Redis(store) => store.adopt().await,
+            Place::Embedded(_) => {
                 let what = "there is nothing to adopt: a registry can be older only in Redis";
                 Err(StoreError::Invalid(what.to_owned()))
             }

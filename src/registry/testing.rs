@@ -21,7 +21,7 @@ pub const CACHING: Caching = Caching { tenants_max: 1000, stale_max: Duration::f
 /// An empty store that goes by this clock.
 pub async fn store(wall: &Wall) -> Store {
     let settings = Settings { wall: wall.clone(), ..Settings::default() };
-    Store::Embedded(Embedded::open("memory:", settings).await.unwrap())
+    Store::from(Embedded::open("memory:", settings).await.unwrap())
 }
 
 /// An empty registry; its clock moves with [`Registry::wall`].

@@ -7,6 +7,7 @@
 pub mod buffers;
 pub mod connection;
 pub mod control;
+pub mod counts;
 #[cfg(test)]
 mod frames;
 pub mod pair;

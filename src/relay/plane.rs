@@ -9,11 +9,13 @@ use std::thread::JoinHandle;
 use mio::{Poll, Waker};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::counts::{Counts, Load};
 use super::pair::{Patience, Rules};
 use super::thread::{Relay, WAKER};
 use super::wire::Wire;
 use crate::clock::Clock;
 use crate::live::{Mailbox, Registered};
+use crate::row::Row;
 
 /// Connections that may be on their way to one thread.
 const ADOPTIONS_MAX: usize = 1024;
@@ -21,6 +23,8 @@ const ADOPTIONS_MAX: usize = 1024;
 /// A connection on its way to a relay thread.
 #[derive(Debug)]
 pub struct Adoption {
+    /// The row that it came by.
+    pub row: Row,
     /// The sockets of client and runtime.
     pub sockets: [Wire; 2],
     /// What was read behind each handshake.
@@ -55,6 +59,7 @@ impl From<Arc<OwnedSemaphorePermit>> for Permit {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) mailbox: Arc<Mailbox>,
+    pub(super) counts: Counts,
     adoptions: Mutex<Vec<Adoption>>,
     reserved: AtomicUsize,
     /// Something was left here, and nobody has woken the thread for it.
@@ -66,6 +71,7 @@ impl Shared {
     fn new(waker: Waker) -> Self {
         Self {
             mailbox: Arc::new(Mailbox::new(waker)),
+            counts: Counts::default(),
             adoptions: Mutex::default(),
             reserved: AtomicUsize::new(0),
             is_owed_a_wake: AtomicBool::new(false),
@@ -154,6 +160,11 @@ impl Plane {
                 shared.wake();
             }
         }
+    }
+
+    /// What each thread has relayed so far.
+    pub fn loads(&self) -> impl Iterator<Item = Load> {
+        self.threads.iter().map(|(shared, _)| shared.counts.load())
     }
 
     /// Cuts what is left and waits for the threads to end. Blocks.

@@ -11,12 +11,14 @@ use slab::Slab;
 
 use super::buffers::Buffers;
 use super::connection::{Connection, Outcome, Turn};
+use super::counts::Counts;
 use super::pair::{Check, Ending, Pair, Patience, Side};
 use super::plane::{Adoption, Permit, Shared};
 use super::wire::Wire;
 use crate::clock::{Clock, Millis};
 use crate::close::Cause;
 use crate::live::{Mail, Registered};
+use crate::row::Row;
 
 /// The token of the thread's own waker.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -37,6 +39,7 @@ struct Seated {
     registered: Registered,
     /// Released by being dropped.
     _permit: Permit,
+    row: Row,
     is_ready: bool,
     is_paced: bool,
 }
@@ -96,7 +99,7 @@ impl Relay {
         }
         let now = self.clock.now();
         for seated in self.slab.drain() {
-            report(&seated, now);
+            report(&seated, &self.shared.counts, now);
         }
         // Adoptions that came too late are dropped with their sockets; later ones by their bringer.
         drop(self.shared.take_adoptions());
@@ -159,7 +162,7 @@ impl Relay {
     }
 
     fn seat(&mut self, adoption: Adoption, now: Millis) {
-        let Adoption { mut sockets, read_ahead, rules, registered, permit } = adoption;
+        let Adoption { row, mut sockets, read_ahead, rules, registered, permit } = adoption;
         let vacant = self.slab.vacant_entry();
         let slot = vacant.key();
         for side in Side::BOTH {
@@ -178,10 +181,12 @@ impl Relay {
         if let Some(cause) = closing {
             connection.close(cause, now);
         }
+        self.shared.counts.began(row);
         vacant.insert(Seated {
             connection,
             registered,
             _permit: permit,
+            row,
             is_ready: false,
             is_paced: false,
         });
@@ -259,7 +264,7 @@ impl Relay {
             let connection = &mut seated.connection;
             connection.limit_messages(entry.message_bytes_max());
             let outcome = catch_unwind(AssertUnwindSafe(|| connection.turn(&mut turn)));
-            publish(seated, now);
+            publish(seated, &self.shared.counts, now);
             match outcome {
                 Ok(Outcome::Idle) => self.pace(slot),
                 Ok(Outcome::Again) => {
@@ -281,26 +286,27 @@ impl Relay {
         for slot in std::mem::take(&mut self.over) {
             // Closing a socket ends the watch on it as well.
             let Some(seated) = self.slab.try_remove(slot) else { continue };
-            report(&seated, now);
+            report(&seated, &self.shared.counts, now);
         }
     }
 }
 
 /// Adds up what this turn has brought; most bring something from one side only.
-fn publish(seated: &mut Seated, now: Millis) {
+fn publish(seated: &mut Seated, all: &Counts, now: Millis) {
     let entry = seated.registered.entry();
     for (side, counter) in
         [(Side::Client, &entry.from_client), (Side::Runtime, &entry.from_runtime)]
     {
         let counts = seated.connection.take_counts(side);
         if counts.bytes > 0 {
+            all.relayed(side, (counts.messages.into(), counts.bytes.into()));
             counter.add(counts.messages, counts.bytes, counts.has_data.then_some(now));
         }
     }
 }
 
-/// The one log line at the end of a connection.
-fn report(seated: &Seated, now: Millis) {
+/// The one log line at the end of a connection, and its counts.
+fn report(seated: &Seated, all: &Counts, now: Millis) {
     const NO_CODE: u16 = 1005;
     const ABNORMAL: u16 = 1006;
     let entry = seated.registered.entry();
@@ -315,6 +321,7 @@ fn report(seated: &Seated, now: Millis) {
         Some(Ending::Flowgate(cause)) => ("flowgate", cause.code(), cause.reason()),
         None => ("flowgate", ABNORMAL, "cut"),
     };
+    all.ended(seated.row, ended_by, code, now.since(entry.since));
     tracing::info!(
         request_id = %entry.client.request_id,
         client = %entry.client.address,

@@ -19,6 +19,7 @@ mod explaining;
 mod first_light;
 mod front;
 mod logs;
+mod metrics;
 mod pages;
 mod plain_http;
 mod profile;

@@ -12,7 +12,7 @@ const FILE_LINES_MAX: usize = 400;
 const FLOORS: [&[&str]; 4] = [
     &[
         "tenant", "grant", "plan", "secret", "refusal", "close", "client", "clock", "carriers",
-        "path", "row", "cookies",
+        "path", "row", "cookies", "metrics",
     ],
     &["live", "registry", "passwords", "telemetry", "tls", "upload", "rewound"],
     &["front", "accept", "route", "authenticate", "connect", "exchange", "relay"],

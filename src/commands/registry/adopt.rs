@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Read, Write};
 
 use super::super::EXIT_USAGE;
 use super::super::import::{cannot_open, runtime};
-use super::{Failure, Settings, Store, existing};
+use super::{Failure, Settings, existing};
 use crate::registry::store::redacted;
 
 /// What has to be typed.
@@ -16,7 +16,7 @@ pub(super) fn run(settings: &Settings, is_sure: bool) -> Result<(), Failure> {
     let runtime = runtime()?;
     let store = existing(settings, &settings.registry, runtime.handle())?;
     // In a file there is nothing to ask about: the store will say so.
-    if matches!(store, Store::Redis(_)) {
+    if store.is_shared() {
         let revision = runtime.block_on(store.last_revision());
         let revision = revision.map_err(|error| cannot_open(&error))?;
         let (id, place) = (store.id(), redacted(&settings.registry));

@@ -57,7 +57,9 @@ async fn ask(bytes: &str) -> (Result<Answer, Refusal>, String) {
         asked.truncate(length);
         (String::from_utf8(asked).unwrap(), socket)
     });
-    let answer = dialer().handshake(&instance("127.0.0.1", port), request()).await;
+    let answer = dialer()
+        .handshake(&instance("127.0.0.1", port), request(), &mut Stopwatch::default())
+        .await;
     let (asked, mut socket) = runtime.await.unwrap();
     if answer.is_err() {
         let end = tokio::task::spawn_blocking(move || {
@@ -143,7 +145,9 @@ async fn nobody_there_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let answer = dialer().handshake(&instance("127.0.0.1", port), request()).await;
+    let answer = dialer()
+        .handshake(&instance("127.0.0.1", port), request(), &mut Stopwatch::default())
+        .await;
     let Err(Refusal::RuntimeUnreachable(why)) = answer else { panic!("{answer:?}") };
     assert!(why.starts_with(&format!("127.0.0.1:{port}: ")), "{why}");
 }

@@ -188,6 +188,7 @@ impl World {
             plane: Plane::start(1, patience, clock).unwrap(),
             body_bytes_max: 1 << 20,
             request_ids: RequestIds::new().unwrap(),
+            metrics: Default::default(),
             refused: Default::default(),
             ready: AtomicBool::new(true),
             switch_timeout: WAIT_MAX,

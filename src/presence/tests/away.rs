@@ -34,7 +34,7 @@ async fn speaks_for_itself() {
     let wall = Wall::stopped_at(testing::BEGIN.0);
     let settings = StoreSettings { wall: wall.clone(), ..StoreSettings::default() };
     let store = Embedded::open(&format!("file:{file}"), settings).await.unwrap();
-    let world = World { store: Store::Embedded(store), wall };
+    let world = World { store: Store::from(store), wall };
     // Its own patience: what is not known whether it was asked is waited for.
     let replicas = world.start_all(2, Settings::new(true)).await;
     let (one, two) = (&replicas[0], &replicas[1]);

@@ -76,7 +76,7 @@ impl Place {
             }
         };
         let settings = Settings { wall: self.wall.clone(), feed_kept: FEED_KEPT };
-        Store::Embedded(Embedded::open(&url, settings).await.unwrap())
+        Store::from(Embedded::open(&url, settings).await.unwrap())
     }
 }
 

@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 pub mod admin;
+pub mod exposition;
 pub mod flowgate;
 pub mod link;
 pub mod node;
 pub mod profiles;
+pub mod prometheus;
 pub mod redis;
 pub mod registries;
 pub mod replicas;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::Options;
 use super::testing::{self, Server};
-use super::{Options, Redis};
 use crate::registry::store::{Change, Expected, Kind, Store, StoreError, Write};
 
 mod access;

@@ -122,6 +122,7 @@ impl Cluster {
             .unwrap();
         let entry = Arc::clone(registered.entry());
         let adoption = Adoption {
+            row: crate::row::Row::Public,
             sockets: [client_leg, runtime_leg].map(|socket| Wire::new(socket, None).unwrap()),
             read_ahead: read_ahead.map(<[u8]>::to_vec),
             rules: RULES,

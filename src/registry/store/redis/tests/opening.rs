@@ -22,7 +22,7 @@ async fn a_registry_is_made_only_when_asked_for() {
     let found = Store::open(&server.socket_url()).await.unwrap();
     assert_eq!(found.id(), made.id());
     assert_eq!(open(&server.socket_url()).await.id(), made.id());
-    assert!(matches!(made, Store::Redis(Redis { .. })));
+    assert!(made.is_shared());
     assert_eq!(server.command(&["DBSIZE"]), redis::Value::Int(1));
 }
 

@@ -6,17 +6,20 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 const STRIPES: usize = 16;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
-struct Stripe<const N: usize>([AtomicU64; N])
-where
-    [AtomicU64; N]: Default;
+struct Stripe<const N: usize>([AtomicU64; N]);
 
-/// `N` counts.
-#[derive(Debug, Default)]
-pub struct Tally<const N: usize>([Stripe<N>; STRIPES])
-where
-    [AtomicU64; N]: Default;
+/// `N` counts. They only rise.
+#[derive(Debug)]
+pub struct Tally<const N: usize>([Stripe<N>; STRIPES]);
+
+impl<const N: usize> Default for Tally<N> {
+    fn default() -> Self {
+        let stripe = |_| Stripe(std::array::from_fn(|_| AtomicU64::new(0)));
+        Self(std::array::from_fn(stripe))
+    }
+}
 
 thread_local! {
     static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
@@ -32,14 +35,16 @@ fn stripe() -> usize {
     })
 }
 
-impl<const N: usize> Tally<N>
-where
-    [AtomicU64; N]: Default,
-{
-    /// One more of the count at this place.
+impl<const N: usize> Tally<N> {
+    /// One more of the count at this place; nothing if there is no such place.
     pub fn add(&self, place: usize) {
+        self.add_many(place, 1);
+    }
+
+    /// So many more of it.
+    pub fn add_many(&self, place: usize, more: u64) {
         if let Some(count) = self.0[stripe()].0.get(place) {
-            count.fetch_add(1, Ordering::Relaxed);
+            count.fetch_add(more, Ordering::Relaxed);
         }
     }
 

@@ -53,7 +53,10 @@ fn what_enters_is_found_until_it_leaves() {
     let other = enter(&table, &tenant(2, None)).unwrap();
     assert_eq!((table.len(), table.entries().len(), table.tenants.len()), (3, 3, 2));
     let entry = one.entry();
-    assert_eq!((entry.tenant, &*entry.path, entry.since), (TenantId(1), "/public/data", Millis(5)));
+    assert_eq!(
+        (entry.tenant(), &*entry.path, entry.since),
+        (TenantId(1), "/public/data", Millis(5))
+    );
     assert_eq!(entry.grant, Grant::Key { id: KeyId(3), secret: 5 });
     let ids: std::collections::HashSet<_> = table.entries().iter().map(|entry| entry.id).collect();
     assert_eq!(ids.len(), 3);
@@ -94,7 +97,7 @@ fn a_plans_connections_hold_when_many_come_at_once() {
                 for _ in 0..2_000 {
                     let held: Vec<_> = (0..4).filter_map(|_| enter(&table, &mike).ok()).collect();
                     let shared = held.first().map(|registered| &registered.entry().shared);
-                    let now = shared.map_or(0, |shared| shared.entries().by_id.len());
+                    let now = shared.map_or(0, |shared| shared.entries().all().count());
                     most.fetch_max(now as u64, Ordering::Relaxed);
                 }
             });
@@ -287,10 +290,11 @@ fn a_full_mailbox_becomes_a_look_at_all() {
 }
 
 #[test]
-fn counts_are_what_was_published_last() {
+fn counts_add_up() {
     let counter = Counter::default();
-    counter.publish(1, 10, Millis(100));
-    counter.publish(2, 30, Millis(200));
+    counter.add(1, 10, Some(Millis(100)));
+    counter.add(1, 10, Some(Millis(200)));
+    counter.add(0, 10, None);
     assert_eq!((counter.messages(), counter.bytes()), (2, 30));
     assert_eq!(counter.last_data_at(), Millis(200));
 }
@@ -300,14 +304,14 @@ fn totals_keep_what_has_ended() {
     let table = Arc::new(LiveTable::default());
     let mike = tenant(1, None);
     let (one, two) = (enter(&table, &mike).unwrap(), enter(&table, &mike).unwrap());
-    one.entry().from_client.publish(3, 40, Millis(0));
-    two.entry().from_runtime.publish(5, 70, Millis(0));
+    one.entry().from_client.add(3, 40, None);
+    two.entry().from_runtime.add(5, 70, None);
     let before = table.totals();
     assert_eq!((before.handshakes, before.exchanges), (2, 0));
     assert_eq!((before.messages_from_client, before.bytes_from_client), (3, 40));
     drop(one);
     assert_eq!(table.totals(), before);
-    two.entry().from_runtime.publish(6, 80, Millis(0));
+    two.entry().from_runtime.add(1, 10, None);
     drop(two);
     let passed = table.totals().since(before);
     let expected = Totals { messages_from_runtime: 1, bytes_from_runtime: 10, ..Totals::default() };

@@ -3,12 +3,17 @@
 use axum::extract::{Extension, FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::feed::TICKETS_PATH;
 use super::tokens::Role;
-use super::{Desk, metrics};
+use super::{Answer, Desk, metrics};
 use crate::client::Client;
+use crate::json::Private;
 use crate::refusal::{OperatorRefusal, Refusal};
 use crate::registry::audit::{Act, By};
 use crate::secret::Secret;
@@ -97,7 +102,8 @@ pub(super) async fn check_token(
     let Some(token) = token.and_then(|token| desk.tokens.find(&token)) else {
         return Refusal::Operator(OperatorRefusal::Token).into_response();
     };
-    let needed = if request.method().is_safe() { Role::Read } else { Role::Operate };
+    let is_to_look = request.method().is_safe() || request.uri().path() == TICKETS_PATH;
+    let needed = if is_to_look { Role::Read } else { Role::Operate };
     if token.role < needed {
         let needed = needed.as_str();
         return Refusal::Operator(OperatorRefusal::Role { needed }).into_response();
@@ -131,4 +137,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Administrator {
             None => Err(Refusal::Operator(OperatorRefusal::Token)),
         }
     }
+}
+
+/// Who asks, and what they may do.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WhoAmI {
+    /// The token's name.
+    name: String,
+    /// What it may do.
+    role: Role,
+}
+
+/// The name and the role of the token that asks.
+#[utoipa::path(get, path = "/admin/v1/whoami", tag = "server",
+    responses((status = 200, body = WhoAmI)), security(("admin_token" = ["read"])))]
+pub(super) async fn whoami(Extension(operator): Anyone) -> Answer<WhoAmI> {
+    Ok(Private(StatusCode::OK, WhoAmI { name: operator.name, role: operator.role }))
 }

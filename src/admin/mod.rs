@@ -1,4 +1,5 @@
-//! The operators' listener: health for probes, and the admin API.
+//! The operators' listener: health for probes, the admin API, and the console, which is a page that
+//! asks that API.
 //!
 //! Whoever asks is looked at in this order: a Host of ours, no foreign Origin, a token, its role.
 //! Only then does a handler see the request. Cookies are never read.
@@ -35,8 +36,10 @@ use crate::tenant::{Tenant, Username};
 
 mod audit;
 mod connections;
+mod console;
 mod credentials;
 mod docs;
+pub mod feed;
 mod guard;
 mod instances;
 mod keys;
@@ -53,6 +56,7 @@ mod tenants;
 pub mod tokens;
 mod views;
 
+use feed::Feeds;
 use tokens::AdminTokens;
 
 type Tagged<T> = Result<([(HeaderName, HeaderValue); 1], Private<T>), Refusal>;
@@ -80,6 +84,8 @@ pub struct Desk {
     pub stop: Notify,
     /// Whether one has.
     pub is_draining: AtomicBool,
+    /// Operators who watch.
+    pub feeds: Feeds,
 }
 
 /// The places for clients' sockets.
@@ -144,6 +150,8 @@ pub fn router(desk: &Arc<Desk>) -> Router {
         .layer(from_fn_with_state(Arc::clone(desk), guard::check_token));
     api.merge(docs::router(&document))
         .merge(metrics::router(desk))
+        .merge(console::router())
+        .merge(feed::router())
         .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed(String::new()) })
         .fallback(|| async { Refusal::NotFound("no such address of the admin API") })
         .layer(from_fn_with_state(Arc::clone(desk), guard::check_origin))
@@ -180,6 +188,7 @@ impl Admin {
         let client = Client { address: peer.address, over_tls: peer.over_tls, request_id };
         let mut request = request.map(RouterBody::new);
         request.extensions_mut().insert(client);
+        request.extensions_mut().insert(Arc::clone(&peer.permit));
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let Ok(mut response) = self.router.clone().oneshot(request).await;
         let status = response.status();

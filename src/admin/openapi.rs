@@ -9,8 +9,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Desk, audit, connections, credentials, instances, keys, of_tenant, plans, profiles, replicas,
-    server, sessions, tenants,
+    Desk, audit, connections, credentials, feed, guard, instances, keys, of_tenant, plans,
+    profiles, replicas, server, sessions, tenants,
 };
 
 /// The security scheme's name in the document.
@@ -28,6 +28,8 @@ struct Outline;
 /// The routes, and the document about them.
 pub(super) fn api() -> (Router<Arc<Desk>>, Value) {
     let (router, document) = OpenApiRouter::with_openapi(Outline::openapi())
+        .routes(routes!(guard::whoami))
+        .routes(routes!(feed::issue))
         .routes(routes!(server::status))
         .routes(routes!(server::configuration))
         .routes(routes!(server::cache))

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::guard::Administrator;
 use super::pages::page;
-use super::{Answer, At};
+use super::{Answer, At, Desk};
 use crate::config::Effective;
 use crate::journey::recent::Refused;
 use crate::json::{Asked, Private};
@@ -33,7 +33,7 @@ pub(super) struct Status {
 
 /// What is known of the registry.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct RegistryStatus {
+pub(in crate::admin) struct RegistryStatus {
     /// Its random id.
     id: String,
     /// As in `/readyz`.
@@ -42,23 +42,29 @@ pub(super) struct RegistryStatus {
     age_ms: u64,
 }
 
+impl RegistryStatus {
+    pub fn of(desk: &Desk) -> Self {
+        let freshness = desk.registry().freshness();
+        Self {
+            id: format!("{:032x}", desk.registry().store().id()),
+            standing: freshness.standing().as_str(),
+            age_ms: u64::try_from(freshness.age().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
 /// How this process is.
 #[utoipa::path(get, path = "/admin/v1/status", tag = "server",
     responses((status = 200, body = Status)), security(("admin_token" = ["read"])))]
 pub(super) async fn status(State(desk): At) -> Answer<Status> {
-    let (registry, freshness) = (desk.registry(), desk.registry().freshness());
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),
         uptime_seconds: desk.clock().now().0 / 1000,
         ready: desk.journey.ready.load(Ordering::Relaxed),
-        draining: desk.is_draining.load(Ordering::Relaxed),
+        draining: desk.presence.is_draining() || desk.is_draining.load(Ordering::Relaxed),
         live: desk.live().len(),
-        registry: RegistryStatus {
-            id: format!("{:032x}", registry.store().id()),
-            standing: freshness.standing().as_str(),
-            age_ms: u64::try_from(freshness.age().as_millis()).unwrap_or(u64::MAX),
-        },
+        registry: RegistryStatus::of(&desk),
         admin_tokens: desk.tokens.len(),
     };
     Ok(Private(StatusCode::OK, status))
@@ -135,7 +141,7 @@ pub(super) struct RefusalQuery {
 
 /// A request that was refused.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct RefusalView {
+pub(in crate::admin) struct RefusalView {
     /// Counts up from the start of the process.
     number: u64,
     at: String,
@@ -151,6 +157,24 @@ pub(super) struct RefusalView {
     code: &'static str,
     /// As the log has it; the client was told less.
     why: String,
+}
+
+impl From<Refused> for RefusalView {
+    fn from(refused: Refused) -> Self {
+        Self {
+            number: refused.number,
+            at: refused.at.to_string(),
+            request_id: refused.request_id.to_string(),
+            client: refused.client,
+            tenant: refused.tenant.map(|tenant| tenant.to_string()),
+            row: refused.row,
+            path: refused.path,
+            handshake: refused.is_handshake,
+            status: refused.status,
+            code: refused.label,
+            why: refused.why,
+        }
+    }
 }
 
 /// Some refusals, the newest first.
@@ -182,20 +206,7 @@ pub(super) async fn refusals(
     };
     let (found, total) = desk.journey.refused.list(before, limit, is_wanted);
     let next = found.last().filter(|_| found.len() == limit).map(|last| last.number.to_string());
-    let view = |refused: Refused| RefusalView {
-        number: refused.number,
-        at: refused.at.to_string(),
-        request_id: refused.request_id.to_string(),
-        client: refused.client,
-        tenant: refused.tenant.map(|tenant| tenant.to_string()),
-        row: refused.row,
-        path: refused.path,
-        handshake: refused.is_handshake,
-        status: refused.status,
-        code: refused.label,
-        why: refused.why,
-    };
-    let refusals = found.into_iter().map(view).collect();
+    let refusals = found.into_iter().map(RefusalView::from).collect();
     Ok(Private(StatusCode::OK, RefusalPage { refusals, total, next }))
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::tokens::TokenSources;
 use super::*;
+use crate::client::RequestId;
 use crate::clock::Wall;
 use crate::connect::{ConnectSettings, Dialer};
 use crate::passwords::Passwords;
@@ -21,6 +22,7 @@ use crate::secret::Secret;
 
 mod authorization;
 mod changes;
+mod feed;
 mod live;
 mod others;
 mod replicas;
@@ -122,13 +124,23 @@ impl World {
             configuration: Vec::new(),
             stop: Notify::new(),
             is_draining: AtomicBool::new(false),
+            feeds: Feeds::default(),
         };
         let desk = Arc::new(desk);
         Self { router: router(&desk), desk, wall }
     }
 
-    /// Sends a request with further headers; a refusal comes as it would be on the wire.
-    async fn send(&self, line: &str, headers: &[(&str, &str)], body: &Value) -> Came {
+    /// What the router answers to a request with further headers.
+    async fn page(&self, line: &str, headers: &[(&str, &str)]) -> Response<RouterBody> {
+        self.answer(line, headers, &Value::Null).await.0
+    }
+
+    async fn answer(
+        &self,
+        line: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> (Response<RouterBody>, RequestId) {
         let (method, path) = line.split_once(' ').unwrap();
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
@@ -149,7 +161,13 @@ impl World {
             Client { address: (Ipv4Addr::LOCALHOST, 7).into(), over_tls: false, request_id };
         let mut request = request.body(body).unwrap();
         request.extensions_mut().insert(client);
-        let Ok(mut response) = self.router.clone().oneshot(request).await;
+        let Ok(response) = self.router.clone().oneshot(request).await;
+        (response, request_id)
+    }
+
+    /// Sends a request with further headers; a refusal comes as it would be on the wire.
+    async fn send(&self, line: &str, headers: &[(&str, &str)], body: &Value) -> Came {
+        let (mut response, request_id) = self.answer(line, headers, body).await;
         if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
             let response = refusal.to_response(false, request_id);
             let body = serde_json::from_slice(response.body()).unwrap();

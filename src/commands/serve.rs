@@ -215,6 +215,7 @@ async fn serve(
         tracing::warn!("the other replicas could not be told of the stop");
     }
     stop_admin.send_replace(true);
+    let _ = tokio::time::timeout(LAST_WORDS, desk.feeds.stop()).await;
     let _ = tokio::time::timeout(LAST_WORDS, admin_task).await;
     tracing::info!("stopped");
     Ok(())
@@ -268,6 +269,7 @@ fn desk(
         configuration: settings.effective.clone(),
         stop: Notify::new(),
         is_draining: AtomicBool::new(false),
+        feeds: admin::feed::Feeds::default(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The refusals of a short while ago, for operators to look at.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use super::trail::Trail;
@@ -52,6 +52,7 @@ pub struct Recent(Mutex<Kept>);
 #[derive(Debug, Default)]
 struct Kept {
     noted: u64,
+    by_label: BTreeMap<&'static str, u64>,
     last: VecDeque<Refused>,
 }
 
@@ -86,6 +87,7 @@ impl Recent {
         };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.noted += 1;
+        *kept.by_label.entry(refused.label).or_default() += 1;
         refused.number = kept.noted;
         if kept.last.len() >= KEPT_MAX {
             kept.last.pop_front();
@@ -105,5 +107,11 @@ impl Recent {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let some = kept.last.iter().rev().filter(|refused| refused.number < before);
         (some.filter(|refused| is_wanted(refused)).take(limit).cloned().collect(), kept.noted)
+    }
+
+    /// How many there have been since the start of the process, by label.
+    #[must_use]
+    pub fn by_label(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).by_label.clone()
     }
 }

@@ -185,6 +185,12 @@ impl Presence {
         self.moved.notify_one();
     }
 
+    /// Whether [`Presence::drain`] was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
     /// Makes this replica unknown, once [`Presence::attend`] has ended.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ pub enum OperatorRefusal {
     NoTokens,
     /// The token is missing, unknown or in the wrong place.
     Token,
+    /// The ticket for a live feed is missing, unknown, used, over, or of another page.
+    Ticket,
     /// The token's role may not do this.
     Role {
         /// The role that may.
@@ -36,6 +38,7 @@ impl OperatorRefusal {
         vec![
             Self::NoTokens,
             Self::Token,
+            Self::Ticket,
             Self::Role { needed: "admin" },
             Self::Host,
             Self::Missing("There is no such tenant."),
@@ -47,7 +50,7 @@ impl OperatorRefusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::NoTokens | Self::Role { .. } => StatusCode::FORBIDDEN,
-            Self::Token => StatusCode::UNAUTHORIZED,
+            Self::Token | Self::Ticket => StatusCode::UNAUTHORIZED,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Stale { .. } => StatusCode::PRECONDITION_FAILED,
@@ -59,6 +62,7 @@ impl OperatorRefusal {
         match self {
             Self::NoTokens => "no_admin_tokens",
             Self::Token => "wrong_admin_token",
+            Self::Ticket => "wrong_feed_ticket",
             Self::Role { .. } => "wrong_role",
             Self::Host => "wrong_host",
             Self::Missing(_) => "missing",
@@ -73,6 +77,7 @@ impl OperatorRefusal {
                  FLOWGATE_ADMIN_TOKENS. 'flowgate admin-token' makes one."
                 .into(),
             Self::Token => "An admin token is needed, as Authorization: Bearer.".into(),
+            Self::Ticket => "A fresh ticket of POST /admin/v1/feed-tickets is needed.".into(),
             Self::Role { needed } => format!("The token's role is not enough: {needed} is.").into(),
             Self::Host => "This listener has another name; see admin_hosts.".into(),
             Self::Missing(what) => (*what).into(),

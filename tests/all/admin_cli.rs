@@ -125,7 +125,7 @@ fn connections_are_listed_and_closed() {
     assert_eq!(run(&mut command(&flowgate, &["connections", "close"])).0, 64);
     ok(&mut command(&flowgate, &["connections", "close", "--tenant", "mike", "--path", "/api"]));
     assert_eq!(two.receive_close().0, 1008);
-    for what in ["status", "configuration", "cache", "refusals"] {
+    for what in ["whoami", "status", "configuration", "cache", "refusals"] {
         assert!(ok(&mut command(&flowgate, &["server", what])).lines().count() > 0, "{what}");
     }
     let status = json(&flowgate, &["server", "status"]);

@@ -14,6 +14,7 @@ mod changes;
 mod cleanup;
 mod close_codes;
 mod command_line;
+mod console;
 mod documents;
 mod explaining;
 mod first_light;

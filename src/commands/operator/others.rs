@@ -78,6 +78,7 @@ pub(super) fn commands() -> Vec<Command> {
             .arg(tenant()),
     ]);
     let server = Command::new("server").about("The server itself").subcommands([
+        Command::new("whoami").about("The name and the role of the token"),
         Command::new("status").about("How it is"),
         Command::new("configuration").about("Every setting, with its source"),
         Command::new("replicas").about("All that share its registry"),

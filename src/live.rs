@@ -16,9 +16,12 @@ use crate::tenant::{Instance, Tenant, TenantId, Username};
 
 mod mailbox;
 mod shared;
+mod totals;
 
 pub use mailbox::{Mail, Mailbox};
 use shared::TenantLive;
+use totals::Gone;
+pub use totals::Totals;
 
 /// Plain requests of one tenant at once.
 const EXCHANGES_PER_TENANT_MAX: u32 = 1000;
@@ -210,6 +213,7 @@ pub struct LiveTable {
     sessions: DashMap<SessionId, (TenantId, usize)>,
     next_id: AtomicU64,
     count: AtomicU64,
+    gone: Gone,
 }
 
 impl LiveTable {
@@ -265,12 +269,14 @@ impl LiveTable {
             self.sessions.entry(id).or_insert((tenant.id, 0)).1 += 1;
         }
         self.count.fetch_add(1, Ordering::Relaxed);
+        self.gone.entered(kind);
         drop(entries);
         drop(shared);
         Ok(Registered { table: Arc::clone(self), entry })
     }
 
     fn leave(&self, entry: &Entry) {
+        self.gone.left(entry);
         entry.shared.entries().remove(entry);
         if let Grant::Session { id, .. } = entry.grant {
             self.sessions.remove_if_mut(&id, |_, (_, count)| {

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::{
     Desk, audit, connections, credentials, instances, keys, of_tenant, plans, profiles, replicas,
-    server, sessions, tenants,
+    server, sessions, stats, tenants,
 };
 
 /// The security scheme's name in the document.
@@ -32,6 +32,7 @@ pub(super) fn api() -> (Router<Arc<Desk>>, Value) {
         .routes(routes!(server::configuration))
         .routes(routes!(server::cache))
         .routes(routes!(server::refusals))
+        .routes(routes!(stats::show))
         .routes(routes!(server::drain))
         .routes(routes!(tenants::list))
         .routes(routes!(tenants::show, tenants::put, tenants::remove))

@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use http::header::{AUTHORIZATION, ETAG, HOST};
 use serde_json::{Value, json};
 
-use super::tokens::TokenSources;
+use super::tokens::{AdminTokens, TokenSources};
 use super::*;
 use crate::clock::Wall;
 use crate::connect::{ConnectSettings, Dialer};
@@ -112,11 +112,12 @@ impl World {
         let desk = Desk {
             journey: Arc::new(journey),
             presence: Arc::new(presence),
-            tokens,
+            tokens: Arc::new(tokens.into()),
             hosts: own_hosts((Ipv4Addr::new(10, 0, 0, 1), 9180).into())
                 .chain(["ops.example.org".to_owned()])
                 .collect(),
             configuration: Vec::new(),
+            sampler: stats::Sampler::default(),
             stop: Notify::new(),
             is_draining: AtomicBool::new(false),
         };

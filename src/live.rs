@@ -14,10 +14,12 @@ use crate::grant::{Grant, SessionId};
 use crate::plan::{Budget, Plan};
 use crate::tenant::{Instance, Tenant, TenantId, Username};
 
+mod counter;
 mod mailbox;
 mod shared;
 mod totals;
 
+pub use counter::Counter;
 pub use mailbox::{Mail, Mailbox};
 use shared::TenantLive;
 use totals::Gone;
@@ -42,60 +44,32 @@ pub struct Entry {
     pub id: u64,
     /// What it is.
     pub kind: Kind,
-    /// Whose runtime it goes to.
-    pub tenant: TenantId,
-    /// The same tenant's name.
-    pub username: Username,
     /// What it rests on.
     pub grant: Grant,
     /// Who opened it.
     pub client: Client,
     /// The runtime's path, without query.
-    pub path: Box<str>,
+    pub path: Arc<str>,
     /// When the handshake was accepted.
     pub since: Millis,
-    /// Where it goes, or would.
-    instance: Mutex<Option<Arc<Instance>>>,
     /// What came from the client.
     pub from_client: Counter,
     /// What came from the runtime.
     pub from_runtime: Counter,
     closing: AtomicU8,
-    closed: Notify,
-    seat: Mutex<Option<Seat>>,
+    /// Where it is among the tenant's entries.
+    place: u32,
+    whereabouts: Mutex<Whereabouts>,
     shared: Arc<TenantLive>,
 }
 
-/// Counts with one writer, the relay thread; anybody may read them.
+/// Where an entry goes, and who is to hear of its end. Few have anybody who waits as a task.
 #[derive(Debug, Default)]
-pub struct Counter {
-    messages: AtomicU64,
-    bytes: AtomicU64,
-    last_data_ms: AtomicU64,
-}
-
-impl Counter {
-    /// Publishes new totals.
-    pub fn publish(&self, messages: u64, bytes: u64, last_data_at: Millis) {
-        self.messages.store(messages, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
-        self.last_data_ms.store(last_data_at.0, Ordering::Relaxed);
-    }
-
-    /// Whole data messages.
-    pub fn messages(&self) -> u64 {
-        self.messages.load(Ordering::Relaxed)
-    }
-
-    /// Bytes on the wire.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// When the last data frame began.
-    pub fn last_data_at(&self) -> Millis {
-        Millis(self.last_data_ms.load(Ordering::Relaxed))
-    }
+struct Whereabouts {
+    /// Where it goes, or would.
+    instance: Option<Arc<Instance>>,
+    seat: Option<Seat>,
+    waiting: Option<Arc<Notify>>,
 }
 
 #[derive(Debug)]
@@ -112,14 +86,15 @@ impl Entry {
             .closing
             .compare_exchange(0, cause.to_byte(), Ordering::SeqCst, Ordering::SeqCst)
             .is_ok();
-        // Pairs with `sit`: whichever comes second sees the other's, so either we see the seat, or
-        // the thread sees the level.
-        let seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seat) = &*seat {
+        // Pairs with `sit` and `closed`: whichever comes second sees the other's, so either we see the
+        // seat and who waits, or they see the level.
+        let whereabouts = self.whereabouts();
+        if let Some(seat) = &whereabouts.seat {
             seat.mailbox.look_at(seat.slot);
         }
-        drop(seat);
-        self.closed.notify_waiters();
+        if let Some(waiting) = &whereabouts.waiting {
+            waiting.notify_waiters();
+        }
         first
     }
 
@@ -130,8 +105,9 @@ impl Entry {
 
     /// Waits for [`Entry::close`]; cancel safe. An exchange's two bodies may both wait.
     pub async fn closed(&self) -> Cause {
+        let waiting = Arc::clone(self.whereabouts().waiting.get_or_insert_default());
         loop {
-            let notified = self.closed.notified();
+            let notified = waiting.notified();
             if let Some(cause) = self.closing() {
                 return cause;
             }
@@ -142,14 +118,27 @@ impl Entry {
     /// Says where it sits from now on, in place of where it sat; returns the cause if it is closing
     /// already.
     pub fn sit(&self, mailbox: Arc<Mailbox>, slot: usize) -> Option<Cause> {
-        let seat = Seat { mailbox, slot };
-        *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = Some(seat);
+        let mut whereabouts = self.whereabouts();
+        whereabouts.seat = Some(Seat { mailbox, slot });
+        // Nobody does any more, as a rule.
+        whereabouts.waiting.take_if(|waiting| Arc::strong_count(waiting) == 1);
+        drop(whereabouts);
         self.closing()
     }
 
     /// Whether a thread has it that waits for sockets alone.
     pub fn is_seated(&self) -> bool {
-        self.seat.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.whereabouts().seat.is_some()
+    }
+
+    /// Whose runtime it goes to.
+    pub fn tenant(&self) -> TenantId {
+        self.shared.tenant
+    }
+
+    /// The same tenant's name.
+    pub fn username(&self) -> &Username {
+        &self.shared.username
     }
 
     /// The tenant's message budget, as their plan has it at present.
@@ -169,13 +158,14 @@ impl Entry {
 
     /// Whether it is said to go to just there.
     pub fn is_for(&self, instance: &Instance) -> bool {
-        self.instance().as_ref().is_some_and(|own| own.is_same_place(instance))
+        let whereabouts = self.whereabouts();
+        whereabouts.instance.as_ref().is_some_and(|own| own.is_same_place(instance))
     }
 
     /// Says that it goes to this instance. It must be said before the tenant is read for the last
     /// time: then whoever changes the instance afterwards finds it here.
     pub fn head_for(&self, instance: &Arc<Instance>) {
-        *self.instance() = Some(Arc::clone(instance));
+        self.whereabouts().instance = Some(Arc::clone(instance));
     }
 
     /// Whether it may go on where it goes. If that is the tenant's instance still, that one's present
@@ -184,8 +174,8 @@ impl Entry {
     /// # Errors
     /// As [`Tenant::keeps`].
     pub fn stays(&self, tenant: &Tenant) -> Result<(), Cause> {
-        let mut own = self.instance();
-        let Some(instance) = own.as_mut() else { return Ok(()) };
+        let mut whereabouts = self.whereabouts();
+        let Some(instance) = &mut whereabouts.instance else { return Ok(()) };
         match &tenant.instance {
             Some(present) if present.is_same_place(instance) => *instance = Arc::clone(present),
             _ => {}
@@ -193,8 +183,8 @@ impl Entry {
         tenant.keeps(instance)
     }
 
-    fn instance(&self) -> MutexGuard<'_, Option<Arc<Instance>>> {
-        self.instance.lock().unwrap_or_else(PoisonError::into_inner)
+    fn whereabouts(&self) -> MutexGuard<'_, Whereabouts> {
+        self.whereabouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -231,10 +221,8 @@ impl LiveTable {
         now: Millis,
     ) -> Result<Registered, TooMany> {
         // The map's guard is held until the entry is in, so that `leave` cannot remove the tenant between.
-        let shared = self
-            .tenants
-            .entry(tenant.id)
-            .or_insert_with(|| Arc::new(TenantLive::new(&tenant.plan)));
+        let shared =
+            self.tenants.entry(tenant.id).or_insert_with(|| Arc::new(TenantLive::new(tenant)));
         let mut entries = shared.entries();
         let max = match kind {
             Kind::Connection => tenant.plan.connections_for(&grant),
@@ -250,18 +238,18 @@ impl LiveTable {
         let entry = Arc::new(Entry {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             kind,
-            tenant: tenant.id,
-            username: tenant.username.clone(),
             grant,
             client,
-            path: path.into(),
+            path: entries.path(path),
             since: now,
-            instance: Mutex::new(tenant.instance.clone()),
             from_client: Counter::default(),
             from_runtime: Counter::default(),
             closing: AtomicU8::new(0),
-            closed: Notify::new(),
-            seat: Mutex::default(),
+            place: entries.vacant_place(),
+            whereabouts: Mutex::new(Whereabouts {
+                instance: tenant.instance.clone(),
+                ..Whereabouts::default()
+            }),
             shared: Arc::clone(&shared),
         });
         entries.insert(Arc::clone(&entry));
@@ -286,7 +274,7 @@ impl LiveTable {
         }
         self.count.fetch_sub(1, Ordering::Relaxed);
         // A budget outlives its connections: reconnecting does not refill it. See `sweep`.
-        self.tenants.remove_if(&entry.tenant, |_, shared| {
+        self.tenants.remove_if(&entry.tenant(), |_, shared| {
             shared.budget.is_untouched() && shared.is_empty()
         });
     }
@@ -311,7 +299,7 @@ impl LiveTable {
         match self.tenants.get(&tenant) {
             Some(shared) => {
                 let entries = shared.entries();
-                entries.by_id.values().cloned().collect()
+                entries.all().cloned().collect()
             }
             None => Vec::new(),
         }
@@ -357,7 +345,7 @@ impl LiveTable {
         let mut all = Vec::new();
         for shared in &self.tenants {
             let entries = shared.entries();
-            all.extend(entries.by_id.values().cloned());
+            all.extend(entries.all().cloned());
         }
         all
     }

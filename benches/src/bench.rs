@@ -3,18 +3,28 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::cases::{ALL as CASES, Case, Start};
 use crate::clock::now;
 use crate::fault::{During, Fault, Result, fault};
-use crate::load::{Load, PATIENCE, Tally};
+use crate::load::Entrance;
 use crate::machine;
 use crate::process::{Ports, Process};
-use crate::results::{Reading, Results};
-use crate::rivals::{self, Rival, Running, Site, Tools};
+use crate::results::{self, Reading, Results};
+use crate::rivals::{self, Rival, Running, Secure, Site, Tools, configuration};
 use crate::tenants::Tenants;
+use crate::tls::{Certificate, Handshakes, Speech};
+
+mod sample;
+mod scale;
+
+pub use sample::Sample;
+use scale::{FULL, QUICK, Scale};
+
+/// A target that fails so often in a case is not tried again in it.
+const FAILURES_MAX: usize = 2;
 
 /// What to do.
 pub struct Options {
@@ -28,52 +38,13 @@ pub struct Options {
     pub targets: Vec<String>,
     /// For files of the run that nobody wants to keep.
     pub folder: PathBuf,
+    /// Where the results go, as JSON; written after each round.
+    pub results: PathBuf,
+    /// Whether to go on from the results that are there.
+    pub resumes: bool,
     /// The programs.
     pub tools: Tools,
 }
-
-/// How much of everything.
-#[derive(Clone, Copy)]
-pub struct Scale {
-    /// How often each is measured.
-    pub rounds: usize,
-    /// Load before measuring.
-    pub warm_up: Duration,
-    /// Load while measuring.
-    pub time: Duration,
-    /// Connections where many are wanted.
-    pub many: usize,
-    /// Connections where a thousand are wanted.
-    pub thousand: usize,
-    /// Tenants to check.
-    pub tenants: usize,
-    /// Bytes of a large body.
-    pub large_bytes: u64,
-    /// Numbers of tenants to grow to.
-    pub growth: &'static [usize],
-}
-
-const FULL: Scale = Scale {
-    rounds: 5,
-    warm_up: Duration::from_millis(500),
-    time: Duration::from_secs(2),
-    many: 9_000,
-    thousand: 1_000,
-    tenants: 100_000,
-    large_bytes: 100 << 20,
-    growth: &[10, 1_000, 100_000, 1_000_000],
-};
-
-const QUICK: Scale = Scale {
-    rounds: 1,
-    warm_up: Duration::from_millis(50),
-    time: Duration::from_millis(150),
-    many: 300,
-    thousand: 100,
-    tenants: 1_000,
-    large_bytes: 4 << 20,
-    growth: &[10, 1_000],
-};
 
 /// A run.
 pub struct Bench {
@@ -83,6 +54,8 @@ pub struct Bench {
     pub tools: Tools,
     /// The tenants of most cases.
     pub tenants: Tenants,
+    /// What all targets present to clients who speak TLS.
+    pub certificate: Certificate,
     /// The runtime's address.
     pub runtime_address: SocketAddr,
     /// Where ports come from.
@@ -92,7 +65,11 @@ pub struct Bench {
     /// What `direct` gave in this round, for what is told as a difference to it.
     pub direct: BTreeMap<String, f64>,
     runtime: Process,
+    begun: Instant,
     results: Results,
+    results_path: PathBuf,
+    /// How often each target has failed in the present case.
+    failures: BTreeMap<&'static str, usize>,
 }
 
 /// One target in one round of one case.
@@ -105,30 +82,24 @@ pub struct Visit<'a> {
     pub running: &'a mut Running,
 }
 
-/// A measured stretch of load.
-pub struct Sample {
-    /// What was done.
-    pub tally: Tally,
-    /// The CPU time of the proxy.
-    pub proxy_cpu: Option<Duration>,
-    generator_cpu: Duration,
-    runtime_cpu: Duration,
-}
-
 /// Runs what is wanted.
 pub fn run(options: Options) -> Result<Results> {
-    let begin = now();
     let scale = if options.quick { QUICK } else { FULL };
     let scale = Scale { rounds: options.rounds.unwrap_or(scale.rounds), ..scale };
     let cases = select(&CASES, &options.cases, |case| case.name, "case")?;
     let wanted = select(&rivals::ALL, &options.targets, |rival| rival.name(), "target")?;
-    let mut bench = Bench::new(options, scale)?;
+    let names = wanted.iter().map(|rival| rival.name().to_owned()).collect();
+    let earlier = match options.resumes {
+        true => results::earlier(&options.results, options.quick, scale.rounds, &names)?,
+        false => None,
+    };
+    let mut bench = Bench::new(options, scale, earlier.unwrap_or_default())?;
+    bench.results.targets = names;
     let targets = bench.installed(wanted);
+    bench.describe(&targets)?;
     for case in cases {
-        bench.run_case(&case, &targets);
+        bench.run_case(&case, &targets)?;
     }
-    bench.runtime.check()?;
-    bench.results.seconds = begin.elapsed().as_secs();
     Ok(bench.results)
 }
 
@@ -146,8 +117,22 @@ fn select<T: Copy>(
     Ok(all.iter().filter(is_wanted).copied().collect())
 }
 
+/// The order of a round: another one each time, back and forth, so that no target is always the first
+/// or always right behind the same other. `direct` is first, since others are compared with it.
+fn in_turn(targets: &[Rival], round: usize) -> Vec<Rival> {
+    let (mut order, mut others): (Vec<Rival>, Vec<Rival>) =
+        targets.iter().partition(|rival| **rival == Rival::Direct);
+    let count = others.len().max(1);
+    others.rotate_left(2 * (round - 1) % count);
+    if round.is_multiple_of(2) {
+        others.reverse();
+    }
+    order.extend(others);
+    order
+}
+
 impl Bench {
-    fn new(options: Options, scale: Scale) -> Result<Self> {
+    fn new(options: Options, scale: Scale, mut results: Results) -> Result<Self> {
         let folder = options.folder.join(format!("run-{}", std::process::id()));
         std::fs::create_dir_all(&folder).during("a folder for the run")?;
         // Rivals take paths for relative to where they please.
@@ -155,32 +140,37 @@ impl Bench {
         let mut ports = Ports::default();
         let runtime_address = ports.next()?;
         let runtime = rivals::start_runtime(&options.tools, runtime_address, &folder)?;
-        let begun = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let is_busy = machine::is_busy();
         if is_busy {
             progress(
                 "The machine is busy with something else: the figures will tell of that, too.",
             );
         }
-        let results = Results {
-            quick: options.quick,
-            begun,
-            rounds: scale.rounds,
-            is_busy,
-            machine: machine::description(),
-            ..Results::default()
-        };
+        if results.begun == 0 {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            results.begun = since.map_or(0, |since| since.as_secs());
+        }
+        results.quick = options.quick;
+        results.rounds = scale.rounds;
+        results.is_busy |= is_busy;
+        results.machine = machine::description();
+        results.skipped.clear();
+        let certificate = Certificate::make(&folder.join("certificate"))?;
         let tenants = Tenants::new(folder.join("tenants"), scale.tenants, runtime_address)?;
         Ok(Self {
             scale,
             tools: options.tools,
             tenants,
+            certificate,
             runtime_address,
             ports,
             folder,
             direct: BTreeMap::new(),
             runtime,
+            begun: now(),
             results,
+            results_path: options.results,
+            failures: BTreeMap::new(),
         })
     }
 
@@ -200,43 +190,97 @@ impl Bench {
         targets
     }
 
-    fn run_case(&mut self, case: &Case, targets: &[Rival]) {
+    /// Writes down how each target is configured when it has everything to do.
+    fn describe(&mut self, targets: &[Rival]) -> Result<()> {
+        let folder = self.folder.join("configurations");
+        let few = self.tenants.of_count(folder.join("tenants"), 2)?;
+        for rival in targets.iter().filter(|rival| **rival != Rival::Direct) {
+            let folder = folder.join(rival.name());
+            std::fs::create_dir_all(&folder).during("a folder")?;
+            let site = Site {
+                folder: &folder,
+                listen: ([127, 0, 0, 1], 8080).into(),
+                spare: ([127, 0, 0, 1], 8081).into(),
+                runtime: ([127, 0, 0, 1], 1880).into(),
+                tenants: &few,
+                checks: true,
+                secure: rival.speaks_tls().then(|| Secure {
+                    listen: ([127, 0, 0, 1], 8443).into(),
+                    certificate: &self.certificate,
+                }),
+            };
+            let name = rival.name();
+            match configuration::text(*rival, &self.tools, &site, &self.folder) {
+                Ok(text) => _ = self.results.configurations.insert(name.to_owned(), text),
+                Err(why) => self.results.faults.push(format!("configuration of {name}: {why}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn run_case(&mut self, case: &Case, targets: &[Rival]) -> Result<()> {
         let is_wanted = |rival: &Rival| {
             let is_spared = self.results.quick && !case.is_first && !rivals::QUICK.contains(rival);
             (case.suits)(*rival) && !is_spared
         };
         let targets: Vec<Rival> = targets.iter().copied().filter(is_wanted).collect();
-        let mut failed: Vec<Rival> = Vec::new();
-        for round in 1..=self.scale.rounds {
+        self.failures.clear();
+        for round in 1 + self.results.rounds_of(case.name)..=self.scale.rounds {
+            let begin = now();
+            self.revive_runtime()?;
             self.direct.clear();
-            for rival in &targets {
-                if failed.contains(rival) {
-                    continue;
-                }
-                let begin = now();
-                let outcome = self.visit(case, *rival);
-                let what = format!("{} {round}/{} {}", case.name, self.scale.rounds, rival.name());
-                match outcome {
-                    Ok(()) => progress(&format!("{what}: {:.1} s", begin.elapsed().as_secs_f64())),
-                    Err(why) => {
-                        progress(&format!("{what}: FAILED: {why}"));
-                        self.results.faults.push(format!("{what}: {why}"));
-                        failed.push(*rival);
-                    }
-                }
+            for rival in in_turn(&targets, round) {
+                self.run_target(case, round, rival);
             }
+            self.results.end_round(case.name, round, begin.elapsed());
+            results::save(&self.results, &self.results_path)?;
         }
         if let Err(why) = self.check_case(case, &targets) {
             progress(&format!("{}: FAILED: {why}", case.name));
             self.results.faults.push(why.0);
         }
+        results::save(&self.results, &self.results_path)
+    }
+
+    fn run_target(&mut self, case: &Case, round: usize, rival: Rival) {
+        if self.failures.get(rival.name()).is_some_and(|count| *count >= FAILURES_MAX) {
+            return;
+        }
+        let begin = now();
+        let outcome = self.visit(case, rival);
+        let elapsed_s = self.begun.elapsed().as_secs();
+        let what = format!("{} {round}/{} {}", case.name, self.scale.rounds, rival.name());
+        let stamp = format!("{:2}:{:02} {what}", elapsed_s / 60, elapsed_s % 60);
+        match outcome {
+            Ok(()) => progress(&format!("{stamp}: {:.1} s", begin.elapsed().as_secs_f64())),
+            Err(why) => {
+                progress(&format!("{stamp}: FAILED: {why}"));
+                self.results.faults.push(format!("{what}: {why}"));
+                *self.failures.entry(rival.name()).or_default() += 1;
+            }
+        }
+    }
+
+    /// A runtime that has ended is started again: one target's failure must not be all others'.
+    fn revive_runtime(&mut self) -> Result<()> {
+        let Err(why) = self.runtime.check() else { return Ok(()) };
+        progress(&format!("FAILED: {why}"));
+        self.results.faults.push(why.0);
+        self.runtime = rivals::start_runtime(&self.tools, self.runtime_address, &self.folder)?;
+        Ok(())
     }
 
     fn visit(&mut self, case: &Case, rival: Rival) -> Result<()> {
         let folder = self.folder.join(format!("{}-{}", case.name, rival.name()));
         std::fs::create_dir_all(&folder).during("a folder")?;
+        let secure = match case.has_tls && rival.speaks_tls() {
+            true => Some(Secure { listen: self.ports.next()?, certificate: &self.certificate }),
+            false => None,
+        };
         let mut running = match case.start {
-            Start::Itself => Running { address: self.runtime_address, process: None },
+            Start::Itself => {
+                Running { address: self.runtime_address, secure_address: None, process: None }
+            }
             Start::Relaying | Start::Checking => {
                 let site = Site {
                     folder: &folder,
@@ -245,6 +289,7 @@ impl Bench {
                     runtime: self.runtime_address,
                     tenants: &self.tenants,
                     checks: case.start == Start::Checking,
+                    secure,
                 };
                 rival.start(&self.tools, &site)?
             }
@@ -279,81 +324,19 @@ impl Bench {
             None => Ok(()),
         }
     }
-
-    /// Loads a target, first without and then with measuring. On a machine that has no time for us, goes
-    /// on until there is something to tell.
-    pub fn measure(&self, load: &mut dyn Load, process: Option<&Process>) -> Result<Sample> {
-        load.drive(self.scale.warm_up)?;
-        let cpu =
-            || [process.map_or(0, Process::cpu_ns), machine::own_cpu_ns(), self.runtime.cpu_ns()];
-        let before = cpu();
-        let mut tally = load.drive(self.scale.time)?;
-        let mut after = cpu();
-        let is_over = |tally: &Tally, after: &[u64; 3]| {
-            let is_something = tally.operations > 0 && (process.is_none() || after[0] > before[0]);
-            is_something || tally.time > self.scale.time + PATIENCE
-        };
-        while !is_over(&tally, &after) {
-            tally.add(&load.drive(self.scale.warm_up)?);
-            after = cpu();
-        }
-        if tally.operations == 0 {
-            return fault("nothing came back");
-        }
-        let span = |index: usize| Duration::from_nanos(after[index].saturating_sub(before[index]));
-        Ok(Sample {
-            tally,
-            proxy_cpu: process.map(|_| span(0)),
-            generator_cpu: span(1),
-            runtime_cpu: span(2),
-        })
-    }
-
-    /// Keeps a figure.
-    pub fn keep(&mut self, visit: &Visit, variant: &str, metric: &str, value: f64) {
-        self.results.readings.push(Reading {
-            case: visit.case.name.to_owned(),
-            variant: variant.to_owned(),
-            target: visit.rival.name().to_owned(),
-            metric: metric.to_owned(),
-            value,
-        });
-    }
-
-    /// Keeps the usual figures of a sample: CPU time of the proxy per operation, operations per second,
-    /// and who was busy.
-    pub fn keep_sample(&mut self, visit: &Visit, variant: &str, what: &str, sample: &Sample) {
-        let operations = sample.tally.operations as f64;
-        self.keep_rate(visit, variant, what, operations, sample);
-    }
-
-    /// The same for something else than operations.
-    pub fn keep_rate(
-        &mut self,
-        visit: &Visit,
-        variant: &str,
-        what: &str,
-        amount: f64,
-        sample: &Sample,
-    ) {
-        let seconds = sample.tally.time.as_secs_f64();
-        if let Some(cpu) = sample.proxy_cpu {
-            self.keep(visit, variant, &format!("CPU µs/{what}"), cpu.as_secs_f64() * 1e6 / amount);
-        }
-        self.keep(visit, variant, &format!("{what}s/s"), amount / seconds);
-        let share = |cpu: Duration| 100.0 * cpu.as_secs_f64() / seconds;
-        if let Some(cpu) = sample.proxy_cpu {
-            self.keep(visit, variant, "proxy busy %", share(cpu));
-        }
-        self.keep(visit, variant, "generator busy %", share(sample.generator_cpu));
-        self.keep(visit, variant, "runtime busy %", share(sample.runtime_cpu));
-    }
 }
 
 impl Visit<'_> {
     /// The process that is measured.
     pub fn process(&self) -> Option<&Process> {
         self.running.process.as_ref()
+    }
+
+    /// Where clients get in by TLS.
+    pub fn secure(&self, certificate: &Certificate, handshakes: Handshakes) -> Result<Entrance> {
+        let address = self.running.secure_address;
+        let address = address.ok_or_else(|| Fault("it does not speak TLS".to_owned()))?;
+        Ok(Entrance { address, tls: Some(Speech::with(&certificate.chain, handshakes)?) })
     }
 }
 
@@ -363,15 +346,22 @@ pub fn progress(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Writes results as JSON.
-pub fn save(results: &Results, path: &Path) -> Result<()> {
-    let text = serde_json::to_string_pretty(results)?;
-    std::fs::write(path, text + "\n").during("the results")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
 
-/// Reads what [`save`] wrote.
-pub fn load(path: &Path) -> Result<Results> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Fault(format!("{}: {error}", path.display())))?;
-    serde_json::from_str(&text).during("the results")
+    #[test]
+    fn every_round_visits_all_targets_and_begins_with_another() {
+        let orders: Vec<Vec<Rival>> = (1..=5).map(|round| in_turn(&rivals::ALL, round)).collect();
+        for order in &orders {
+            assert_eq!(order[0], Rival::Direct);
+            assert!(rivals::ALL.iter().all(|rival| order.contains(rival)), "{order:?}");
+            assert_eq!(order.len(), rivals::ALL.len());
+        }
+        let seconds: BTreeSet<&str> = orders.iter().map(|order| order[1].name()).collect();
+        assert_eq!(seconds.len(), orders.len());
+        assert!(in_turn(&[], 1).is_empty());
+        assert_eq!(in_turn(&[Rival::Flowgate], 4), [Rival::Flowgate]);
+    }
 }

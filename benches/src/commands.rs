@@ -14,7 +14,7 @@ use crate::cases::revocation::{self, Plan};
 use crate::fault::{Fault, Result, fault};
 use crate::process::LOAD_CORE;
 use crate::report::{page, table};
-use crate::results::Results;
+use crate::results::{self, Results};
 use crate::rivals::{ALL as RIVALS, Tools};
 use crate::{echo, machine, rivals, yardsticks};
 
@@ -68,7 +68,8 @@ fn program() -> Command {
         .arg(
             required("results", "Where the results go, as JSON")
                 .value_parser(value_parser!(PathBuf)),
-        );
+        )
+        .arg(text("resume", "Go on from the results that are there").action(ArgAction::SetTrue));
     let report = Command::new("report")
         .about("Print tables of results; with --page, write them and charts into a page")
         .arg(required("results", "The results").value_parser(value_parser!(PathBuf)))
@@ -78,7 +79,8 @@ fn program() -> Command {
         .about("Load a target for the case isolation")
         .arg(Arg::new("what").required(true).value_parser(Disturbance::ALL.map(Disturbance::name)))
         .arg(required("address", "Its address"))
-        .arg(required("target", "Its name"));
+        .arg(required("target", "Its name"))
+        .arg(required("certificate", "Its certificate").value_parser(value_parser!(PathBuf)));
     let revocation = Command::new("revocation")
         .about("Regenerate a key and measure how long its connections live on, through one replica or several")
         .arg(required("targets", "Addresses of replicas, with commas between").value_delimiter(',').action(ArgAction::Append))
@@ -134,6 +136,8 @@ fn measure(matches: &ArgMatches) -> Result<ExitCode> {
         cases: list_of(matches, "cases"),
         targets: list_of(matches, "targets"),
         folder: path(matches, "folder")?,
+        results: path(matches, "results")?,
+        resumes: matches.get_flag("resume"),
         tools: Tools {
             flowgate: path(matches, "flowgate")?,
             own: std::env::current_exe()?,
@@ -141,8 +145,7 @@ fn measure(matches: &ArgMatches) -> Result<ExitCode> {
         },
     };
     let results = bench::run(options)?;
-    bench::save(&results, &path(matches, "results")?)?;
-    print(&table::all(&results, "##"));
+    print(&table::all(&results));
     Ok(conclude(&results))
 }
 
@@ -153,7 +156,7 @@ fn conclude(results: &Results) -> ExitCode {
     for line in &results.faults {
         progress(&format!("failed: {line}"));
     }
-    progress(&format!("{} figures in {} s", results.readings.len(), results.seconds));
+    progress(&format!("{} figures in {:.0} s", results.readings.len(), results.seconds));
     match results.faults.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
@@ -161,11 +164,11 @@ fn conclude(results: &Results) -> ExitCode {
 }
 
 fn report(matches: &ArgMatches) -> Result<()> {
-    let results = bench::load(&path(matches, "results")?)?;
+    let results = results::load(&path(matches, "results")?)?;
     match matches.get_one::<PathBuf>("page") {
         Some(page) => page::write(&results, page, &path(matches, "charts")?),
         None => {
-            print(&table::all(&results, "##"));
+            print(&table::all(&results));
             Ok(())
         }
     }
@@ -184,7 +187,8 @@ fn disturb(matches: &ArgMatches) -> Result<()> {
     let target = value(matches, "target")?;
     let rival = RIVALS.into_iter().find(|rival| rival.name() == target);
     let rival = rival.ok_or_else(|| Fault(format!("no target {target}")))?;
-    isolation::disturb(disturbance, rival, address(matches, "address")?, |rate| {
+    let (address, certificate) = (address(matches, "address")?, path(matches, "certificate")?);
+    isolation::disturb(disturbance, rival, address, &certificate, |rate| {
         print(&format!("{rate}\n"));
     })
 }

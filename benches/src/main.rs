@@ -20,6 +20,7 @@ mod report;
 mod results;
 mod rivals;
 mod tenants;
+mod tls;
 mod websocket;
 mod yardsticks;
 

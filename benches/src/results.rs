@@ -1,8 +1,13 @@
 //! What was measured, as it is kept.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::fault::{During, Fault, Result, fault};
 
 /// One figure of one round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,13 +34,19 @@ pub struct Results {
     /// When it began, in seconds since 1970.
     pub begun: u64,
     /// How long it took.
-    pub seconds: u64,
+    pub seconds: f64,
     /// How often each was measured.
     pub rounds: usize,
+    /// How many rounds of which case are done.
+    pub rounds_done: BTreeMap<String, usize>,
+    /// Who was to be measured.
+    pub targets: Vec<String>,
     /// The machine.
     pub machine: BTreeMap<String, String>,
     /// Versions of the targets.
     pub versions: BTreeMap<String, String>,
+    /// How the targets are configured.
+    pub configurations: BTreeMap<String, String>,
     /// Who was not measured, and why.
     pub skipped: Vec<String>,
     /// What went wrong.
@@ -83,6 +94,17 @@ impl Group<'_> {
 }
 
 impl Results {
+    /// How many rounds of a case are done.
+    pub fn rounds_of(&self, case: &str) -> usize {
+        self.rounds_done.get(case).copied().unwrap_or_default()
+    }
+
+    /// A round is done, and took so long.
+    pub fn end_round(&mut self, case: &str, round: usize, took: Duration) {
+        self.rounds_done.insert(case.to_owned(), round);
+        self.seconds += took.as_secs_f64();
+    }
+
     /// The readings by case and variant, in the order in which they were first measured.
     pub fn groups(&self) -> Vec<Group<'_>> {
         let mut groups: Vec<Group> = Vec::new();
@@ -115,6 +137,50 @@ impl Results {
             group.metrics.sort_by_key(|metric| rank(metric));
         }
         groups
+    }
+}
+
+/// Writes results as JSON, a line for each figure; whole or not at all.
+pub fn save(results: &Results, path: &Path) -> Result<()> {
+    let head = Results { readings: Vec::new(), ..results.clone() };
+    let head = serde_json::to_string_pretty(&head)?;
+    let lines: std::result::Result<Vec<String>, _> =
+        results.readings.iter().map(serde_json::to_string).collect();
+    let readings = format!("\"readings\": [\n    {}\n  ]", lines?.join(",\n    "));
+    let text = head.replace("\"readings\": []", &readings);
+    let new = path.with_extension("json.new");
+    fs::write(&new, text + "\n").and_then(|()| fs::rename(&new, path)).during("the results")
+}
+
+/// Reads what [`save`] wrote.
+pub fn load(path: &Path) -> Result<Results> {
+    let text =
+        fs::read_to_string(path).map_err(|error| Fault(format!("{}: {error}", path.display())))?;
+    serde_json::from_str(&text).during("the results")
+}
+
+/// The results to go on from, if there are any.
+///
+/// # Errors
+/// They are of a run of another kind, which must not be mixed with this.
+pub fn earlier(
+    path: &Path,
+    quick: bool,
+    rounds: usize,
+    targets: &Vec<String>,
+) -> Result<Option<Results>> {
+    match path.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(error) => return Err(error).during("the earlier results"),
+    }
+    let earlier = load(path)?;
+    match earlier.quick == quick && earlier.rounds == rounds && earlier.targets == *targets {
+        true => Ok(Some(earlier)),
+        false => fault(format!(
+            "{} are of a run with other targets or rounds; begin anew",
+            path.display()
+        )),
     }
 }
 
@@ -152,5 +218,32 @@ mod tests {
         assert_eq!(groups[0].targets, ["b", "a"]);
         assert_eq!(groups[0].summary("b", "µs"), Some(Summary { median: 2.0, min: 1.0, max: 3.0 }));
         assert_eq!(groups[0].summary("b", "ms"), None);
+    }
+
+    #[test]
+    fn what_was_saved_can_be_gone_on_from() {
+        let path = std::env::temp_dir().join(format!("bench-results-{}.json", std::process::id()));
+        let targets = vec!["a".to_owned()];
+        assert!(earlier(&path, false, 5, &targets).unwrap().is_none());
+        let mut results = Results { rounds: 5, targets: targets.clone(), ..Results::default() };
+        for round in 1..=2 {
+            results.readings.push(reading("a", "\"µs\": []", f64::from(round) / 3.0));
+            results.end_round("echo", 1, Duration::from_secs(1));
+        }
+        results.end_round("echo", 2, Duration::from_millis(500));
+        save(&results, &path).unwrap();
+        let found = earlier(&path, false, 5, &targets).unwrap().unwrap();
+        assert_eq!(found.rounds_of("echo"), 2);
+        assert_eq!(found.rounds_of("http"), 0);
+        assert!((found.seconds - 2.5).abs() < 1e-9);
+        let values: Vec<f64> = found.readings.iter().map(|reading| reading.value).collect();
+        assert_eq!(values, [1.0 / 3.0, 2.0 / 3.0]);
+        assert_eq!(found.readings[0].metric, "\"µs\": []");
+        for (quick, rounds, targets) in
+            [(true, 5, targets.clone()), (false, 6, targets), (false, 5, vec!["b".to_owned()])]
+        {
+            assert!(earlier(&path, quick, rounds, &targets).is_err());
+        }
+        fs::remove_file(&path).unwrap();
     }
 }

@@ -211,15 +211,15 @@ impl Desk {
         tenants: &mut HashMap<TenantId, Option<Arc<Tenant>>>,
     ) -> Result<ConnectionView, Refusal> {
         let (id, shown) = self.presence.show(entry);
-        let tenant = match tenants.get(&entry.tenant) {
+        let tenant = match tenants.get(&entry.tenant()) {
             Some(tenant) => tenant.clone(),
             None if shown.key.is_none() => None,
             None => {
-                let tenant = self.registry().by_id(entry.tenant).await.map_err(away)?;
-                tenants.entry(entry.tenant).or_insert(tenant).clone()
+                let tenant = self.registry().by_id(entry.tenant()).await.map_err(away)?;
+                tenants.entry(entry.tenant()).or_insert(tenant).clone()
             }
         };
-        let username = entry.username.to_string();
+        let username = entry.username().to_string();
         Ok(ConnectionView::new(username, tenant.as_deref(), id, shown))
     }
 
@@ -316,7 +316,7 @@ pub(super) async fn close_one(
     Id(id): Id,
 ) -> Answer<Closed> {
     let entry = desk.entry(&id)?;
-    desk.note_closing_one(&operator, &id, entry.username.as_str()).await?;
+    desk.note_closing_one(&operator, &id, entry.username().as_str()).await?;
     let closed = usize::from(entry.close(Cause::ClosedByOperator));
     Ok(Private(StatusCode::OK, Closed { closed }))
 }

@@ -194,7 +194,7 @@ impl Story for FrontDesk {
                 read_ahead,
                 rules,
                 registered: errand.registered,
-                permit,
+                permit: permit.into(),
             }),
             Err(error) => {
                 tracing::info!(%request_id, %error, "a side was gone before frames could flow");

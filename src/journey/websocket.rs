@@ -117,7 +117,7 @@ impl Journey {
             read_ahead: [client.read_ahead, runtime.read_ahead],
             rules: rules(switch.reserved, switch.registered.entry())?,
             registered: switch.registered,
-            permit: switch.permit,
+            permit: switch.permit.into(),
         });
         Ok(())
     }

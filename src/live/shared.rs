@@ -1,26 +1,32 @@
 //! What all of one tenant's entries share: the plan's limits as they are at present.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slab::Slab;
 
 use super::{Entry, Kind};
 use crate::clock::Millis;
 use crate::plan::{Budget, Plan};
+use crate::tenant::{Tenant, TenantId, Username};
 
 /// What all of one tenant's entries share.
 #[derive(Debug)]
 pub(super) struct TenantLive {
+    pub(super) tenant: TenantId,
+    pub(super) username: Username,
     pub(super) budget: Budget,
     message_bytes_max: AtomicU64,
     entries: Mutex<Entries>,
 }
 
 impl TenantLive {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(tenant: &Tenant) -> Self {
         Self {
-            budget: Budget::new(plan.messages),
-            message_bytes_max: AtomicU64::new(message_bytes_max(plan)),
+            tenant: tenant.id,
+            username: tenant.username.clone(),
+            budget: Budget::new(tenant.plan.messages),
+            message_bytes_max: AtomicU64::new(message_bytes_max(&tenant.plan)),
             entries: Mutex::default(),
         }
     }
@@ -42,7 +48,7 @@ impl TenantLive {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.entries().by_id.is_empty()
+        self.entries().by_place.is_empty()
     }
 }
 
@@ -53,25 +59,45 @@ fn message_bytes_max(plan: &Plan) -> u64 {
 /// A tenant's entries, counted by kind.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    pub(super) by_id: HashMap<u64, Arc<Entry>>,
+    by_place: Slab<Arc<Entry>>,
     exchanges: usize,
+    /// The path that was called last: a tenant's devices often call the same.
+    path: Arc<str>,
 }
 
 impl Entries {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.by_place.iter().map(|(_, entry)| entry)
+    }
+
     pub(super) fn count(&self, kind: Kind) -> usize {
         match kind {
-            Kind::Connection => self.by_id.len() - self.exchanges,
+            Kind::Connection => self.by_place.len() - self.exchanges,
             Kind::Exchange => self.exchanges,
         }
     }
 
+    /// The same path as it is kept already, or a new one.
+    pub(super) fn path(&mut self, path: &str) -> Arc<str> {
+        if &*self.path != path {
+            self.path = path.into();
+        }
+        Arc::clone(&self.path)
+    }
+
+    /// Where the next entry will be. There are never more than sockets, whose numbers are 32 bits long.
+    pub(super) fn vacant_place(&self) -> u32 {
+        self.by_place.vacant_key() as u32
+    }
+
+    /// Takes in an entry that was made for the vacant place.
     pub(super) fn insert(&mut self, entry: Arc<Entry>) {
         self.exchanges += usize::from(entry.kind == Kind::Exchange);
-        self.by_id.insert(entry.id, entry);
+        self.by_place.insert(entry);
     }
 
     pub(super) fn remove(&mut self, entry: &Entry) {
-        if self.by_id.remove(&entry.id).is_some() {
+        if self.by_place.try_remove(entry.place as usize).is_some() {
             self.exchanges -= usize::from(entry.kind == Kind::Exchange);
         }
     }

@@ -53,7 +53,10 @@ fn what_enters_is_found_until_it_leaves() {
     let other = enter(&table, &tenant(2, None)).unwrap();
     assert_eq!((table.len(), table.entries().len(), table.tenants.len()), (3, 3, 2));
     let entry = one.entry();
-    assert_eq!((entry.tenant, &*entry.path, entry.since), (TenantId(1), "/public/data", Millis(5)));
+    assert_eq!(
+        (entry.tenant(), &*entry.path, entry.since),
+        (TenantId(1), "/public/data", Millis(5))
+    );
     assert_eq!(entry.grant, Grant::Key { id: KeyId(3), secret: 5 });
     let ids: std::collections::HashSet<_> = table.entries().iter().map(|entry| entry.id).collect();
     assert_eq!(ids.len(), 3);
@@ -94,7 +97,7 @@ fn a_plans_connections_hold_when_many_come_at_once() {
                 for _ in 0..2_000 {
                     let held: Vec<_> = (0..4).filter_map(|_| enter(&table, &mike).ok()).collect();
                     let shared = held.first().map(|registered| &registered.entry().shared);
-                    let now = shared.map_or(0, |shared| shared.entries().by_id.len());
+                    let now = shared.map_or(0, |shared| shared.entries().all().count());
                     most.fetch_max(now as u64, Ordering::Relaxed);
                 }
             });
@@ -287,10 +290,11 @@ fn a_full_mailbox_becomes_a_look_at_all() {
 }
 
 #[test]
-fn counts_are_what_was_published_last() {
+fn counts_add_up() {
     let counter = Counter::default();
-    counter.publish(1, 10, Millis(100));
-    counter.publish(2, 30, Millis(200));
+    counter.add(1, 10, Some(Millis(100)));
+    counter.add(1, 10, Some(Millis(200)));
+    counter.add(0, 10, None);
     assert_eq!((counter.messages(), counter.bytes()), (2, 30));
     assert_eq!(counter.last_data_at(), Millis(200));
 }

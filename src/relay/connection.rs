@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 
 use super::buffers::{Pool, READ_BYTES_MAX};
-use super::pair::{Check, LaneState, Pair, Patience, Side, Verdict};
+use super::pair::{Check, Counts, LaneState, Pair, Patience, Side, Verdict};
 use super::wire::{Received, Socket};
 use crate::clock::Millis;
 use crate::close::Cause;
@@ -56,7 +56,7 @@ impl<S: Socket> Connection<S> {
     /// handshake, from client and from runtime. Both sockets count as ready until tried.
     pub fn new(sockets: [S; 2], read_ahead: [Vec<u8>; 2], pair: Pair) -> Self {
         let legs = sockets.map(Leg::new);
-        let lanes = read_ahead.map(|pending| Lane { pending, ..Lane::default() });
+        let lanes = read_ahead.map(Lane::new);
         Self { legs, lanes, pair }
     }
 
@@ -68,6 +68,11 @@ impl<S: Socket> Connection<S> {
     /// This side's socket.
     pub fn socket(&mut self, side: Side) -> &mut S {
         &mut self.legs[side as usize].socket
+    }
+
+    /// See [`Pair::take_counts`].
+    pub fn take_counts(&mut self, from: Side) -> Counts {
+        self.pair.take_counts(from)
     }
 
     /// See [`Pair::limit_messages`].
@@ -94,20 +99,20 @@ impl<S: Socket> Connection<S> {
 
     /// Whether a deadline or the end of a pause is near.
     pub fn is_paced(&self) -> bool {
-        self.pair.is_ending() || self.lanes.iter().any(|lane| lane.paused_until.is_some())
+        self.pair.is_ending() || self.lanes.iter().any(|lane| lane.paused_until().is_some())
     }
 
     /// Applies the deadlines; see [`Pair::check`].
     pub fn check(&mut self, now: Millis, patience: &Patience) -> Check {
         let lanes = [0, 1].map(|place| LaneState {
-            blocked_since: self.lanes[place].blocked_since,
-            paused: self.lanes[place].paused_until.is_some(),
+            blocked_since: self.lanes[place].blocked_since(),
+            paused: self.lanes[place].paused_until().is_some(),
         });
         let check = self.pair.check(now, patience, lanes);
         let mut step = false;
         for from in Side::BOTH {
             let lane = &self.lanes[from as usize];
-            step |= lane.paused_until.is_some_and(|end| end <= now);
+            step |= lane.paused_until().is_some_and(|end| end <= now);
             // Systems tell of room only when there is much of it. Whoever reads slowly would seem
             // to have stopped: hence a try.
             if self.is_blocked(from) {
@@ -134,7 +139,7 @@ impl<S: Socket> Connection<S> {
             }
         }
         let used_up = |from: Side| {
-            let waits = self.is_blocked(from) || self.lanes[from as usize].paused_until.is_some();
+            let waits = self.is_blocked(from) || self.lanes[from as usize].paused_until().is_some();
             share_bytes[from as usize] == 0 && self.legs[from as usize].readable && !waits
         };
         if self.is_over() {
@@ -158,7 +163,7 @@ impl<S: Socket> Connection<S> {
     /// One step of one direction; returns whether anything moved.
     fn lane_turn(&mut self, from: Side, share_bytes: &mut usize, turn: &mut Turn<'_>) -> bool {
         // A socket may have come to write by itself what it was holding.
-        let was_blocked = self.lanes[from as usize].blocked_since.is_some();
+        let was_blocked = self.lanes[from as usize].blocked_since().is_some();
         if (was_blocked || self.is_blocked(from)) && !self.flush(from, turn) {
             return false;
         }
@@ -169,18 +174,22 @@ impl<S: Socket> Connection<S> {
             self.judge(from, &[], turn.now, turn.budget, &mut turn.pool);
             return true;
         }
-        let lane = &mut self.lanes[from as usize];
-        if let Some(until) = lane.paused_until {
-            if turn.now < until && !self.pair.is_finished(from) {
-                return false;
+        if let Some(backlog) = &mut self.lanes[from as usize].backlog {
+            if let Some(until) = backlog.paused_until {
+                if turn.now < until && !self.pair.is_finished(from) {
+                    return false;
+                }
+                backlog.paused_until = None;
+                self.pair.resumed(from, turn.now);
             }
-            lane.paused_until = None;
-            self.pair.resumed(from, turn.now);
-        }
-        if !lane.pending.is_empty() {
-            let pending = std::mem::take(&mut lane.pending);
-            self.judge(from, &pending, turn.now, turn.budget, &mut turn.pool);
-            return true;
+            let pending = std::mem::take(&mut backlog.pending);
+            if !pending.is_empty() {
+                self.judge(from, &pending, turn.now, turn.budget, &mut turn.pool);
+            }
+            self.lanes[from as usize].tidy();
+            if !pending.is_empty() {
+                return true;
+            }
         }
         self.receive(from, share_bytes, turn)
     }
@@ -194,7 +203,7 @@ impl<S: Socket> Connection<S> {
         }
         match leg.socket.finish() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.lanes[from as usize].blocked_since.get_or_insert(now);
+                self.lanes[from as usize].backlog_mut().blocked_since.get_or_insert(now);
                 leg.writable = false;
                 return false;
             }
@@ -246,16 +255,19 @@ impl<S: Socket> Connection<S> {
 
     /// Puts the held bytes in front of what will be read.
     fn show_held(&mut self, from: Side, scratch: &mut [u8]) -> usize {
-        let lane = &mut self.lanes[from as usize];
-        let held_bytes = usize::from(std::mem::take(&mut lane.held_bytes));
-        scratch[..held_bytes].copy_from_slice(&lane.held[..held_bytes]);
+        let Some(backlog) = &mut self.lanes[from as usize].backlog else { return 0 };
+        let held_bytes = usize::from(std::mem::take(&mut backlog.held_bytes));
+        scratch[..held_bytes].copy_from_slice(&backlog.held[..held_bytes]);
         held_bytes
     }
 
     fn hold(&mut self, from: Side, held_bytes: usize, bytes: &[u8]) {
-        let lane = &mut self.lanes[from as usize];
-        lane.held[..held_bytes].copy_from_slice(&bytes[..held_bytes]);
-        lane.held_bytes = held_bytes as u8;
+        if held_bytes == 0 {
+            return;
+        }
+        let backlog = self.lanes[from as usize].backlog_mut();
+        backlog.held[..held_bytes].copy_from_slice(&bytes[..held_bytes]);
+        backlog.held_bytes = held_bytes as u8;
     }
 
     /// Does what the pair says about `bytes`; neighbouring frames leave in one write.
@@ -283,9 +295,9 @@ impl<S: Socket> Connection<S> {
                 Verdict::Discard(length) => place += length,
                 Verdict::Inject(frame) => self.send(from, frame.encode().as_bytes(), now, pool),
                 Verdict::PauseUntil(moment) => {
-                    let lane = &mut self.lanes[from as usize];
-                    lane.paused_until = Some(moment);
-                    lane.pending = bytes[place..].to_vec();
+                    let backlog = self.lanes[from as usize].backlog_mut();
+                    backlog.paused_until = Some(moment);
+                    backlog.pending = bytes[place..].to_vec();
                     return;
                 }
                 Verdict::Close(cause) => self.pair.close(cause, now),
@@ -309,14 +321,16 @@ impl<S: Socket> Connection<S> {
                 Err(_) => return self.lose_sink(to, now),
             }
         }
-        if sent < bytes.len() {
-            if lane.spill.capacity() == 0 {
-                lane.spill = pool.lend();
-            }
-            lane.spill.extend_from_slice(&bytes[sent..]);
+        if sent == bytes.len() && !leg.socket.is_holding() {
+            return;
         }
-        if sent < bytes.len() || leg.socket.is_holding() {
-            lane.blocked_since.get_or_insert(now);
+        let backlog = lane.backlog_mut();
+        backlog.blocked_since.get_or_insert(now);
+        if sent < bytes.len() {
+            if backlog.spill.capacity() == 0 {
+                backlog.spill = pool.lend();
+            }
+            backlog.spill.extend_from_slice(&bytes[sent..]);
         }
     }
 
@@ -325,15 +339,15 @@ impl<S: Socket> Connection<S> {
         let to = from.other();
         let lane = &mut self.lanes[from as usize];
         let leg = &mut self.legs[to as usize];
-        let waiting = &lane.spill[lane.spill_start..];
-        let sent = leg.flush_all().and_then(|held| Ok((held, leg.send_all(waiting)?)));
+        let backlog = lane.backlog_mut();
+        let sent = leg.flush_all().and_then(|held| Ok((held, leg.send_all(backlog.waiting())?)));
         let is_holding = leg.socket.is_holding();
         match sent {
             Ok((held, sent)) => {
-                lane.spill_start += sent;
-                if lane.is_spilling() || is_holding {
-                    if held + sent > 0 || lane.blocked_since.is_none() {
-                        lane.blocked_since = Some(turn.now);
+                backlog.spill_start += sent;
+                if !backlog.waiting().is_empty() || is_holding {
+                    if held + sent > 0 || backlog.blocked_since.is_none() {
+                        backlog.blocked_since = Some(turn.now);
                     }
                     return false;
                 }
@@ -341,11 +355,13 @@ impl<S: Socket> Connection<S> {
             Err(_) => self.lose_sink(to, turn.now),
         }
         let lane = &mut self.lanes[from as usize];
-        if lane.spill.capacity() > 0 {
-            turn.pool.give_back(std::mem::take(&mut lane.spill));
+        let backlog = lane.backlog_mut();
+        if backlog.spill.capacity() > 0 {
+            turn.pool.give_back(std::mem::take(&mut backlog.spill));
         }
-        lane.spill_start = 0;
-        lane.blocked_since = None;
+        backlog.spill_start = 0;
+        backlog.blocked_since = None;
+        lane.tidy();
         self.pair.resumed(from, turn.now);
         true
     }
@@ -362,9 +378,10 @@ impl<S: Socket> Connection<S> {
         leg.readable = true;
         leg.read_closed = true;
         self.pair.sink_lost(side, now);
-        let to_it = &mut self.lanes[side.other() as usize];
-        to_it.spill_start = to_it.spill.len();
-        to_it.blocked_since = None;
+        if let Some(to_it) = &mut self.lanes[side.other() as usize].backlog {
+            to_it.spill_start = to_it.spill.len();
+            to_it.blocked_since = None;
+        }
     }
 }
 

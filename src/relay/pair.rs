@@ -148,7 +148,7 @@ impl Pair {
             }
             match self.at_boundary(from, &bytes[run..], now, budget) {
                 Ok(header) => {
-                    self.flows[from as usize].enter(&header, now);
+                    self.flows[from as usize].enter(&header);
                     run += header.header_bytes;
                 }
                 Err(verdict) => break verdict,
@@ -156,7 +156,7 @@ impl Pair {
         };
         // What is to happen behind the run is found again by the next step.
         if run > 0 {
-            self.flows[from as usize].counts.bytes += run as u64;
+            self.flows[from as usize].bytes += run as u32;
             return Verdict::Forward(run);
         }
         verdict
@@ -193,10 +193,9 @@ impl Pair {
         match header.kind {
             Kind::Start | Kind::Continuation => {
                 if header.kind == Kind::Start {
-                    flow.message_bytes_max = rules.message_bytes_max;
+                    flow.message_room_bytes = rules.message_bytes_max;
                 }
-                if flow.message_bytes.saturating_add(header.payload_bytes) > flow.message_bytes_max
-                {
+                if header.payload_bytes > flow.message_room_bytes {
                     return Err(Verdict::Close(Cause::MessageTooBig));
                 }
                 if header.kind == Kind::Start {
@@ -308,10 +307,18 @@ impl Pair {
         self.flows[from as usize].last_byte_at = now;
     }
 
-    /// What went through `from` this side.
+    /// What went through `from` this side since [`Pair::take_counts`].
     #[must_use]
     pub fn counts(&self, from: Side) -> Counts {
-        self.flows[from as usize].counts
+        self.flows[from as usize].counts()
+    }
+
+    /// The same, to be counted anew from here on.
+    pub fn take_counts(&mut self, from: Side) -> Counts {
+        let flow = &mut self.flows[from as usize];
+        let counts = flow.counts();
+        (flow.messages, flow.bytes, flow.has_data) = (0, 0, false);
+        counts
     }
 
     /// How the connection ended, as far as it has.

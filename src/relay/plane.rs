@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use mio::{Poll, Waker};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::pair::{Patience, Rules};
 use super::thread::{Relay, WAKER};
@@ -28,8 +29,26 @@ pub struct Adoption {
     pub rules: Rules,
     /// Its place in the live table.
     pub registered: Registered,
-    /// What is to be released when the connection ends, whatever it is: the listener's permit.
-    pub permit: Arc<dyn std::fmt::Debug + Send + Sync>,
+    /// What is to be released when the connection ends.
+    pub permit: Permit,
+}
+
+/// The listener's permit, or whatever else is released by being dropped.
+#[derive(Debug)]
+pub enum Permit {
+    /// Nobody else holds it: it needs no memory of its own.
+    Own(OwnedSemaphorePermit),
+    /// Somebody else may hold it, too.
+    Shared(Arc<dyn std::fmt::Debug + Send + Sync>),
+}
+
+impl From<Arc<OwnedSemaphorePermit>> for Permit {
+    fn from(permit: Arc<OwnedSemaphorePermit>) -> Self {
+        match Arc::try_unwrap(permit) {
+            Ok(permit) => Self::Own(permit),
+            Err(permit) => Self::Shared(permit),
+        }
+    }
 }
 
 /// What a thread and its visitors share.

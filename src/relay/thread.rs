@@ -12,7 +12,7 @@ use slab::Slab;
 use super::buffers::Buffers;
 use super::connection::{Connection, Outcome, Turn};
 use super::pair::{Check, Ending, Pair, Patience, Side};
-use super::plane::{Adoption, Shared};
+use super::plane::{Adoption, Permit, Shared};
 use super::wire::Wire;
 use crate::clock::{Clock, Millis};
 use crate::close::Cause;
@@ -29,11 +29,14 @@ const TICK_EMPTY: Duration = Duration::from_secs(1);
 /// Every tick looks at this part of all connections, so each is seen once a second.
 const SWEEP_PARTS: usize = 10;
 
+/// Each is touched by every turn, and there is one for every idle connection.
+const _: () = assert!(size_of::<Seated>() <= 288);
+
 struct Seated {
     connection: Connection<Wire>,
     registered: Registered,
     /// Released by being dropped.
-    _permit: Arc<dyn std::fmt::Debug + Send + Sync>,
+    _permit: Permit,
     is_ready: bool,
     is_paced: bool,
 }
@@ -168,6 +171,9 @@ impl Relay {
             }
         }
         let closing = registered.entry().sit(Arc::clone(&self.shared.mailbox), slot);
+        for counter in [&registered.entry().from_client, &registered.entry().from_runtime] {
+            counter.add(0, 0, Some(now));
+        }
         let mut connection = Connection::new(sockets, read_ahead, Pair::new(rules, now));
         if let Some(cause) = closing {
             connection.close(cause, now);
@@ -253,7 +259,7 @@ impl Relay {
             let connection = &mut seated.connection;
             connection.limit_messages(entry.message_bytes_max());
             let outcome = catch_unwind(AssertUnwindSafe(|| connection.turn(&mut turn)));
-            publish(seated);
+            publish(seated, now);
             match outcome {
                 Ok(Outcome::Idle) => self.pace(slot),
                 Ok(Outcome::Again) => {
@@ -280,13 +286,16 @@ impl Relay {
     }
 }
 
-fn publish(seated: &Seated) {
+/// Adds up what this turn has brought; most bring something from one side only.
+fn publish(seated: &mut Seated, now: Millis) {
     let entry = seated.registered.entry();
     for (side, counter) in
         [(Side::Client, &entry.from_client), (Side::Runtime, &entry.from_runtime)]
     {
-        let counts = seated.connection.pair().counts(side);
-        counter.publish(counts.messages, counts.bytes, counts.last_data_at);
+        let counts = seated.connection.take_counts(side);
+        if counts.bytes > 0 {
+            counter.add(counts.messages, counts.bytes, counts.has_data.then_some(now));
+        }
     }
 }
 
@@ -309,7 +318,7 @@ fn report(seated: &Seated, now: Millis) {
     tracing::info!(
         request_id = %entry.client.request_id,
         client = %entry.client.address,
-        tenant = %entry.username,
+        tenant = %entry.username(),
         grant = %entry.grant,
         path = &*entry.path,
         duration_ms = now.since(entry.since).as_millis() as u64,

@@ -1,6 +1,7 @@
 //! Messages on connections that are open.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::bench::{Bench, Sample, Visit};
 use crate::fault::Result;
@@ -20,8 +21,19 @@ pub fn fleet(visit: &Visit, connections: usize) -> Result<Fleet> {
 
 /// Sends, measures and waits for the rest.
 pub fn sample(bench: &Bench, visit: &Visit, fleet: &mut Fleet, traffic: Traffic) -> Result<Sample> {
+    sample_for(bench.scale.time, bench, visit, fleet, traffic)
+}
+
+/// The same for another time.
+pub fn sample_for(
+    time: Duration,
+    bench: &Bench,
+    visit: &Visit,
+    fleet: &mut Fleet,
+    traffic: Traffic,
+) -> Result<Sample> {
     fleet.begin(traffic)?;
-    let sample = bench.measure(fleet, visit.process())?;
+    let sample = bench.measure_for(time, fleet, visit.process())?;
     fleet.finish()?;
     Ok(sample)
 }
@@ -55,7 +67,7 @@ pub fn fixed_rate(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
     let mut fleet = fleet(visit, 100)?;
     let message = Rc::new(Message::new(64, 1));
     let traffic = Traffic { message, in_flight: 1, active: 100, per_second: Some(RATE_PER_SECOND) };
-    let sample = sample(bench, visit, &mut fleet, traffic)?;
+    let sample = sample_for(bench.scale.long_time, bench, visit, &mut fleet, traffic)?;
     let variant = format!("{RATE_PER_SECOND} messages/s");
     for (name, share) in QUANTILES {
         let Some(latency) = sample.tally.latency.quantile_us(share) else { continue };
@@ -87,15 +99,5 @@ pub fn large(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
     let message = Rc::new(Message::new(1 << 20, 1));
     let sample = sample(bench, visit, &mut fleet, closed_loop(&message, 1, 20))?;
     bench.keep_sample(visit, "1 MiB, 20 × 1", "message", &sample);
-    Ok(())
-}
-
-pub fn mostly_idle(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
-    let connections = bench.scale.many;
-    let active = (connections / 100).max(1);
-    let mut fleet = fleet(visit, connections)?;
-    let message = Rc::new(Message::new(64, 1));
-    let sample = sample(bench, visit, &mut fleet, closed_loop(&message, 1, active))?;
-    bench.keep_sample(visit, &format!("{active} of {connections} connections"), "message", &sample);
     Ok(())
 }

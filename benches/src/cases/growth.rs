@@ -1,5 +1,6 @@
 //! What more tenants cost.
 
+use super::handshakes::{AT_ONCE, requests};
 use crate::bench::{Bench, Visit};
 use crate::clock::now;
 use crate::fault::Result;
@@ -7,8 +8,6 @@ use crate::load::churn::Churn;
 use crate::machine::pss_kib;
 use crate::process::{PROXY_CORE, Process};
 use crate::rivals::{Door, launch_flowgate};
-
-const AT_ONCE: usize = 32;
 
 pub fn visit(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
     for count in bench.scale.growth {
@@ -30,7 +29,7 @@ pub fn visit(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
         let start_seconds = begin.elapsed().as_secs_f64();
         let memory_before = pss_kib(process.pid())?;
 
-        let next = super::handshakes::requests(visit.rival, Door::Key, *count);
+        let next = requests(visit.rival, Door::Key, *count);
         let mut churn = Churn::begin(listen, AT_ONCE, next)?;
         let sample = bench.measure(&mut churn, Some(&process))?;
         let memory_after = pss_kib(process.pid())?;

@@ -7,7 +7,7 @@ use crate::load::fleet::Fleet;
 use crate::rivals::{Door, Rival};
 
 /// Clients that are about at once.
-const AT_ONCE: usize = 32;
+pub const AT_ONCE: usize = 32;
 
 pub fn visit(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
     let doors = [

@@ -2,20 +2,24 @@
 //! yields to the generator.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::echo;
+use super::handshakes::{AT_ONCE, requests};
 use super::http::request;
 use crate::bench::{Bench, Visit};
 use crate::clock::wait_for;
 use crate::fault::{Fault, Result};
+use crate::load::churn::Churn;
 use crate::load::fleet::{Fleet, Traffic};
 use crate::load::http::{Answer, Http};
-use crate::load::{Load, PATIENCE, Tally};
+use crate::load::{Entrance, Load, PATIENCE, Tally};
 use crate::process::{LOAD_CORE, Launch, Process};
 use crate::rivals::{self, Door, Rival};
 use crate::tenants;
+use crate::tls::{Handshakes, Speech};
 use crate::websocket::{Message, handshake};
 
 const REFUSED_PER_SECOND: u32 = 10_000;
@@ -35,15 +39,17 @@ pub enum Disturbance {
     Flood,
     /// Handshakes with a wrong key.
     Refusals,
+    /// Full TLS handshakes, as many as pass.
+    Tls,
     /// Another tenant's key is made anew each second.
     Regenerate,
 }
 
-use Disturbance::{Flood, Login, Logins, Refusals, Regenerate};
+use Disturbance::{Flood, Login, Logins, Refusals, Regenerate, Tls};
 
 impl Disturbance {
     /// All.
-    pub const ALL: [Self; 5] = [Login, Logins, Flood, Refusals, Regenerate];
+    pub const ALL: [Self; 6] = [Login, Logins, Flood, Refusals, Tls, Regenerate];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -52,6 +58,7 @@ impl Disturbance {
             Logins => "logins",
             Flood => "flood",
             Refusals => "refusals",
+            Tls => "tls",
             Regenerate => "regenerate",
         }
     }
@@ -62,6 +69,7 @@ impl Disturbance {
             Logins => "4 clients log in with bcrypt".to_owned(),
             Flood => "another tenant floods".to_owned(),
             Refusals => format!("{REFUSED_PER_SECOND} handshakes/s are refused"),
+            Tls => "TLS handshakes storm".to_owned(),
             Regenerate => "a key is regenerated each second".to_owned(),
         }
     }
@@ -74,12 +82,18 @@ pub fn visit(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
         if disturbance == Regenerate && !visit.rival.is_flowgate() {
             continue;
         }
-        let address = visit.running.address.to_string();
-        let mut launch = Launch::new(std::path::Path::new("/usr/bin/nice"), ["-n", "10"]);
+        let address = match (disturbance, visit.running.secure_address) {
+            (Tls, Some(secure)) => secure,
+            _ => visit.running.address,
+        };
+        let address = address.to_string();
+        let mut launch = Launch::new(Path::new("/usr/bin/nice"), ["-n", "10"]);
         launch.arguments.push(bench.tools.own.display().to_string());
         let arguments =
             ["disturb", disturbance.name(), "--address", &address, "--target", visit.rival.name()];
         launch.arguments.extend(arguments.map(str::to_owned));
+        let chain = bench.certificate.chain.display().to_string();
+        launch.arguments.extend(["--certificate".to_owned(), chain]);
         let process = Process::start("disturbance", &launch, LOAD_CORE, &bench.folder)?;
         measure(bench, visit, &mut fleet, &disturbance.variant(), Some(process))?;
     }
@@ -98,7 +112,8 @@ fn measure(
         begun.ok_or_else(|| Fault(format!("no disturbance\n{}", process.printed())))?;
     }
     let message = Rc::new(Message::new(64, 1));
-    let sample = echo::sample(bench, visit, fleet, echo::closed_loop(&message, 1, 20))?;
+    let traffic = echo::closed_loop(&message, 1, 20);
+    let sample = echo::sample_for(bench.scale.long_time, bench, visit, fleet, traffic)?;
     bench.keep(
         visit,
         variant,
@@ -130,6 +145,7 @@ pub fn disturb(
     disturbance: Disturbance,
     rival: Rival,
     address: SocketAddr,
+    certificate: &Path,
     mut say: impl FnMut(f64),
 ) -> Result<()> {
     let http = |connections, path: &str, headers: &str, method, status, rate| {
@@ -153,6 +169,11 @@ pub fn disturb(
                 answer: Answer::Anything,
             };
             Box::new(Http::begin(address, 50, exchange, Some(REFUSED_PER_SECOND))?)
+        }
+        Tls => {
+            let tls = Some(Speech::with(certificate, Handshakes::Full)?);
+            let next = requests(rival, Door::Public, 1);
+            Box::new(Churn::begin(Entrance { address, tls }, AT_ONCE, next)?)
         }
         Regenerate => {
             let login = format!("Authorization: {}\r\n", rivals::basic(OTHER, tenants::PASSWORD));

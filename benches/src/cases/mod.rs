@@ -1,5 +1,4 @@
-//! What is measured. Absent: TLS, which flowgate does not speak; it would be another [`Start`], and
-//! cases for handshakes and memory.
+//! What is measured.
 
 use crate::bench::{Bench, Visit};
 use crate::fault::Result;
@@ -9,9 +8,10 @@ mod echo;
 mod growth;
 mod handshakes;
 mod http;
+mod idle;
 pub mod isolation;
-mod memory;
 pub mod revocation;
+mod tls;
 
 /// How the target of a case is started.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Case {
     pub about: &'static str,
     /// How its targets are started.
     pub start: Start,
+    /// Whether they listen with TLS as well, those that can.
+    pub has_tls: bool,
     /// Whom it suits.
     pub suits: fn(Rival) -> bool,
     /// Measures one target once.
@@ -42,12 +44,13 @@ pub struct Case {
 }
 
 /// All cases, in the order in which they run.
-pub const ALL: [Case; 11] = [
+pub const ALL: [Case; 12] = [
     Case {
         name: "echo",
         is_first: true,
         about: "One message in flight on each connection: it goes to the runtime and comes back.",
         start: Start::Relaying,
+        has_tls: false,
         suits: without_logs,
         visit: echo::one_in_flight,
     },
@@ -56,6 +59,7 @@ pub const ALL: [Case; 11] = [
         is_first: false,
         about: "Messages of 64 B at a fixed rate on 100 connections, from when each was due until it was back; \"added\" is the difference to the same without a proxy in the same round.",
         start: Start::Relaying,
+        has_tls: false,
         suits: without_logs,
         visit: echo::fixed_rate,
     },
@@ -64,6 +68,7 @@ pub const ALL: [Case; 11] = [
         is_first: false,
         about: "20 connections, 50 messages of 64 B in flight on each.",
         start: Start::Relaying,
+        has_tls: false,
         suits: without_logs,
         visit: echo::pipelined,
     },
@@ -72,38 +77,52 @@ pub const ALL: [Case; 11] = [
         is_first: false,
         about: "20 connections, one message of 1 MiB in flight on each.",
         start: Start::Relaying,
+        has_tls: false,
         suits: without_logs,
         visit: echo::large,
     },
     Case {
-        name: "mostly_idle",
+        name: "idle",
         is_first: false,
-        about: "Many connections, of which 1 % have a message of 64 B in flight.",
+        about: "Many connections that have had one message each way: the memory (PSS) of all processes of the proxy, less what it had at the start; then 1 % of them have a message of 64 B in flight.",
         start: Start::Relaying,
+        has_tls: false,
         suits: without_logs,
-        visit: echo::mostly_idle,
+        visit: idle::plain,
     },
     Case {
-        name: "memory",
+        name: "idle_tls",
         is_first: false,
-        about: "Memory (PSS) of all processes of the proxy, less what it had at the start, by connections that have had one message each way.",
+        about: "The same with TLS between client and proxy.",
         start: Start::Relaying,
-        suits: |rival| without_logs(rival) && rival != Rival::Direct,
-        visit: memory::idle_connections,
+        has_tls: true,
+        suits: |rival| without_logs(rival) && rival.speaks_tls(),
+        visit: idle::tls,
     },
     Case {
         name: "handshakes",
         is_first: false,
         about: "Connect, upgrade, one message there and back, Close frames, end. Keys are those of many tenants in turn. The rivals' nearest: nginx a map of keys, and auth_request for passwords; HAProxy maps for both.",
         start: Start::Checking,
+        has_tls: false,
         suits: |_| true,
         visit: handshakes::visit,
+    },
+    Case {
+        name: "tls",
+        is_first: true,
+        about: "The same by TLS 1.3 (X25519, ECDSA P-256, AES-128-GCM) to a public path: with a full handshake, and with a session that is resumed by a ticket.",
+        start: Start::Relaying,
+        has_tls: true,
+        suits: |rival| without_logs(rival) && rival.speaks_tls(),
+        visit: tls::visit,
     },
     Case {
         name: "http",
         is_first: false,
         about: "Plain HTTP on kept-alive connections: GETs of 1 KiB, large bodies down and up.",
         start: Start::Relaying,
+        has_tls: false,
         suits: |_| true,
         visit: http::visit,
     },
@@ -112,6 +131,7 @@ pub const ALL: [Case; 11] = [
         is_first: false,
         about: "The echo of tenant t0 (20 connections, 64 B, one in flight) while somebody else does something.",
         start: Start::Checking,
+        has_tls: true,
         suits: |rival| matches!(rival, Rival::Flowgate | Rival::Nginx | Rival::Haproxy),
         visit: isolation::visit,
     },
@@ -120,6 +140,7 @@ pub const ALL: [Case; 11] = [
         is_first: false,
         about: "From the answer to \"regenerate the key\" until each of its connections has its Close frame.",
         start: Start::Checking,
+        has_tls: false,
         suits: |rival| rival == Rival::Flowgate,
         visit: revocation::visit,
     },
@@ -128,6 +149,7 @@ pub const ALL: [Case; 11] = [
         is_first: false,
         about: "Handshakes with API keys, start and memory by the number of tenants.",
         start: Start::Itself,
+        has_tls: false,
         suits: |rival| rival == Rival::Flowgate,
         visit: growth::visit,
     },

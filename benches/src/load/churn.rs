@@ -4,16 +4,18 @@
 //! the generator's is left waiting.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustls::ClientConfig;
 
 use super::client::{check_answer, is_later};
-use super::{Load, Tally};
+use super::socket::Socket;
+use super::{Entrance, Load, Tally};
 use crate::clock::now;
 use crate::fault::{During, Result, fault};
+use crate::tls::{Handshakes, Speech};
 use crate::websocket::{
     BINARY, CLOSE, FIN, Message, READ_BYTES_MAX, client_frame, head_end, header,
 };
@@ -28,7 +30,10 @@ enum Step {
 }
 
 struct Slot {
-    stream: TcpStream,
+    stream: Socket,
+    /// The client's own, with its sessions.
+    tls: Option<Arc<ClientConfig>>,
+    is_first: bool,
     step: Step,
     out: Vec<u8>,
     sent: usize,
@@ -38,7 +43,7 @@ struct Slot {
 
 /// Clients that come and go, `at_once` of them.
 pub struct Churn {
-    address: SocketAddr,
+    entrance: Entrance,
     poll: Poll,
     events: Events,
     slots: Vec<Slot>,
@@ -58,7 +63,11 @@ struct Expected {
 
 impl Churn {
     /// Begins.
-    pub fn begin(address: SocketAddr, at_once: usize, next_request: NextRequest) -> Result<Self> {
+    pub fn begin(
+        entrance: impl Into<Entrance>,
+        at_once: usize,
+        next_request: NextRequest,
+    ) -> Result<Self> {
         let message = Message::new(64, 0);
         let code = 1000_u16.to_be_bytes();
         let expected = Expected {
@@ -69,7 +78,7 @@ impl Churn {
         };
         debug_assert_eq!(expected.echo[0], FIN | BINARY);
         let mut churn = Self {
-            address,
+            entrance: entrance.into(),
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
             slots: Vec::new(),
@@ -79,19 +88,35 @@ impl Churn {
             buffer: vec![0; READ_BYTES_MAX],
         };
         for key in 0..at_once {
-            let slot = churn.start(key, Vec::new())?;
+            let tls = churn.entrance.tls.as_ref().map(Speech::of_a_client);
+            let mut slot = churn.start(key, Vec::new(), tls)?;
+            slot.is_first = true;
             churn.slots.push(slot);
         }
         Ok(churn)
     }
 
-    fn start(&mut self, key: usize, mut out: Vec<u8>) -> Result<Slot> {
+    fn start(
+        &mut self,
+        key: usize,
+        mut out: Vec<u8>,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Slot> {
         out.clear();
         (self.next_request)(&mut out);
-        let mut stream = TcpStream::connect(self.address).during("connecting")?;
+        let mut stream = Socket::connect(self.entrance.address, tls.as_ref())?;
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(key), both)?;
-        Ok(Slot { stream, step: Step::Upgrading, out, sent: 0, answer: Vec::new(), begun: now() })
+        Ok(Slot {
+            stream,
+            tls,
+            is_first: false,
+            step: Step::Upgrading,
+            out,
+            sent: 0,
+            answer: Vec::new(),
+            begun: now(),
+        })
     }
 
     fn turn(&mut self, patience: Duration) -> Result<()> {
@@ -105,8 +130,10 @@ impl Churn {
                 self.tally.operations += 1;
                 let took = self.slots[key].begun.elapsed();
                 self.tally.latency.record(took.as_nanos() as u64);
-                let out = std::mem::take(&mut self.slots[key].out);
-                self.slots[key] = self.start(key, out)?;
+                let slot = &mut self.slots[key];
+                slot.check_resumption(self.entrance.tls.as_ref())?;
+                let (out, tls) = (std::mem::take(&mut slot.out), slot.tls.take());
+                self.slots[key] = self.start(key, out, tls)?;
             }
         }
         Ok(())
@@ -134,11 +161,22 @@ impl Slot {
         }
     }
 
+    /// What is to be measured was done: a full handshake, or a resumption by all but a client's first.
+    fn check_resumption(&self, tls: Option<&Speech>) -> Result<()> {
+        let Some(speech) = tls else { return Ok(()) };
+        let expected = speech.handshakes == Handshakes::Resumed && !self.is_first;
+        match self.stream.has_resumed() == Some(expected) {
+            true => Ok(()),
+            false if expected => fault("a TLS session was not resumed"),
+            false => fault("a TLS session was resumed"),
+        }
+    }
+
     fn advance(&mut self, expected: &Expected) -> Result<()> {
         match self.step {
             Step::Upgrading if head_end(&self.answer).is_some() => {
                 check_answer(&self.answer)?;
-                self.stream.set_nodelay(true)?;
+                self.stream.set_nodelay()?;
                 self.step = Step::Echoing;
                 self.send(&expected.frame);
             }

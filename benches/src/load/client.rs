@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::time::Instant;
 
-use mio::net::TcpStream;
-
 use super::fleet::Closed;
+use super::socket::Socket;
 use crate::clock::now;
 use crate::fault::{During, Result, fault};
 use crate::histogram::Histogram;
@@ -33,7 +32,7 @@ pub enum Came {
 
 /// A client.
 pub struct Client {
-    stream: TcpStream,
+    stream: Socket,
     stage: Stage,
     out_at: usize,
     out_left: usize,
@@ -45,7 +44,7 @@ pub struct Client {
 
 impl Client {
     /// A client that will send the handshake once it is connected.
-    pub fn new(stream: TcpStream, request: Vec<u8>) -> Self {
+    pub fn new(stream: Socket, request: Vec<u8>) -> Self {
         Self {
             stream,
             stage: Stage::Handshake { request, sent: 0, answer: Vec::new() },
@@ -112,6 +111,7 @@ impl Client {
             self.write(message)?;
         }
         let mut came = 0;
+        let is_emptied = self.stream.is_emptied_by_short_reads() && !reads_to_end;
         loop {
             let count = match self.stream.read(buffer) {
                 Ok(count) => count,
@@ -124,7 +124,7 @@ impl Client {
                 return self.end().map(|()| Came::Messages(came));
             }
             came += self.take(&buffer[..count], message, latency)?;
-            if matches!(self.stage, Stage::Ended) || (count < buffer.len() && !reads_to_end) {
+            if matches!(self.stage, Stage::Ended) || (count < buffer.len() && is_emptied) {
                 break;
             }
         }
@@ -223,7 +223,7 @@ impl Client {
         }
         check_answer(answer)?;
         self.stage = Stage::Open;
-        self.stream.set_nodelay(true)?;
+        self.stream.set_nodelay()?;
         Ok(Came::Opened)
     }
 }

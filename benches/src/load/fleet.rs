@@ -3,16 +3,19 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustls::ClientConfig;
 
 use super::client::{Came, Client};
 use super::pace::Pace;
-use super::{Load, PATIENCE, Tally};
+use super::socket::Socket;
+use super::{Entrance, Load, PATIENCE, Tally};
 use crate::clock::now;
 use crate::fault::{During, Result, fault};
+use crate::tls::Speech;
 use crate::websocket::{Message, READ_BYTES_MAX};
 
 /// Handshakes at once while opening; a backlog may be as short as 128.
@@ -55,12 +58,23 @@ pub struct Closed {
 
 impl Fleet {
     /// Opens a connection for each request of `requests`; each sends one message and gets it back.
-    pub fn open(address: SocketAddr, requests: impl Iterator<Item = Vec<u8>>) -> Result<Self> {
-        Self::open_many(requests.map(|request| (address, request)))
+    pub fn open(
+        entrance: impl Into<Entrance>,
+        requests: impl Iterator<Item = Vec<u8>>,
+    ) -> Result<Self> {
+        let Entrance { address, tls } = entrance.into();
+        Self::open_all(requests.map(|request| (address, request)), tls.as_ref())
     }
 
     /// The same, to several addresses.
     pub fn open_many(requests: impl Iterator<Item = (SocketAddr, Vec<u8>)>) -> Result<Self> {
+        Self::open_all(requests, None)
+    }
+
+    fn open_all(
+        requests: impl Iterator<Item = (SocketAddr, Vec<u8>)>,
+        tls: Option<&Speech>,
+    ) -> Result<Self> {
         let message = Rc::new(Message::new(64, 1));
         let traffic = Traffic { message, in_flight: 1, active: 0, per_second: None };
         let mut fleet = Self {
@@ -73,16 +87,17 @@ impl Fleet {
             tally: Tally::default(),
             begun: now(),
         };
-        fleet.open_all(requests)?;
+        fleet.connect(requests, tls.map(Speech::of_a_client).as_ref())?;
         let greeting = Traffic { active: fleet.clients.len(), ..fleet.traffic.clone() };
         fleet.begin(greeting)?;
         fleet.finish()?;
         Ok(fleet)
     }
 
-    fn open_all(
+    fn connect(
         &mut self,
         mut requests: impl Iterator<Item = (SocketAddr, Vec<u8>)>,
+        tls: Option<&Arc<ClientConfig>>,
     ) -> Result<()> {
         let mut open = 0;
         let mut has_more = true;
@@ -92,7 +107,7 @@ impl Fleet {
                     has_more = false;
                     break;
                 };
-                let mut stream = TcpStream::connect(address).during("connecting")?;
+                let mut stream = Socket::connect(address, tls)?;
                 let both = Interest::READABLE | Interest::WRITABLE;
                 self.poll.registry().register(&mut stream, Token(self.clients.len()), both)?;
                 self.clients.push(Client::new(stream, request));
@@ -107,11 +122,6 @@ impl Fleet {
             }
         }
         Ok(())
-    }
-
-    /// How many connections there are.
-    pub fn len(&self) -> usize {
-        self.clients.len()
     }
 
     /// Begins to send. Nothing else may be under way.

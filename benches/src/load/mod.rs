@@ -12,6 +12,9 @@ mod client;
 pub mod fleet;
 pub mod http;
 mod pace;
+mod socket;
+
+pub use socket::Entrance;
 
 /// How long anything may take that is not measured: opening, draining.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,3 +73,5 @@ pub trait Load {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

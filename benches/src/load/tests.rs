@@ -19,7 +19,7 @@ use crate::{echo, yardsticks};
 const WHILE: Duration = Duration::from_millis(50);
 
 /// Serves in a thread that ends with the test's process.
-fn start(serve: impl FnOnce(SocketAddr) -> Result<()> + Send + 'static) -> SocketAddr {
+pub fn start(serve: impl FnOnce(SocketAddr) -> Result<()> + Send + 'static) -> SocketAddr {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     spawn(move || serve(address).unwrap());
     wait_for(PATIENCE, || TcpStream::connect(address).ok()).unwrap();
@@ -63,11 +63,11 @@ fn tell_lies(mut client: TcpStream, mut to: TcpStream, lie: fn(&mut Vec<u8>)) {
     }
 }
 
-fn requests(count: usize) -> impl Iterator<Item = Vec<u8>> {
+pub fn requests(count: usize) -> impl Iterator<Item = Vec<u8>> {
     std::iter::repeat_n(handshake("bench.test", "/data", ""), count)
 }
 
-fn drive(load: &mut dyn Load) -> Tally {
+pub fn drive(load: &mut dyn Load) -> Tally {
     let mut all = Tally::default();
     while all.operations == 0 {
         all.add(&load.drive(WHILE).unwrap());

@@ -2,7 +2,7 @@
 //! the smallest to the largest.
 
 use super::figure;
-use crate::results::{Group, Results};
+use crate::results::Group;
 
 const WIDTH: f64 = 760.0;
 const LABELS: f64 = 130.0;
@@ -10,16 +10,8 @@ const FIGURES: f64 = 70.0;
 const ROW: f64 = 22.0;
 const TITLE: f64 = 40.0;
 
-/// Case and chart, for each case that has figures.
-pub fn all(results: &Results) -> Vec<(String, String)> {
-    let groups = results.groups();
-    let mut cases: Vec<&str> = groups.iter().map(|group| group.case).collect();
-    cases.dedup();
-    let of_case = |case: &str| groups.iter().filter(|group| group.case == case).collect::<Vec<_>>();
-    cases.iter().map(|case| ((*case).to_owned(), draw(&of_case(case)))).collect()
-}
-
-fn draw(groups: &[&Group]) -> String {
+/// A chart of a case.
+pub fn of_groups(groups: &[Group]) -> String {
     let mut body = String::new();
     let mut top = 8.0;
     for group in groups {
@@ -88,7 +80,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Reading;
+    use crate::results::{Reading, Results};
 
     #[test]
     fn bars_are_as_long_as_figures_are_large() {
@@ -100,9 +92,8 @@ mod tests {
             value,
         };
         let readings = vec![reading("a", 10.0), reading("flowgate", 5.0)];
-        let charts = all(&Results { readings, ..Results::default() });
-        let (case, chart) = &charts[0];
-        assert_eq!(case, "echo");
+        let results = Results { readings, ..Results::default() };
+        let chart = of_groups(&results.groups());
         assert!(chart.contains("&lt;64 B: µs (less is better)"));
         assert!(chart.contains("class=\"rival\" x=\"130\" y=\"43.0\" width=\"560.0\""), "{chart}");
         assert!(chart.contains("class=\"own\" x=\"130\" y=\"65.0\" width=\"280.0\""), "{chart}");

@@ -4,6 +4,27 @@ pub mod chart;
 pub mod page;
 pub mod table;
 
+use crate::cases::ALL as CASES;
+use crate::results::{Group, Results};
+
+/// What was measured, by case, in the order of the cases: a run may have been made in pieces.
+pub fn cases(results: &Results) -> Vec<(&str, Vec<Group<'_>>)> {
+    let mut cases: Vec<(&str, Vec<Group>)> = Vec::new();
+    for group in results.groups() {
+        match cases.iter_mut().find(|(case, _)| *case == group.case) {
+            Some((_, groups)) => groups.push(group),
+            None => cases.push((group.case, vec![group])),
+        }
+    }
+    cases.sort_by_key(|(name, _)| CASES.iter().position(|case| case.name == *name));
+    cases
+}
+
+/// What a case is about.
+pub fn about(name: &str) -> &'static str {
+    CASES.iter().find(|case| case.name == name).map_or("", |case| case.about)
+}
+
 /// A figure with as many digits as it deserves.
 pub fn figure(value: f64) -> String {
     let size = value.abs();

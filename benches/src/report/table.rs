@@ -1,24 +1,19 @@
 //! Tables in Markdown, which are tables on a terminal as well: median (smallest to largest).
 
-use super::figure;
-use crate::cases::ALL as CASES;
+use super::{about, cases, figure};
 use crate::results::{Group, Results, Summary};
 
-/// All tables, each case under a heading of `level`.
-pub fn all(results: &Results, level: &str) -> String {
-    let mut out = String::new();
-    let mut last = "";
-    for group in results.groups() {
-        if group.case != last {
-            let about =
-                CASES.iter().find(|case| case.name == group.case).map_or("", |case| case.about);
-            out += &format!("{level} {}\n\n{about}\n\n", group.case);
-            last = group.case;
-        }
-        out += &of_group(&group);
-        out.push('\n');
-    }
-    out
+/// All tables, each case under a heading.
+pub fn all(results: &Results) -> String {
+    let of_case = |(case, groups): &(&str, Vec<Group>)| {
+        format!("## {case}\n\n{}\n\n{}", about(case), of_groups(groups))
+    };
+    cases(results).iter().map(of_case).collect()
+}
+
+/// The tables of a case.
+pub fn of_groups(groups: &[Group]) -> String {
+    groups.iter().map(|group| of_group(group) + "\n").collect()
 }
 
 fn of_group(group: &Group) -> String {
@@ -86,7 +81,7 @@ mod tests {
         };
         let readings =
             vec![reading("a", 1.0), reading("a", 3.0), reading("a", 2.0), reading("bcd", 10.0)];
-        let table = all(&Results { readings, ..Results::default() }, "##");
+        let table = all(&Results { readings, ..Results::default() });
         let expected = "\
 | 64 B |              CPU µs |
 | ---- | ------------------: |

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::{Site, write};
+use super::{Secure, Site, write};
 use crate::fault::Result;
 use crate::process::Launch;
 
 pub fn launch(program: &Path, site: &Site) -> Result<Launch> {
     let (ip, port, runtime) = (site.listen.ip(), site.listen.port(), site.runtime);
-    let text = format!(
+    let mut text = format!(
         "{{
     admin off
     auto_https off
@@ -16,8 +16,11 @@ pub fn launch(program: &Path, site: &Site) -> Result<Launch> {
     log {{
         level ERROR
     }}
+    servers {{
+        protocols h1
+    }}
 }}
-:{port} {{
+(relay) {{
     bind {ip}
     reverse_proxy {runtime} {{
         transport http {{
@@ -26,8 +29,24 @@ pub fn launch(program: &Path, site: &Site) -> Result<Launch> {
         }}
     }}
 }}
+:{port} {{
+    import relay
+}}
 "
     );
+    if let Some(Secure { listen, certificate }) = site.secure {
+        let (chain, key) = (certificate.chain.display(), certificate.key.display());
+        text += &format!(
+            "https://:{} {{
+    tls {chain} {key} {{
+        protocols tls1.3
+    }}
+    import relay
+}}
+",
+            listen.port()
+        );
+    }
     let path = write(site, "Caddyfile", &text)?;
     Ok(Launch::new(program, ["run", "--adapter", "caddyfile", "--config", &path])
         .with("GOMAXPROCS", "1"))

@@ -4,15 +4,35 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Site, write};
+use super::{Secure, Site, write};
 use crate::fault::Result;
 use crate::process::Launch;
+use crate::tls::Certificate;
 
 pub fn launch(program: &Path, site: &Site) -> Result<Launch> {
     let path = write(site, "envoy.json", &configuration(site))?;
     let arguments =
         ["-c", &path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "critical"];
     Ok(Launch::new(program, arguments))
+}
+
+fn tls(certificate: &Certificate) -> serde_json::Value {
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {
+                "alpn_protocols": ["http/1.1"],
+                "tls_params": {
+                    "tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3",
+                },
+                "tls_certificates": [{
+                    "certificate_chain": { "filename": certificate.chain },
+                    "private_key": { "filename": certificate.key },
+                }],
+            },
+        },
+    })
 }
 
 fn configuration(site: &Site) -> String {
@@ -44,14 +64,22 @@ fn configuration(site: &Site) -> String {
     let filter =
         json!({ "name": "envoy.filters.network.http_connection_manager", "typed_config": manager });
     let endpoint = json!({ "endpoint": { "address": address(site.runtime) } });
+    let listener = |name: &str, listen, chain: serde_json::Value| {
+        json!({
+            "name": name,
+            "address": address(listen),
+            "tcp_backlog_size": 4096,
+            "filter_chains": [chain],
+        })
+    };
+    let mut listeners = vec![listener("clients", site.listen, json!({ "filters": [filter] }))];
+    if let Some(Secure { listen, certificate }) = site.secure {
+        let chain = json!({ "filters": [filter], "transport_socket": tls(certificate) });
+        listeners.push(listener("secure", listen, chain));
+    }
     json!({
         "static_resources": {
-            "listeners": [{
-                "name": "clients",
-                "address": address(site.listen),
-                "tcp_backlog_size": 4096,
-                "filter_chains": [{ "filters": [filter] }],
-            }],
+            "listeners": listeners,
             "clusters": [{
                 "name": "runtime",
                 "type": "STATIC",

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::Site;
+use super::{Secure, Site};
 use crate::fault::{During, Result};
 use crate::process::Launch;
 
@@ -43,6 +43,11 @@ pub fn for_site(program: &Path, site: &Site, log: &str) -> Result<Launch> {
         false => ("memory:".to_owned(), Some(site.tenants.few_profiles()?)),
     };
     let mut launch = launch(program, site.listen, site.spare, &registry, log);
+    if let Some(Secure { listen, certificate }) = site.secure {
+        let files = format!("{}:{}", certificate.chain.display(), certificate.key.display());
+        let more = ["--tls-listen".to_owned(), listen.to_string(), "--tls-certificates".to_owned()];
+        launch.arguments.extend(more.into_iter().chain([files]));
+    }
     if let Some(profiles) = import {
         launch.arguments.extend(["--import".to_owned(), profiles.display().to_string()]);
     }

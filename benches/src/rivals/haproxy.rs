@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{CONNECTIONS_MAX, Site, write};
+use super::{CONNECTIONS_MAX, Secure, Site, write};
 use crate::fault::Result;
 use crate::process::Launch;
 
@@ -17,6 +17,10 @@ fn configuration(site: &Site) -> Result<String> {
         true => checks(site)?,
         false => (String::new(), String::new()),
     };
+    let secure = site.secure.map_or(String::new(), |Secure { listen, certificate }| {
+        let file = certificate.both.display();
+        format!("bind {listen} ssl crt {file} ssl-min-ver TLSv1.3 alpn http/1.1 backlog 4096")
+    });
     Ok(format!(
         "global
     nbthread 1
@@ -36,6 +40,7 @@ defaults
     timeout http-keep-alive 1h
 frontend clients
     bind {listen} backlog 4096
+    {secure}
     maxconn {CONNECTIONS_MAX}
 {rules}
     default_backend runtime

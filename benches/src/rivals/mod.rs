@@ -12,10 +12,12 @@ use crate::fault::{During, Result, fault};
 use crate::machine;
 use crate::process::{LOAD_CORE, Launch, PROXY_CORE, Process};
 use crate::tenants::{self, Tenants};
+use crate::tls::Certificate;
 use crate::websocket;
 
 mod caddy;
 mod chp;
+pub mod configuration;
 mod envoy;
 mod flowgate;
 mod haproxy;
@@ -108,6 +110,17 @@ pub struct Site<'a> {
     pub tenants: &'a Tenants,
     /// Whether it knows all of the tenants, or only how to relay.
     pub checks: bool,
+    /// Where it listens with TLS, and with which certificate; `None` without TLS.
+    pub secure: Option<Secure<'a>>,
+}
+
+/// A listener with TLS.
+#[derive(Clone, Copy)]
+pub struct Secure<'a> {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What it presents.
+    pub certificate: &'a Certificate,
 }
 
 /// The programs.
@@ -124,6 +137,8 @@ pub struct Tools {
 pub struct Running {
     /// Where it answers.
     pub address: SocketAddr,
+    /// Where it answers with TLS.
+    pub secure_address: Option<SocketAddr>,
     /// Its process; the runtime itself has none here.
     pub process: Option<Process>,
 }
@@ -188,13 +203,14 @@ impl Rival {
     /// Starts it and waits until it relays.
     pub fn start(self, tools: &Tools, site: &Site) -> Result<Running> {
         if self == Direct {
-            return Ok(Running { address: site.runtime, process: None });
+            return Ok(Running { address: site.runtime, secure_address: None, process: None });
         }
         let program = self.program(tools)?;
         let launch = self.launch(&program, site).during("its configuration")?;
         let mut process = Process::start(self.name(), &launch, PROXY_CORE, site.folder)?;
         process.wait_until_it_answers(site.listen, "/public/t0/bytes/1")?;
-        Ok(Running { address: site.listen, process: Some(process) })
+        let secure_address = site.secure.map(|secure| secure.listen);
+        Ok(Running { address: site.listen, secure_address, process: Some(process) })
     }
 
     fn launch(self, program: &Path, site: &Site) -> Result<Launch> {
@@ -218,6 +234,12 @@ impl Rival {
     /// Whether it can check credentials by itself.
     pub fn checks(self) -> bool {
         self.is_flowgate() || matches!(self, Nginx | NginxLogs | NginxNew | Haproxy)
+    }
+
+    /// Whether clients may speak TLS with it. configurable-http-proxy could; nobody runs it without
+    /// something before it that does.
+    pub fn speaks_tls(self) -> bool {
+        !matches!(self, Direct | Floor | TokioCopy | Chp)
     }
 
     /// Whether it is flowgate.

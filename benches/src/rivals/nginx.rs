@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{CONNECTIONS_MAX, Site, write};
+use super::{CONNECTIONS_MAX, Secure, Site, write};
 use crate::fault::{During, Result};
 use crate::process::Launch;
 
@@ -44,6 +44,15 @@ fn configuration(site: &Site, logs: bool) -> Result<String> {
         true => checks(site)?,
         false => (String::new(), String::new()),
     };
+    let secure = site.secure.map_or(String::new(), |Secure { listen, certificate }| {
+        let (chain, key) = (certificate.chain.display(), certificate.key.display());
+        format!(
+            "listen {listen} ssl backlog=4096;
+        ssl_certificate {chain};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.3;"
+        )
+    });
     Ok(format!(
         "{user}
 daemon off;
@@ -66,6 +75,7 @@ http {{
     upstream runtime {{ server {runtime}; keepalive 1000; keepalive_requests 1000000000; keepalive_timeout 1h; }}
     server {{
         listen {listen} backlog=4096;
+        {secure}
         proxy_http_version 1.1;
         proxy_set_header Upgrade $http_upgrade;
         proxy_set_header Connection $connection_upgrade;

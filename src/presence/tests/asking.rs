@@ -17,7 +17,7 @@ async fn a_tenant_sees_everything_of_theirs_on_any_replica() {
         }
     }
     mikes.sort_unstable();
-    kept[1].entry().from_client.publish(3, 40, crate::clock::Millis(0));
+    kept[1].entry().from_client.add(3, 40, None);
     kept[1].entry().close(Cause::Drain);
     for replica in &replicas {
         let listed = replica.list(MIKE).await;

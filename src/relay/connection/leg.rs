@@ -74,6 +74,14 @@ impl<S: Socket> Leg<S> {
 /// One direction's bytes that are neither in a socket nor in the scratch buffer.
 #[derive(Debug, Default)]
 pub struct Lane {
+    /// Boxed: a lane in which everything flows has none.
+    pub backlog: Option<Box<Backlog>>,
+}
+
+/// What a lane keeps while something does not flow.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    /// The beginning of a header, or of a frame that is judged as a whole.
     pub held: [u8; HOLD_BYTES_MAX],
     pub held_bytes: u8,
     /// Read but not judged yet: a handshake's read-ahead, or what stands behind a pause.
@@ -87,7 +95,46 @@ pub struct Lane {
 }
 
 impl Lane {
+    pub fn new(pending: Vec<u8>) -> Self {
+        let mut lane = Self::default();
+        if !pending.is_empty() {
+            lane.backlog_mut().pending = pending;
+        }
+        lane
+    }
+
+    /// The backlog, to be added to.
+    pub fn backlog_mut(&mut self) -> &mut Backlog {
+        self.backlog.get_or_insert_default()
+    }
+
+    /// Forgets a backlog in which nothing is left.
+    pub fn tidy(&mut self) {
+        self.backlog.take_if(|backlog| {
+            backlog.held_bytes == 0
+                && backlog.pending.is_empty()
+                && backlog.spill.capacity() == 0
+                && backlog.blocked_since.is_none()
+                && backlog.paused_until.is_none()
+        });
+    }
+
     pub fn is_spilling(&self) -> bool {
-        self.spill_start < self.spill.len()
+        self.backlog.as_ref().is_some_and(|backlog| !backlog.waiting().is_empty())
+    }
+
+    pub fn blocked_since(&self) -> Option<Millis> {
+        self.backlog.as_ref().and_then(|backlog| backlog.blocked_since)
+    }
+
+    pub fn paused_until(&self) -> Option<Millis> {
+        self.backlog.as_ref().and_then(|backlog| backlog.paused_until)
+    }
+}
+
+impl Backlog {
+    /// What the other side is to take next.
+    pub fn waiting(&self) -> &[u8] {
+        &self.spill[self.spill_start..]
     }
 }

@@ -25,22 +25,24 @@ pub struct Flow {
     /// A Ping is to go in at the next boundary.
     pub ping_due: bool,
     pub payload_left_bytes: u64,
-    pub message_bytes: u64,
-    /// The limit of the message under way.
-    pub message_bytes_max: u64,
-    pub counts: Counts,
+    /// What the message under way may still bring, behind the frame under way.
+    pub message_room_bytes: u64,
+    /// What [`Counts`] tells.
+    pub messages: u32,
+    pub bytes: u32,
+    pub has_data: bool,
     pub last_byte_at: Millis,
 }
 
-/// What went through one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What went through one direction since it was taken last. A turn's bytes are bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// Whole data messages.
-    pub messages: u64,
+    pub messages: u32,
     /// Bytes on the wire, headers and control frames included.
-    pub bytes: u64,
-    /// When the last data frame began.
-    pub last_data_at: Millis,
+    pub bytes: u32,
+    /// A data frame has begun.
+    pub has_data: bool,
 }
 
 impl Flow {
@@ -53,14 +55,15 @@ impl Flow {
             held: false,
             ping_due: false,
             payload_left_bytes: 0,
-            message_bytes: 0,
-            message_bytes_max: u64::MAX,
-            counts: Counts { last_data_at: now, ..Counts::default() },
+            message_room_bytes: u64::MAX,
+            messages: 0,
+            bytes: 0,
+            has_data: false,
             last_byte_at: now,
         }
     }
 
-    pub fn enter(&mut self, header: &Header, now: Millis) {
+    pub fn enter(&mut self, header: &Header) {
         self.payload_left_bytes = header.payload_bytes;
         self.data_frame = matches!(header.kind, Kind::Start | Kind::Continuation);
         self.fin = header.fin;
@@ -68,9 +71,9 @@ impl Flow {
             self.phase = Phase::Closed;
         }
         if self.data_frame {
-            self.message_bytes += header.payload_bytes;
+            self.message_room_bytes = self.message_room_bytes.saturating_sub(header.payload_bytes);
             self.in_message = !header.fin;
-            self.counts.last_data_at = now;
+            self.has_data = true;
         }
         self.pass_payload(0);
     }
@@ -81,11 +84,14 @@ impl Flow {
             usize::try_from(self.payload_left_bytes).map_or(available, |left| left.min(available));
         self.payload_left_bytes -= passed as u64;
         if self.payload_left_bytes == 0 && self.data_frame && self.fin {
-            self.counts.messages += 1;
-            self.message_bytes = 0;
+            self.messages += 1;
             self.data_frame = false;
         }
         passed
+    }
+
+    pub fn counts(&self) -> Counts {
+        Counts { messages: self.messages, bytes: self.bytes, has_data: self.has_data }
     }
 
     pub fn mute(&mut self) {

@@ -190,9 +190,15 @@ impl Bench {
         for from in Side::BOTH {
             let lane = &self.connection.lanes[from as usize];
             let is_blocked = self.connection.is_blocked(from);
+            assert_eq!(lane.blocked_since().is_some(), is_blocked);
+            let Some(lane) = &lane.backlog else { continue };
             assert!(lane.spill.len() <= LEFT_BYTES_MAX, "{} bytes wait", lane.spill.len());
             assert!(is_blocked || lane.spill.is_empty() || self.lost_any(), "kept a spill");
-            assert_eq!(lane.blocked_since.is_some(), is_blocked);
+            let waits = is_blocked || lane.paused_until.is_some();
+            assert!(
+                waits || lane.held_bytes > 0 || lane.spill.capacity() > 0,
+                "a backlog of nothing"
+            );
             assert!(lane.pending.is_empty() || is_blocked || lane.paused_until.is_some());
         }
     }
@@ -205,16 +211,18 @@ impl Bench {
     pub fn kept_bytes(&self) -> [usize; 2] {
         [0, 1].map(|place| {
             let lane = &self.connection.lanes[place];
-            usize::from(lane.held_bytes) + lane.pending.len() + lane.spill.len() - lane.spill_start
+            lane.backlog.as_ref().map_or(0, |backlog| {
+                usize::from(backlog.held_bytes) + backlog.pending.len() + backlog.waiting().len()
+            })
         })
     }
 
     pub fn messages(&self) -> [u64; 2] {
-        Side::BOTH.map(|side| self.connection.pair().counts(side).messages)
+        Side::BOTH.map(|side| self.connection.pair().counts(side).messages.into())
     }
 
     pub fn bytes(&self) -> [u64; 2] {
-        Side::BOTH.map(|side| self.connection.pair().counts(side).bytes)
+        Side::BOTH.map(|side| self.connection.pair().counts(side).bytes.into())
     }
 
     pub fn ending(&self) -> Option<Ending> {

@@ -10,6 +10,7 @@ use super::cluster::{Cluster, Joined, read_exactly, read_to_end};
 use crate::close::Cause;
 use crate::live::{Entry, Mail, Mailbox};
 use crate::relay::frames::{CLOSE, read};
+use crate::relay::plane::Permit;
 
 fn mailbox() -> (Poll, Mailbox) {
     let poll = Poll::new().unwrap();
@@ -114,7 +115,7 @@ fn an_overflowing_mailbox_forgets_nobody() {
     let all: Vec<Joined> = (0..50).map(|_| cluster.join([&[], &[]])).collect();
     let barrier = Arc::new(Barrier::new(2));
     let (mut adoption, joined) = cluster.prepare([&[], &[]]);
-    adoption.permit = Arc::new(Gate(Arc::clone(&barrier)));
+    adoption.permit = Permit::Shared(Arc::new(Gate(Arc::clone(&barrier))));
     cluster.adopt(adoption);
     drop(joined);
     barrier.wait();

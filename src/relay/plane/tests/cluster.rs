@@ -10,7 +10,7 @@ use crate::clock::{Clock, Millis};
 use crate::grant::Grant;
 use crate::live::{Entry, LiveTable};
 use crate::relay::pair::{Patience, Rules};
-use crate::relay::plane::{Adoption, Plane};
+use crate::relay::plane::{Adoption, Permit, Plane};
 use crate::relay::walk::Reserved;
 use crate::relay::wire::Wire;
 use crate::tenant::{Tenant, sample};
@@ -126,7 +126,7 @@ impl Cluster {
             read_ahead: read_ahead.map(<[u8]>::to_vec),
             rules: RULES,
             registered,
-            permit: Arc::clone(&self.permit) as _,
+            permit: Permit::Shared(Arc::clone(&self.permit) as _),
         };
         (adoption, Joined { client, runtime, entry })
     }

@@ -264,8 +264,9 @@ impl LiveTable {
     }
 
     fn leave(&self, entry: &Entry) {
-        self.gone.left(entry);
         entry.shared.entries().remove(entry);
+        // Behind that: whoever sums meanwhile misses it for once, and does not count it twice.
+        self.gone.left(entry);
         if let Grant::Session { id, .. } = entry.grant {
             self.sessions.remove_if_mut(&id, |_, (_, count)| {
                 *count -= 1;

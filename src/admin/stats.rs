@@ -259,7 +259,7 @@ impl Desk {
             let (id, shown) = self.presence.show(entry);
             BusyConnection {
                 id: id.to_string(),
-                tenant: entry.username.to_string(),
+                tenant: entry.username().to_string(),
                 path: shown.path,
                 client: shown.client,
                 since: UnixMillis(shown.since_unix_ms).to_string(),
@@ -278,7 +278,7 @@ fn busy_tenants(
 ) -> Vec<BusyTenant> {
     let mut by_name: HashMap<&Username, (Passed, usize, usize)> = HashMap::new();
     for entry in entries {
-        let (passed, connections, exchanges) = by_name.entry(&entry.username).or_default();
+        let (passed, connections, exchanges) = by_name.entry(entry.username()).or_default();
         *passed = passed.zip(since(entry), u64::saturating_add);
         match entry.kind {
             Kind::Connection => *connections += 1,

@@ -114,7 +114,7 @@ impl LiveTable {
         // First: what leaves meanwhile is missing for once instead of there twice.
         let mut totals = self.gone.read();
         for shared in &self.tenants {
-            totals = shared.entries().by_id.values().fold(totals, |sum, entry| sum.plus(entry));
+            totals = shared.entries().all().fold(totals, |sum, entry| sum.plus(entry));
         }
         totals
     }

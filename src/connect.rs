@@ -27,6 +27,9 @@ const NAMES_FAILED_FOR: Duration = Duration::from_secs(1);
 const NAMES_MAX: usize = 4096;
 const ADDRESSES_PER_NAME_MAX: usize = 8;
 
+/// How long a look at a runtime may take.
+const PROBE_MAX: Duration = Duration::from_secs(1);
+
 /// How long a runtime may take.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectSettings {
@@ -83,6 +86,18 @@ impl Dialer {
         match timeout(self.settings.connect_timeout, attempt).await {
             Ok(stream) => stream,
             Err(_) => Err(Refusal::RuntimeTimedOut("the runtime did not accept the connection")),
+        }
+    }
+
+    /// Whether a runtime takes a connection just now, and how long it took for that.
+    ///
+    /// # Errors
+    /// Why not; what takes longer than a second is not waited for.
+    pub async fn probe(&self, instance: &Instance) -> Result<Duration, Refusal> {
+        let begin = self.clock.now();
+        match timeout(PROBE_MAX, self.dial(instance)).await {
+            Ok(dialled) => dialled.map(|_| self.clock.now().since(begin)),
+            Err(_) => Err(Refusal::RuntimeTimedOut("it took no connection within a second")),
         }
     }
 

@@ -83,9 +83,9 @@ pub fn read(headers: &HeaderMap, jar: Jar, over_tls: bool) -> Vec<Secret> {
     headers
         .get_all(COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
+        // Byte by byte: others' cookies may hold what is no text, and must not hide ours by that.
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| std::str::from_utf8(pair).ok()?.trim_ascii().split_once('='))
         .filter(|(name, _)| *name == secure || (may_be_plain && *name == plain))
         .map(|(_, value)| Secret::new(value.to_owned()))
         .take(SAME_MAX)

@@ -8,7 +8,7 @@ use dashmap::DashMap;
 use tokio::sync::Notify;
 
 use crate::client::Client;
-use crate::clock::Millis;
+use crate::clock::{Millis, UnixMillis};
 use crate::close::Cause;
 use crate::grant::{Grant, SessionId};
 use crate::plan::{Budget, Plan};
@@ -18,12 +18,14 @@ mod counter;
 mod mailbox;
 mod shared;
 mod totals;
+pub mod traffic;
 
 pub use counter::Counter;
 pub use mailbox::{Mail, Mailbox};
 use shared::TenantLive;
 use totals::Gone;
 pub use totals::Totals;
+use traffic::{Meter, Taken, Traffic};
 
 /// Plain requests of one tenant at once.
 const EXCHANGES_PER_TENANT_MAX: u32 = 1000;
@@ -56,6 +58,7 @@ pub struct Entry {
     pub from_client: Counter,
     /// What came from the runtime.
     pub from_runtime: Counter,
+    taken: Taken,
     closing: AtomicU8,
     /// Where it is among the tenant's entries.
     place: u32,
@@ -201,6 +204,7 @@ pub struct LiveTable {
     tenants: DashMap<TenantId, Arc<TenantLive>>,
     /// Whose the sessions are that something rests on, and how much that is.
     sessions: DashMap<SessionId, (TenantId, usize)>,
+    traffic: Meter,
     next_id: AtomicU64,
     count: AtomicU64,
     gone: Gone,
@@ -244,6 +248,7 @@ impl LiveTable {
             since: now,
             from_client: Counter::default(),
             from_runtime: Counter::default(),
+            taken: Taken::default(),
             closing: AtomicU8::new(0),
             place: entries.vacant_place(),
             whereabouts: Mutex::new(Whereabouts {
@@ -264,6 +269,7 @@ impl LiveTable {
     }
 
     fn leave(&self, entry: &Entry) {
+        self.traffic.take_in(entry);
         entry.shared.entries().remove(entry);
         // Behind that: whoever sums meanwhile misses it for once, and does not count it twice.
         self.gone.left(entry);
@@ -293,6 +299,17 @@ impl LiveTable {
     /// a second.
     pub fn sweep(&self, now: Millis) {
         self.tenants.retain(|_, shared| !shared.budget.is_full(now) || !shared.is_empty());
+    }
+
+    /// Takes in what was relayed since the last call; to be called every few seconds.
+    pub fn meter(&self, now: UnixMillis) {
+        self.traffic.tick(now);
+        self.entries().iter().for_each(|entry| self.traffic.take_in(entry));
+    }
+
+    /// What was relayed for a tenant, up to the last call of [`LiveTable::meter`].
+    pub fn traffic(&self, tenant: TenantId, now: UnixMillis) -> Traffic {
+        self.traffic.of(tenant, now)
     }
 
     /// A tenant's entries at this moment.

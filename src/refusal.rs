@@ -5,6 +5,7 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::tenant::Username;
 
@@ -41,10 +42,12 @@ pub enum Refusal {
     TwoIdentities,
     /// A private row without a credential that could open it.
     NoCredential,
-    /// A credential that opens nothing; both members are for the log alone.
+    /// A credential that opens nothing; the members are for the log and the tenant alone.
     WrongCredential {
         /// Why it opens nothing.
         why: &'static str,
+        /// Since when, where it did once and that is known.
+        since: Option<UnixMillis>,
         /// Whose it was said to be, if there is such a tenant: other text may be a slipped password.
         claimed: Option<Username>,
     },
@@ -119,7 +122,7 @@ impl Refusal {
             Self::WebSocketVersion,
             Self::TwoIdentities,
             Self::NoCredential,
-            Self::WrongCredential { why: "wrong password", claimed: None },
+            Self::WrongCredential { why: "wrong password", since: None, claimed: None },
             Self::NoSession,
             Self::StaleForm,
             Self::LoginNeedsTls,
@@ -292,6 +295,20 @@ fn takes_the_credential(cause: Cause) -> bool {
             | Cause::SessionExpired
             | Cause::TenantDisabled
     )
+}
+
+impl Refusal {
+    /// What the tenant may know whose credential or runtime it is about: more than a client, but
+    /// nothing of addresses and of flowgate's own troubles, which are for the log.
+    #[must_use]
+    pub fn for_tenant(&self) -> String {
+        match self {
+            Self::WrongCredential { .. } | Self::NotFound(_) | Self::GrantEnded(_) => {
+                self.to_string()
+            }
+            _ => self.public().into_owned(),
+        }
+    }
 }
 
 /// For the log: what the public text leaves out.

@@ -8,8 +8,10 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+mod json;
 mod lines;
 
+use json::JsonLines;
 pub use lines::Flush;
 use lines::Lines;
 
@@ -66,15 +68,19 @@ impl FromStr for Filter {
 pub fn start(settings: &LogSettings) -> std::io::Result<Flush> {
     let (writer, guard) = Lines::start(std::io::stderr())?;
     let is_terminal = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
-    let lines = match settings.format {
-        Format::Json => lines.json().flatten_event(true).boxed(),
-        Format::Auto if !is_terminal => lines.json().flatten_event(true).boxed(),
-        Format::Auto | Format::Text => lines.with_ansi(is_terminal).with_target(false).boxed(),
+    let is_json = match settings.format {
+        Format::Json => true,
+        Format::Auto => !is_terminal,
+        Format::Text => false,
+    };
+    let lines = match is_json {
+        true => JsonLines(writer).boxed(),
+        false => {
+            let text = tracing_subscriber::fmt::layer().with_writer(writer);
+            text.with_ansi(is_terminal).with_target(false).boxed()
+        }
     };
     // A second start, as in a test, keeps the first.
-    let _ = tracing_subscriber::registry()
-        .with(lines.with_filter(settings.filter.0.clone()))
-        .try_init();
+    let _ = tracing_subscriber::registry().with(settings.filter.0.clone()).with(lines).try_init();
     Ok(guard)
 }

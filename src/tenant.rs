@@ -9,9 +9,12 @@ use utoipa::ToSchema;
 use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::grant::{Grant, KeyId};
-use crate::path::is_under;
 use crate::plan::Plan;
 use crate::secret::SecretDigest;
+
+mod key;
+
+pub use key::{ApiKey, PreviousSecret, RetiredKey};
 
 /// Usernames that would be mistaken for the host's own names.
 const RESERVED_USERNAMES: [&str; 12] = [
@@ -143,62 +146,6 @@ impl fmt::Debug for Password {
     }
 }
 
-/// An API key, as far as it is stored.
-#[derive(Clone, Debug)]
-pub struct ApiKey {
-    /// Its name within the tenant, for programs.
-    pub id: KeyId,
-    /// Its name for people; the default key has none.
-    pub name: Option<String>,
-    /// What is kept of the secret itself.
-    pub digest: SecretDigest,
-    /// The secret's last four characters.
-    pub hint: Option<String>,
-    /// When the secret was made.
-    pub created_at: UnixMillis,
-    /// When it stops working.
-    pub expires_at: Option<UnixMillis>,
-    /// The paths below `node_root` that it opens, each with all below it; empty for all.
-    pub scope: Vec<String>,
-    /// The secret before the last rotation, while both work.
-    pub previous: Option<PreviousSecret>,
-}
-
-/// A secret that was rotated away.
-#[derive(Clone, Copy, Debug)]
-pub struct PreviousSecret {
-    /// What is kept of it.
-    pub digest: SecretDigest,
-    /// When it stops working.
-    pub until: UnixMillis,
-}
-
-impl ApiKey {
-    /// The digests of all secrets that may still work.
-    pub fn digests(&self) -> impl Iterator<Item = SecretDigest> {
-        [self.digest].into_iter().chain(self.previous.map(|previous| previous.digest))
-    }
-
-    /// Whether a secret with this fingerprint works, and if not, why.
-    fn allows(&self, secret: u64, now: UnixMillis) -> Result<(), Cause> {
-        if self.expires_at.is_some_and(|expires_at| now >= expires_at) {
-            return Err(Cause::KeyExpired);
-        }
-        let previous = self.previous.filter(|previous| now < previous.until);
-        let is_previous = previous.is_some_and(|previous| previous.digest.fingerprint() == secret);
-        match self.digest.fingerprint() == secret || is_previous {
-            true => Ok(()),
-            false => Err(Cause::KeyRegenerated),
-        }
-    }
-
-    /// Whether it opens a path below `node_root`.
-    #[must_use]
-    pub fn opens(&self, path: &str) -> bool {
-        self.scope.is_empty() || self.scope.iter().any(|root| is_under(path, root))
-    }
-}
-
 /// How a runtime is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
@@ -279,6 +226,8 @@ pub struct Tenant {
     pub password: Option<Password>,
     /// The keys that are valid.
     pub keys: Vec<ApiKey>,
+    /// Secrets that open nothing any more, the newest first: whoever still has one can be told why.
+    pub retired: Vec<RetiredKey>,
     /// The plan's name.
     pub plan_name: Option<String>,
     /// The limits.
@@ -339,6 +288,12 @@ impl Tenant {
         }
     }
 
+    /// The digests of all keys that lead to this tenant; the tenant decides what they open.
+    pub fn digests(&self) -> impl Iterator<Item = SecretDigest> {
+        let retired = self.retired.iter().map(|retired| retired.digest);
+        self.keys.iter().flat_map(ApiKey::digests).chain(retired)
+    }
+
     /// The key with this id.
     #[must_use]
     pub fn key(&self, id: KeyId) -> Option<&ApiKey> {
@@ -355,6 +310,7 @@ pub fn sample(username: &str) -> Tenant {
         username: Username::parse(username).unwrap(),
         password: None,
         keys: Vec::new(),
+        retired: Vec::new(),
         plan_name: None,
         plan: Arc::default(),
         instance: Some(Arc::new(Instance {

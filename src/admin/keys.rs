@@ -76,7 +76,8 @@ pub(super) async fn remove_default(
     State(desk): At,
     Id(username): Id,
 ) -> Answer<Changed> {
-    let change = |record: &mut TenantRecord, _| match record.revoke_key(KeyId::DEFAULT) {
+    let now = desk.now();
+    let change = |record: &mut TenantRecord, _| match record.revoke_key(KeyId::DEFAULT, now) {
         true => Ok(()),
         false => Err(missing("The tenant has no default key.")),
     };
@@ -133,7 +134,8 @@ pub(super) async fn revoke(
     Ids(username, id): Ids,
 ) -> Answer<Changed> {
     let id = named(&id)?;
-    let change = |record: &mut TenantRecord, _| match record.revoke_key(id) {
+    let now = desk.now();
+    let change = |record: &mut TenantRecord, _| match record.revoke_key(id, now) {
         true => Ok(()),
         false => Err(missing(NO_KEY)),
     };

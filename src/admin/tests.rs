@@ -100,7 +100,7 @@ impl World {
             pages: Router::new(),
             tenant_pages: Router::new(),
             live,
-            dialer: Dialer::new(connect, clock).unwrap(),
+            dialer: Arc::new(Dialer::new(connect, clock).unwrap()),
             plane: Plane::start(1, patience, clock).unwrap(),
             body_bytes_max: 1,
             request_ids: RequestIds::new().unwrap(),

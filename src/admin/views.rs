@@ -66,6 +66,8 @@ pub(super) struct KeyView {
     created: String,
     /// When it was last used, within 30 days and as far as that can be read.
     last_used: Option<String>,
+    /// From where that was, as far as it is known.
+    last_used_from: Option<String>,
     /// When it stops working.
     expires: Option<String>,
     /// The paths below `node_root` that it opens; empty for all.
@@ -126,7 +128,7 @@ impl Desk {
         let used = self.journey.usage.last_used(self.registry(), id, key_id).await;
         let used = used.unwrap_or_default();
         // What was used before the secret was made was another secret.
-        let used = used.filter(|used| used.0 >= key.created_unix_ms);
+        let used = used.filter(|used| used.at.0 >= key.created_unix_ms);
         let now = self.now();
         let previous = key.previous.as_ref().map(|previous| previous.until_unix_ms);
         KeyView {
@@ -134,7 +136,8 @@ impl Desk {
             name: key.name.clone(),
             last_four: key.hint.clone(),
             created: moment(key.created_unix_ms),
-            last_used: used.map(|used| used.to_string()),
+            last_used: used.map(|used| used.at.to_string()),
+            last_used_from: used.and_then(|used| used.from).map(|from| from.to_string()),
             expires: key.expires_unix_ms.map(moment),
             scope: key.scope.clone(),
             previous_works_until: previous.filter(|until| now.0 < *until).map(moment),

@@ -240,7 +240,8 @@ fn accept(identity: &mut Option<Proof>, proof: Proof) -> Result<(), Refusal> {
 }
 
 fn wrong(why: &'static str, tenant: Option<&Tenant>) -> Refusal {
-    Refusal::WrongCredential { why, claimed: tenant.map(|tenant| tenant.username.clone()) }
+    let claimed = tenant.map(|tenant| tenant.username.clone());
+    Refusal::WrongCredential { why, since: None, claimed }
 }
 
 /// The index may be behind; the tenant's own record decides.
@@ -249,9 +250,26 @@ fn grant_of_key(
     digest: SecretDigest,
     now: UnixMillis,
 ) -> Result<Proof, Refusal> {
-    let key = tenant.keys.iter().find(|key| key.digests().any(|known| known == digest));
-    let id = key.ok_or_else(|| wrong("wrong API key", Some(&tenant)))?.id;
-    allow(tenant, Grant::Key { id, secret: digest.fingerprint() }, now)
+    let claimed = Some(tenant.username.clone());
+    let Some(key) = tenant.keys.iter().find(|key| key.digests().any(|known| known == digest))
+    else {
+        let retired = tenant.retired.iter().find(|retired| retired.digest == digest);
+        let (why, since) = match retired {
+            Some(retired) => (retired.cause().reason(), Some(retired.at)),
+            None => ("wrong API key", None),
+        };
+        return Err(Refusal::WrongCredential { why, since, claimed });
+    };
+    let ended = key.previous.filter(|previous| previous.digest == digest);
+    let since = ended.map_or(key.expires_at, |previous| Some(previous.until));
+    let grant = Grant::Key { id: key.id, secret: digest.fingerprint() };
+    match tenant.allows(&grant, now) {
+        Ok(()) => Ok((tenant, grant)),
+        Err(cause) => {
+            let since = since.filter(|_| cause != Cause::TenantDisabled);
+            Err(Refusal::WrongCredential { why: cause.reason(), since, claimed })
+        }
+    }
 }
 
 /// The password that is to be checked and what it grants, or why none would open the account.

@@ -146,7 +146,7 @@ async fn every_wrong_credential_looks_the_same() {
     ] {
         let refusal = ask("/", &[&line]).await.unwrap_err();
         let claimed = claimed.map(|name| Username::parse(name).unwrap());
-        assert_eq!(refusal, Refusal::WrongCredential { why, claimed }, "{line}");
+        assert_eq!(refusal, Refusal::WrongCredential { why, since: None, claimed }, "{line}");
         seen.push((
             refusal.status(),
             refusal.label(),

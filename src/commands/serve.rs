@@ -22,7 +22,6 @@ use crate::clock::{Clock, Wall};
 use crate::config::Settings;
 use crate::connect::Dialer;
 use crate::drain::drain_connections;
-use crate::follow::follow;
 use crate::front::plane::Plane as FrontPlane;
 use crate::journey::Journey;
 use crate::journey::recent::Recent;
@@ -31,31 +30,25 @@ use crate::passwords::Passwords;
 use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
 use crate::registry::Registry;
-use crate::registry::audit::ENTRIES_MAX;
 use crate::registry::replicas::About;
 use crate::registry::store::redacted;
-use crate::registry::usage::{FLUSH_EVERY, Usage};
+use crate::registry::usage::Usage;
 use crate::relay::plane::Plane;
-use crate::revoke::recheck;
 use crate::telemetry;
 use crate::tls::server::Acceptor;
 use crate::web;
 
+mod attend;
 mod front;
 mod limits;
 mod signals;
 
+use attend::attend;
 use limits::connections_max;
 use signals::Signals;
 
 /// Name look-ups and reads of the registry at once; everything else that blocks has threads of its own.
 const BLOCKING_THREADS_MAX: usize = 16;
-/// How often kept connections to runtimes are looked at.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Between two steps through the sessions.
-const SWEEP_SESSIONS_EVERY: Duration = Duration::from_secs(15);
-/// How often it is asked whether the audit log has grown too long.
-const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// What a stop may take once everything was told or cut.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -91,7 +84,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let passwords =
         Arc::new(passwords.map_err(|error| cannot("start the password threads", error))?);
     let dialer = Dialer::new(settings.connect, clock);
-    let dialer = dialer.map_err(|error| Failure::runtime(error.to_string()))?;
+    let dialer = Arc::new(dialer.map_err(|error| Failure::runtime(error.to_string()))?);
     let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
     let (live, usage) = (Arc::new(LiveTable::default()), Arc::new(Usage::default()));
     let replicas = presence::Settings::new(registry.is_shared());
@@ -104,6 +97,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         live: Arc::clone(&live),
         presence: Arc::clone(&presence),
         usage: Arc::clone(&usage),
+        dialer: Arc::clone(&dialer),
         refused: Arc::clone(&refused),
         base_domain: settings.base_domain.clone(),
     };
@@ -141,53 +135,6 @@ fn pages(desk: &Desk) -> web::Desk {
         live: Arc::clone(&desk.live),
         base_domain: desk.base_domain.clone(),
     }
-}
-
-/// What goes on beside requests: revocations by feed and by time, other replicas, and the use of
-/// keys written down.
-async fn attend(journey: Arc<Journey>, presence: Arc<Presence>, revision: u64) {
-    let flush = async {
-        let mut tick = tokio::time::interval(FLUSH_EVERY);
-        loop {
-            tick.tick().await;
-            if let Err(error) = journey.usage.flush(&journey.registry).await {
-                tracing::warn!(%error, "the use of keys could not be written down");
-            }
-        }
-    };
-    let sweep = async {
-        let mut tick = tokio::time::interval(SWEEP_EVERY);
-        loop {
-            tick.tick().await;
-            journey.dialer.sweep();
-        }
-    };
-    let trim = async {
-        let mut tick = tokio::time::interval(TRIM_EVERY);
-        loop {
-            tick.tick().await;
-            if let Err(error) = journey.registry.trim_audit(ENTRIES_MAX).await {
-                tracing::warn!(%error, "the audit log could not be trimmed");
-            }
-        }
-    };
-    let sweep_sessions = async {
-        let mut tick = tokio::time::interval(SWEEP_SESSIONS_EVERY);
-        let mut after = None;
-        loop {
-            tick.tick().await;
-            let registry = &journey.registry;
-            let swept = registry.sweep_sessions(after.as_deref(), registry.session_limits()).await;
-            after = swept.unwrap_or_else(|error| {
-                tracing::warn!(%error, "sessions that are over could not be removed");
-                None
-            });
-        }
-    };
-    let recheck = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
-    let (live, registry) = (Arc::clone(&journey.live), Arc::clone(&journey.registry));
-    let follow = follow(live, registry, Arc::clone(&presence), revision);
-    tokio::join!(flush, sweep, trim, sweep_sessions, recheck, follow, presence.attend());
 }
 
 async fn serve(

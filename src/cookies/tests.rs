@@ -39,6 +39,15 @@ fn a_plain_cookie_counts_on_loopback_names_alone() {
 }
 
 #[test]
+fn what_is_no_text_hides_no_cookie_of_ours() {
+    let mut headers = headers(&[("host", "localhost")]);
+    let cookie = b"tossed=\xc3\xa9\xff; flowgate-session=ours; \xff=x";
+    headers.append("cookie", HeaderValue::from_bytes(cookie).unwrap());
+    let found = read(&headers, Jar::Session, false);
+    assert_eq!(found.iter().map(Secret::expose).collect::<Vec<_>>(), ["ours"]);
+}
+
+#[test]
 fn a_flood_of_cookies_is_not_read_to_its_end() {
     let many = vec!["flowgate-session=x"; 1000].join("; ");
     assert_eq!(values(&[("host", "localhost"), ("cookie", &many)], false).len(), SAME_MAX);

@@ -1,5 +1,7 @@
 //! Heads of requests and answers, as bytes and as what the stages understand.
 
+use std::mem::MaybeUninit;
+
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -10,12 +12,12 @@ use httparse::Status;
 pub const HEADERS_MAX: usize = 100;
 
 /// Space for a head's headers.
-pub type Space<'a> = [httparse::Header<'a>; HEADERS_MAX];
+pub type Space<'a> = [MaybeUninit<httparse::Header<'a>>; HEADERS_MAX];
 
 /// An empty [`Space`].
 #[must_use]
 pub fn space<'a>() -> Space<'a> {
-    [httparse::EMPTY_HEADER; HEADERS_MAX]
+    [const { MaybeUninit::uninit() }; HEADERS_MAX]
 }
 
 /// What was found at the beginning of some bytes.
@@ -68,8 +70,8 @@ pub fn read_request<'a>(
     space: &'a mut Space<'a>,
     map: &mut HeaderMap,
 ) -> Found<RequestHead<'a>> {
-    let mut request = httparse::Request::new(space);
-    let length = match request.parse(bytes) {
+    let mut request = httparse::Request::new(&mut []);
+    let length = match request.parse_with_uninit_headers(bytes, space) {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Found::Part,
         Err(_) => return Found::Bad,
@@ -119,8 +121,9 @@ pub fn read_answer<'a>(
     space: &'a mut Space<'a>,
     map: &mut HeaderMap,
 ) -> Found<AnswerHead<'a>> {
-    let mut answer = httparse::Response::new(space);
-    let length = match answer.parse(bytes) {
+    let mut answer = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    let length = match parser.parse_response_with_uninit_headers(&mut answer, bytes, space) {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Found::Part,
         Err(_) => return Found::Bad,

@@ -190,8 +190,11 @@ pub trait Story: Send + Sync + 'static {
     /// It is not right.
     fn switch(&self, errand: &mut Self::Errand, answer: Answer<'_>) -> Result<(), Refusal>;
 
-    /// The client has its 101: frames may flow.
+    /// The client has its 101: frames may flow, at the latest after the next [`Story::settle`].
     fn adopt(&self, errand: Self::Errand, switched: Switched);
+
+    /// A few requests were carried on: does at once for all of them what can wait for that.
+    fn settle(&self);
 
     /// Somebody else goes on with a connection.
     fn hand_over(&self, connection: HandedOver);

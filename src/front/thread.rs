@@ -31,6 +31,9 @@ const FIRST_LISTENER: usize = usize::MAX - LISTENERS_MAX;
 const EVENTS_PER_POLL: usize = 1024;
 /// Connections that one listener may bring in one round.
 const ACCEPTS_PER_ROUND: usize = 64;
+/// Turns after which the story settles what they left: one wake-up for many handshakes, and none
+/// waits for long.
+const TURNS_PER_SETTLING: usize = 16;
 /// How long a listener rests when there is no room: no place, no descriptor, no memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_millis(100);
@@ -250,8 +253,8 @@ impl<S: Story> Front<S> {
 
     /// One turn for everyone who was ready when it began.
     fn run_ready(&mut self) {
-        for _ in 0..self.ready.len() {
-            let Some(slot) = self.ready.pop_front() else { return };
+        for turns in 1..=self.ready.len() {
+            let Some(slot) = self.ready.pop_front() else { break };
             let Some(seated) = self.slab.get_mut(slot) else { continue };
             seated.is_ready = false;
             self.guarded(slot, |conversation, tools| match conversation.turn(slot, tools) {
@@ -259,7 +262,11 @@ impl<S: Story> Front<S> {
                 Outcome::Again => Step::On,
                 outcome => Step::End(outcome),
             });
+            if turns % TURNS_PER_SETTLING == 0 {
+                self.tools.story.settle();
+            }
         }
+        self.tools.story.settle();
     }
 
     /// A mistake of ours about one connection must not end the thread's others.

@@ -72,7 +72,7 @@ impl Admission<'_> {
         trail: &mut Trail,
     ) -> Result<Decision, Refusal> {
         let host = single_host(parts)?;
-        trail.path = parts.uri.path().chars().take(PATH_BYTES_MAX).collect();
+        trail.path = beginning(parts.uri.path());
         if parts.method == Method::CONNECT {
             return Err(Refusal::Malformed("There are no tunnels here."));
         }
@@ -200,11 +200,19 @@ impl Admission<'_> {
         match identity.tenant.key(id) {
             Some(key) if key.opens(&target.below_node_root) => {
                 let now = self.authority.registry.wall().now();
-                self.usage.note(identity.tenant.id, &identity.grant, now);
+                self.usage.note(identity.tenant.id, &identity.grant, identity.client, now);
                 Ok(identity)
             }
             _ => Err(Refusal::OutOfScope),
         }
+    }
+}
+
+/// As much of a path as is logged.
+fn beginning(path: &str) -> String {
+    match path.len() <= PATH_BYTES_MAX {
+        true => path.to_owned(),
+        false => path.chars().take(PATH_BYTES_MAX).collect(),
     }
 }
 

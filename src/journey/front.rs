@@ -189,7 +189,7 @@ impl Story for FrontDesk {
             .set_nodelay(true)
             .and_then(|()| websocket::rules(reserved, errand.registered.entry()));
         match rules {
-            Ok(rules) => reservation.adopt(Adoption {
+            Ok(rules) => reservation.leave(Adoption {
                 sockets: [Wire::ready(client), Wire::ready(runtime)],
                 read_ahead,
                 rules,
@@ -200,6 +200,10 @@ impl Story for FrontDesk {
                 tracing::info!(%request_id, %error, "a side was gone before frames could flow");
             }
         }
+    }
+
+    fn settle(&self) {
+        self.journey.plane.wake_owed();
     }
 
     fn hand_over(&self, connection: HandedOver) {

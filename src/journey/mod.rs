@@ -64,7 +64,7 @@ pub struct Journey {
     /// What runs.
     pub live: Arc<LiveTable>,
     /// The way to runtimes.
-    pub dialer: Dialer,
+    pub dialer: Arc<Dialer>,
     /// Where frames travel.
     pub plane: Plane,
     /// The longest body of a request.

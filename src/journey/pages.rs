@@ -2,7 +2,7 @@
 
 use axum::body::Body as RouterBody;
 use axum::response::IntoResponse;
-use http::header::ALLOW;
+use http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -115,6 +115,9 @@ impl Journey {
         let Ok(mut response) = router.oneshot(request).await;
         if let Some(Shown(refusal)) = response.extensions_mut().remove() {
             self.log_refusal(trail, client, false, &refusal);
+            if let Some(seconds) = refusal.retry_after_seconds() {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
         }
         match response.extensions_mut().remove::<Refusal>() {
             Some(Refusal::MethodNotAllowed(_)) => {

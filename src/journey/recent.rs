@@ -39,6 +39,10 @@ pub struct Refused {
     pub label: &'static str,
     /// Why, as the log has it.
     pub why: String,
+    /// Why, as the tenant may know it.
+    pub why_for_tenant: String,
+    /// Since when a credential opens nothing that once did.
+    pub since: Option<UnixMillis>,
 }
 
 /// The last ones.
@@ -61,9 +65,9 @@ impl Recent {
         refusal: &Refusal,
         now: UnixMillis,
     ) {
-        let claimed = match refusal {
-            Refusal::WrongCredential { claimed, .. } => claimed.clone(),
-            _ => None,
+        let (claimed, since) = match refusal {
+            Refusal::WrongCredential { claimed, since, .. } => (claimed.clone(), *since),
+            _ => (None, None),
         };
         let mut refused = Refused {
             number: 0,
@@ -77,6 +81,8 @@ impl Recent {
             status: refusal.status().as_u16(),
             label: refusal.label(),
             why: refusal.to_string(),
+            why_for_tenant: refusal.for_tenant(),
+            since,
         };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.noted += 1;

@@ -10,6 +10,7 @@ use super::Presence;
 use crate::clock::{Millis, UnixMillis};
 use crate::close::Cause;
 use crate::grant::{Grant, KeyId};
+use crate::live::traffic::Traffic;
 use crate::live::{Entry, Kind};
 use crate::registry::replicas::{ANSWER_BYTES_MAX, Numbered, Question, Wanted};
 use crate::registry::store::Notice;
@@ -85,6 +86,8 @@ pub(super) struct Listed {
     pub total: u64,
     /// The newest of it, as much as an answer holds.
     pub newest: Vec<Shown>,
+    /// What was relayed for them.
+    pub traffic: Traffic,
 }
 
 /// What became of a connection that was to be closed.
@@ -205,7 +208,8 @@ impl Presence {
         let (now, today) = (self.clock.now(), self.registry.wall().now());
         let mut entries: Vec<Arc<Entry>> = self.live.entries_of(tenant);
         entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.id));
-        let mut bytes = FRAME_BYTES_MAX;
+        let traffic = self.live.traffic(tenant, today);
+        let mut bytes = FRAME_BYTES_MAX + serde_json::to_vec(&traffic).map_or(0, |json| json.len());
         let shown = entries.iter().map(|entry| Shown::new(entry, now, today));
         let newest = shown
             .take_while(|shown| {
@@ -213,6 +217,6 @@ impl Presence {
                 bytes <= ANSWER_BYTES_MAX
             })
             .collect();
-        Listed { total: entries.len() as u64, newest }
+        Listed { total: entries.len() as u64, newest, traffic }
     }
 }

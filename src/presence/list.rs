@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::Presence;
 use super::answer::{Listed, Shown};
+use crate::live::traffic::Traffic;
 use crate::registry::replicas::{Numbered, Question, Replica, ReplicaId, Wanted};
 use crate::registry::store::StoreError;
 use crate::tenant::TenantId;
@@ -34,6 +35,8 @@ pub struct Connections {
     pub shown: Vec<(Numbered, Shown)>,
     /// How much runs in all.
     pub total: u64,
+    /// What was relayed lately, in all.
+    pub traffic: Traffic,
     /// The replicas about which nothing is known, and why.
     pub incomplete: Vec<String>,
 }
@@ -121,7 +124,9 @@ impl Presence {
         let mut shown: Vec<_> = own.collect();
         shown.extend_from_slice(&elsewhere.shown);
         shown.sort_by_key(|(id, it)| (it.since_unix_ms, *id));
-        Connections { shown, total, incomplete: elsewhere.incomplete.clone() }
+        let traffic =
+            self.live.traffic(tenant, self.registry.wall().now()).plus(&elsewhere.traffic);
+        Connections { shown, total, traffic, incomplete: elsewhere.incomplete.clone() }
     }
 
     /// The same, and nothing of it older than this call.
@@ -186,11 +191,12 @@ impl Presence {
         match self.ask::<Listed>(Wanted::List(tenant), living).await {
             Ok(answers) => {
                 for (replica, answer) in answers {
-                    let Some(Listed { total, newest }) = answer else {
+                    let Some(Listed { total, newest, traffic }) = answer else {
                         all.incomplete.push(name(&replica, LATE));
                         continue;
                     };
                     all.total = all.total.saturating_add(total);
+                    all.traffic = all.traffic.plus(&traffic);
                     let newest = newest.into_iter();
                     all.shown.extend(newest.map(|it| (numbered(replica.id, it.number), it)));
                 }

@@ -22,7 +22,8 @@ use crate::tenant::Tenant;
 /// `GET /profile`
 pub(super) async fn show(State(desk): At, Extension(identity): Owner) -> Answer {
     let tenant = &identity.tenant;
-    let running = desk.presence.connections(tenant.id).await;
+    let (running, runtime) =
+        tokio::join!(desk.presence.connections(tenant.id), desk.runtime_of(tenant));
     let plan = serde_json::to_value(&*tenant.plan).unwrap_or(Value::Null);
     let said = json!({
         "username": tenant.username.as_str(),
@@ -31,6 +32,7 @@ pub(super) async fn show(State(desk): At, Extension(identity): Owner) -> Answer 
         "plan": { "name": tenant.plan_name, "limits": plan },
         "api_key": keys::default_key(&desk, tenant).await?,
         "keys": keys::named_keys(&desk, tenant).await?,
+        "runtime": runtime.describe(),
         "live": running.total,
         "live_incomplete": running.incomplete,
     });

@@ -36,14 +36,15 @@ pub(super) async fn named_keys(desk: &Desk, tenant: &Tenant) -> Result<Vec<Value
 async fn describe(desk: &Desk, tenant: &Tenant, key: &ApiKey) -> Result<Value, Refusal> {
     let last_used = desk.usage.last_used(&desk.registry, tenant.id, key.id).await.map_err(away)?;
     // What was used before the secret was made was another secret.
-    let last_used = last_used.filter(|used| *used >= key.created_at);
+    let last_used = last_used.filter(|used| used.at >= key.created_at);
     let moment = |moment: Option<UnixMillis>| moment.map(|moment| moment.to_string());
     let now = desk.now();
     let previous = key.previous.filter(|previous| now < previous.until);
     let mut said = json!({
         "last_four": key.hint,
         "created": key.created_at.to_string(),
-        "last_used": moment(last_used),
+        "last_used": moment(last_used.map(|used| used.at)),
+        "last_used_from": last_used.and_then(|used| used.from),
     });
     if key.id != KeyId::DEFAULT {
         said["id"] = json!(key.id.to_string());
@@ -67,7 +68,7 @@ pub(super) async fn regenerate(
     Extension(identity): Owner,
     Extension(client): From,
 ) -> Answer {
-    let (secret, now, ended) = make_default(&desk, &identity, client).await?;
+    let (secret, now, ended) = make_default(&desk, &identity, client, About::Any).await?;
     let said = json!({
         "api_key": secret.expose(),
         "created": now.to_string(),
@@ -76,16 +77,46 @@ pub(super) async fn regenerate(
     Ok(Private(StatusCode::OK, said))
 }
 
+/// Which secret of a key is to be replaced.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum About {
+    /// Whichever there is.
+    Any,
+    /// The one that was made then: a form that is sent twice must not replace what it has made.
+    MadeAt(UnixMillis),
+}
+
+impl About {
+    /// From a form.
+    pub(super) fn made(at_unix_ms: Option<u64>) -> Self {
+        at_unix_ms.map_or(Self::Any, |at| Self::MadeAt(UnixMillis(at)))
+    }
+
+    fn check(self, record: &TenantRecord, id: KeyId) -> Result<(), Refusal> {
+        let Self::MadeAt(made) = self else { return Ok(()) };
+        let key = record.keys.iter().find(|key| key.id == id.to_string());
+        // Where there is none yet, its form says zero.
+        match key.map_or(0, |key| key.created_unix_ms) == made.0 {
+            true => Ok(()),
+            false => Err(Refusal::Conflicting(
+                "The key was changed meanwhile: what you see now is the present one.",
+            )),
+        }
+    }
+}
+
 /// Regenerates the default key. Returns it, since when it is there, and how much that has ended.
 pub(super) async fn make_default(
     desk: &Desk,
     identity: &Identity,
     client: Client,
+    about: About,
 ) -> Result<(Secret, UnixMillis, usize), Refusal> {
     let now = desk.now();
     let (secret, fresh) = new_default(now)?;
     let (_, (), ended) = desk
         .change(identity, client, "regenerate API key", move |record| {
+            about.check(record, KeyId::DEFAULT)?;
             record.regenerate(&fresh);
             Ok(())
         })
@@ -120,7 +151,8 @@ pub(super) async fn rotate(
     Input(input): Input<Rotation>,
 ) -> Answer {
     let id = named(&id)?;
-    let (tenant, secret, ended) = rotate_to(&desk, &identity, client, id, input).await?;
+    let which = (id, About::Any);
+    let (tenant, secret, ended) = rotate_to(&desk, &identity, client, which, input).await?;
     let mut said = match tenant.key(id) {
         Some(key) => describe(&desk, &tenant, key).await?,
         None => json!({}),
@@ -135,13 +167,16 @@ pub(super) async fn rotate_to(
     desk: &Desk,
     identity: &Identity,
     client: Client,
-    id: KeyId,
+    (id, about): (KeyId, About),
     rotation: Rotation,
 ) -> Result<(Arc<Tenant>, Secret, usize), Refusal> {
     let (secret, rotated) = rotation.make(desk.now())?;
-    let change = move |record: &mut TenantRecord| match record.rotate_key(id, &rotated) {
-        true => Ok(()),
-        false => Err(Refusal::NotFound("no such key")),
+    let change = move |record: &mut TenantRecord| {
+        about.check(record, id)?;
+        match record.rotate_key(id, &rotated) {
+            true => Ok(()),
+            false => Err(Refusal::NotFound("no such key")),
+        }
     };
     let (tenant, (), ended) = desk.change(identity, client, "rotate key", change).await?;
     Ok((tenant, secret, ended))
@@ -165,7 +200,8 @@ pub(super) async fn revoke_by_id(
     client: Client,
     id: KeyId,
 ) -> Result<usize, Refusal> {
-    let change = move |record: &mut TenantRecord| match record.revoke_key(id) {
+    let now = desk.now();
+    let change = move |record: &mut TenantRecord| match record.revoke_key(id, now) {
         true => Ok(()),
         false => Err(Refusal::NotFound("no such key")),
     };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Extension, State};
 use axum::middleware::from_fn;
+use axum::response::Redirect;
 use axum::routing::{delete, get, post, put};
 use serde_json::Value;
 
@@ -17,6 +18,7 @@ use crate::change::{Changed, Changing};
 use crate::client::Client;
 use crate::clock::UnixMillis;
 use crate::close::Cause;
+use crate::connect::Dialer;
 use crate::grant::{Grant, KeyId};
 use crate::journey::recent::Recent;
 use crate::json::{Id, Input, Private, to_the_end};
@@ -31,9 +33,11 @@ use crate::registry::{Registry, away};
 use crate::tenant::Tenant;
 
 mod account;
+mod chart;
 mod connections;
 mod keys;
 mod page;
+mod runtime;
 mod view;
 
 /// What the handlers work with.
@@ -49,6 +53,8 @@ pub struct Desk {
     pub presence: Arc<Presence>,
     /// When keys were used.
     pub usage: Arc<Usage>,
+    /// The way to runtimes.
+    pub dialer: Arc<Dialer>,
     /// What was refused lately.
     pub refused: Arc<Recent>,
     /// The registrable domain of the tenant hosts.
@@ -59,7 +65,9 @@ pub struct Desk {
 pub fn router(desk: Arc<Desk>) -> Router {
     Router::new()
         .route("/profile", get(page::show))
-        .route("/profile/do/{action}", post(page::act))
+        // Whoever opens the address of a form's answer again gets the page.
+        .route("/profile/do/{action}", get(|| async { Redirect::to("/profile") }).post(page::act))
+        .route("/profile/traffic", get(chart::show))
         .route("/profile/refusals", get(page::refusals))
         .route("/profile/password", put(account::change_password))
         .route("/profile/tickets", post(account::issue_ticket))

@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::header::{HOST, HeaderMap, SET_COOKIE};
 use serde::Deserialize;
 
+use super::chart::Chart;
 use super::view::{ConnectionView, Facts, KeyView, Refused, Snippet, View};
 use super::{At, Desk, From, Owner, account, away, keys, named};
 use crate::authenticate::Identity;
@@ -47,6 +48,7 @@ struct ProfilePage<'a> {
     editor: Option<String>,
     outcome: Option<&'a Outcome>,
     facts: Facts,
+    charts: Vec<Chart>,
     default_key: Option<KeyView>,
     keys: Vec<KeyView>,
     connections: Vec<ConnectionView>,
@@ -62,6 +64,9 @@ pub(super) struct Fields {
     token: Secret,
     #[serde(default)]
     id: String,
+    /// When the secret was made that the form is about.
+    #[serde(default)]
+    made: String,
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -103,8 +108,9 @@ async fn render(
     let has_editor = tenant.instance.as_ref().is_some_and(|instance| instance.admin_root.is_some());
     let address = editor_address(headers, &desk.base_domain, &tenant.username);
     let now = desk.now();
-    let running = desk.presence.connections(tenant.id).await;
-    let view = View { desk, tenant, now, running: &running };
+    let (running, runtime) =
+        tokio::join!(desk.presence.connections(tenant.id), desk.runtime_of(tenant));
+    let view = View { desk, tenant, now, running: &running, runtime: &runtime };
     let is_theirs = |refused: &crate::journey::recent::Refused| {
         refused.tenant.as_ref() == Some(&tenant.username)
     };
@@ -118,6 +124,7 @@ async fn render(
         editor: has_editor.then_some(address),
         outcome: outcome.as_ref().map(|(outcome, _)| outcome),
         facts: view.facts(),
+        charts: Chart::all(&running.traffic, now),
         default_key,
         keys,
         connections: view.connections(CONNECTIONS_SHOWN_MAX),
@@ -127,7 +134,7 @@ async fn render(
         snippets: Snippet::all(host, !is_plain),
     };
     let status = outcome.as_ref().map_or(StatusCode::OK, |(_, status)| *status);
-    Ok(page(status, &profile, None))
+    Ok(page(status, &profile, headers, None))
 }
 
 /// `POST /profile/do/{action}`
@@ -144,7 +151,7 @@ pub(super) async fn act(
         return change_password((&desk, &identity, client), &headers, fields).await;
     }
     let done = match action.as_str() {
-        "regenerate" => regenerate(&desk, &identity, client).await,
+        "regenerate" => regenerate(&desk, &identity, client, &fields).await,
         "create-key" => create(&desk, &identity, client, &fields).await,
         "rotate-key" => rotate(&desk, &identity, client, &fields).await,
         "revoke-key" => revoke(&desk, &identity, client, &fields).await,
@@ -188,8 +195,14 @@ fn closed(count: usize) -> String {
     }
 }
 
-async fn regenerate(desk: &Desk, identity: &Identity, client: Client) -> Result<Outcome, Refusal> {
-    let (secret, _, ended) = keys::make_default(desk, identity, client).await?;
+async fn regenerate(
+    desk: &Desk,
+    identity: &Identity,
+    client: Client,
+    fields: &Fields,
+) -> Result<Outcome, Refusal> {
+    let about = keys::About::made(number(&fields.made, "The secret's time")?);
+    let (secret, _, ended) = keys::make_default(desk, identity, client, about).await?;
     let text = format!("This is the new API key. The old one is dead. {}", closed(ended));
     Ok(Outcome { text, secret: Some(secret.expose().to_owned()), is_bad: false })
 }
@@ -231,7 +244,8 @@ async fn rotate(
     let hours = number(&fields.overlap, "The hours")?.unwrap_or(0);
     let rotation = Rotation::with_overlap(hours.saturating_mul(HOUR_SECONDS));
     let id = named(&fields.id)?;
-    let (_, secret, ended) = keys::rotate_to(desk, identity, client, id, rotation).await?;
+    let about = keys::About::made(number(&fields.made, "The secret's time")?);
+    let (_, secret, ended) = keys::rotate_to(desk, identity, client, (id, about), rotation).await?;
     let text = match hours {
         0 => format!("This is the key's new secret. The old one is dead. {}", closed(ended)),
         hours => format!("This is the key's new secret. The old one works for {hours} h more."),
@@ -311,8 +325,9 @@ pub(super) async fn refusals(State(desk): At, Extension(identity): Owner) -> sup
             "handshake": refused.is_handshake,
             "path": refused.path,
             "request_id": refused.request_id.to_string(),
+            "since": refused.since.map(|since| since.to_string()),
             "status": refused.status,
-            "why": refused.why,
+            "why": refused.why_for_tenant,
         })
     });
     let said = serde_json::json!({ "refusals": all.collect::<Vec<_>>() });

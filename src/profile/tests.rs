@@ -14,6 +14,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::client::RequestIds;
 use crate::clock::{Clock, Millis};
+use crate::connect::ConnectSettings;
 use crate::grant::KeyId;
 use crate::live::Registered;
 use crate::presence::Settings;
@@ -31,6 +32,13 @@ const OWNER: Grant = Grant::Password { fingerprint: FINGERPRINT };
 
 static PASSWORDS: LazyLock<Arc<Passwords>> =
     LazyLock::new(|| Arc::new(Passwords::start(Clock::start()).unwrap()));
+
+const CONNECT: ConnectSettings = ConnectSettings {
+    connect_timeout: Duration::from_secs(10),
+    handshake_timeout: Duration::from_secs(10),
+    response_timeout: Duration::from_secs(10),
+    header_bytes_max: 8192,
+};
 
 /// Mike's profile.
 struct Mike {
@@ -59,6 +67,7 @@ impl Mike {
             live,
             presence: Arc::new(presence.unwrap()),
             usage: Arc::default(),
+            dialer: Arc::new(Dialer::new(CONNECT, Clock::start()).unwrap()),
             refused: Arc::default(),
             base_domain: "flows.localhost".to_owned(),
         };

@@ -1,5 +1,6 @@
 //! What of an account stands on the page, in words.
 
+use super::runtime::Runtime;
 use super::{Desk, away};
 use crate::clock::UnixMillis;
 use crate::grant::KeyId;
@@ -15,6 +16,7 @@ pub(super) struct View<'a> {
     pub(super) tenant: &'a Tenant,
     pub(super) now: UnixMillis,
     pub(super) running: &'a Connections,
+    pub(super) runtime: &'a Runtime,
 }
 
 /// A moment, and how long ago that is, or how far ahead.
@@ -29,6 +31,8 @@ pub(super) struct Facts {
     /// Live, and how many the plan allows.
     pub(super) live: u64,
     pub(super) live_max: Option<u32>,
+    pub(super) runtime: String,
+    pub(super) runtime_is_bad: bool,
 }
 
 /// A key.
@@ -37,7 +41,10 @@ pub(super) struct KeyView {
     pub(super) name: String,
     pub(super) last_four: String,
     pub(super) created: Moment,
+    /// The same as a number, by which a form says which secret it is about.
+    pub(super) made: u64,
     pub(super) last_used: Option<Moment>,
+    pub(super) last_used_from: Option<String>,
     pub(super) expires: Option<Moment>,
     pub(super) is_expired: bool,
     pub(super) scope: String,
@@ -83,18 +90,11 @@ impl View<'_> {
         if let Some(rate) = plan.messages {
             let rate = serde_json::to_value(rate).unwrap_or_default();
             let number = |key: &str| rate.get(key).map(ToString::to_string).unwrap_or_default();
-            lines.push(("Messages", format!("{} a second", number("per_second"))));
-        }
-        match &self.tenant.instance {
-            Some(instance) => {
-                lines.push(("Runtime", "set up".to_owned()));
-                let root = if instance.node_root.is_empty() { "/" } else { &instance.node_root };
-                lines.push(("Flows below", root.to_owned()));
-            }
-            None => lines.push(("Runtime", "none is set up".to_owned())),
+            lines.push(("Most messages", format!("{} a second", number("per_second"))));
         }
         let live = self.running.total;
-        Facts { lines, live, live_max: plan.connections }
+        let (runtime, runtime_is_bad) = (self.runtime.in_words(), self.runtime.is_unreachable());
+        Facts { lines, live, live_max: plan.connections, runtime, runtime_is_bad }
     }
 
     /// The default key, and the named ones.
@@ -116,7 +116,7 @@ impl View<'_> {
     async fn key(&self, key: &ApiKey) -> Result<KeyView, Refusal> {
         let (usage, registry) = (&self.desk.usage, &self.desk.registry);
         let last_used = usage.last_used(registry, self.tenant.id, key.id).await.map_err(away)?;
-        let last_used = last_used.filter(|used| *used >= key.created_at);
+        let last_used = last_used.filter(|used| used.at >= key.created_at);
         let previous = key.previous.filter(|previous| self.now < previous.until);
         let id = key.id.to_string();
         let rests_on_it = |key: &Option<String>| key.as_deref() == Some(id.as_str());
@@ -124,7 +124,9 @@ impl View<'_> {
             name: key.name.clone().unwrap_or_default(),
             last_four: key.hint.clone().unwrap_or_else(|| "????".to_owned()),
             created: self.moment(key.created_at),
-            last_used: last_used.map(|moment| self.moment(moment)),
+            made: key.created_at.0,
+            last_used: last_used.map(|used| self.moment(used.at)),
+            last_used_from: last_used.and_then(|used| used.from).map(|from| from.to_string()),
             expires: key.expires_at.map(|moment| self.moment(moment)),
             is_expired: key.expires_at.is_some_and(|moment| self.now >= moment),
             scope: key.scope.join(" "),
@@ -154,8 +156,8 @@ impl View<'_> {
                 credential,
                 since: self.moment(UnixMillis(shown.since_unix_ms)),
                 messages: both(
-                    shown.messages_from_client.to_string(),
-                    shown.messages_from_runtime.to_string(),
+                    grouped(shown.messages_from_client),
+                    grouped(shown.messages_from_runtime),
                 ),
                 bytes: both(size(shown.bytes_from_client), size(shown.bytes_from_runtime)),
                 client: shown.client.clone(),
@@ -167,17 +169,11 @@ impl View<'_> {
 
     pub(super) fn refused(&self, refused: &recent::Refused) -> Refused {
         let kind = if refused.is_handshake { "handshake" } else { "request" };
-        // What was right before a key's last change is the likeliest of all wrong keys.
-        let hint = match (refused.status, self.tenant.key(KeyId::DEFAULT)) {
-            (401, Some(key)) if refused.why.contains("API key") && refused.at >= key.created_at => {
-                format!(" (the default key is from {})", self.distance(key.created_at))
-            }
-            _ => String::new(),
-        };
+        let since = refused.since.map(|since| format!(" {}", self.distance(since)));
         Refused {
             at: self.moment(refused.at),
             what: format!("{} {} of {}", refused.status, kind, refused.path),
-            why: format!("{}{hint}", refused.why),
+            why: format!("{}{}", refused.why_for_tenant, since.unwrap_or_default()),
             client: refused.client.clone(),
         }
     }
@@ -208,8 +204,21 @@ fn distance(now_ms: u64, then_ms: u64) -> String {
     if is_ahead { format!("in {span}") } else { format!("{span} ago") }
 }
 
+/// As people read numbers.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// As people read sizes.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{} KiB", bytes / 1024),

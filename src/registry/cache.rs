@@ -251,7 +251,7 @@ impl Cache {
             order.queue.push_back(tenant.id);
         }
         self.usernames.insert(tenant.username.clone(), tenant.id);
-        for digest in tenant.keys.iter().flat_map(|key| key.digests()) {
+        for digest in tenant.digests() {
             self.keys.insert(digest, tenant.id);
         }
         let used_ms = AtomicU64::new(self.clock.now().0);
@@ -368,7 +368,7 @@ impl Cache {
     fn forget(&self, id: TenantId) -> bool {
         let Some((_, known)) = self.tenants.remove(&id) else { return false };
         self.usernames.remove_if(&known.tenant.username, |_, owner| *owner == id);
-        for digest in known.tenant.keys.iter().flat_map(|key| key.digests()) {
+        for digest in known.tenant.digests() {
             self.keys.remove_if(&digest, |_, owner| *owner == id);
         }
         true

@@ -256,6 +256,7 @@ fn to_record(
     Ok(TenantRecord {
         username: profile.username.to_string(),
         password: password(profile.password, profile.password_hash, before)?,
+        retired: before.map(|before| before.retired_beside(&keys)).unwrap_or_default(),
         keys,
         plan: profile.plan,
         instance: profile.instance,

@@ -1,12 +1,13 @@
 //! Changes of a tenant's API keys, whoever makes them: the tenant in the profile or an operator.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::profiles::keys::{NAMED_KEYS_MAX, check_name, check_scope, read_moment};
-use super::record::{KeyRecord, PreviousRecord, TenantRecord};
+use super::record::{KeyRecord, PreviousRecord, RetiredRecord, TenantRecord};
 use crate::clock::{MOMENT_MAX, UnixMillis};
 use crate::grant::KeyId;
 use crate::refusal::Refusal;
@@ -14,6 +15,9 @@ use crate::secret::{Secret, SecretDigest};
 
 /// How long a rotated secret may go on working.
 const OVERLAP_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Secrets that are remembered after their end.
+const RETIRED_MAX: usize = 20;
 
 /// A named key that is asked for.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -156,8 +160,11 @@ pub struct Rotated {
 impl TenantRecord {
     /// Puts a default key in the place of any there is.
     pub fn regenerate(&mut self, fresh: &KeyRecord) {
-        self.keys.retain(|key| key.name.is_some());
+        let (named, old): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.keys).into_iter().partition(|key| key.name.is_some());
+        self.keys = named;
         self.keys.insert(0, fresh.clone());
+        self.retire(&old, UnixMillis(fresh.created_unix_ms), false);
     }
 
     /// Adds a named key.
@@ -181,6 +188,7 @@ impl TenantRecord {
         let Some(key) = self.keys.iter_mut().find(|key| key.id == id.to_string()) else {
             return false;
         };
+        let old = key.clone();
         // Only the last secret goes on: two rotations in a row end the first one's.
         key.previous = (!rotated.overlap.is_zero()).then(|| PreviousRecord {
             sha256: key.sha256.clone(),
@@ -189,14 +197,33 @@ impl TenantRecord {
         key.sha256.clone_from(&rotated.sha256);
         key.hint = Some(rotated.hint.clone());
         key.created_unix_ms = rotated.now.0;
+        self.retire(&[old], rotated.now, false);
         true
     }
 
     /// Takes a key away. Returns whether there was one of that id.
     #[must_use]
-    pub fn revoke_key(&mut self, id: KeyId) -> bool {
-        let before = self.keys.len();
-        self.keys.retain(|key| key.id != id.to_string());
-        self.keys.len() < before
+    pub fn revoke_key(&mut self, id: KeyId, now: UnixMillis) -> bool {
+        let (revoked, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.keys).into_iter().partition(|key| key.id == id.to_string());
+        self.keys = kept;
+        self.retire(&revoked, now, true);
+        !revoked.is_empty()
+    }
+
+    /// Remembers what these keys' secrets were, as far as no key has them now. The oldest are forgotten.
+    fn retire(&mut self, keys: &[KeyRecord], now: UnixMillis, revoked: bool) {
+        let at_unix_ms = now.0;
+        for sha256 in keys.iter().flat_map(KeyRecord::digests) {
+            let sha256 = sha256.to_owned();
+            self.retired.insert(0, RetiredRecord { sha256, at_unix_ms, revoked });
+        }
+        let mut seen: HashSet<String> =
+            self.keys.iter().flat_map(KeyRecord::digests).map(str::to_owned).collect();
+        self.retired.retain(|retired| seen.insert(retired.sha256.clone()));
+        self.retired.truncate(RETIRED_MAX);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,8 @@ use crate::plan::Plan;
 use crate::registry::store::{Document, Kind, StoreError};
 use crate::secret::SecretDigest;
 use crate::tenant::{
-    ApiKey, Instance, InstanceTls, OnChange, Password, PreviousSecret, Tenant, TenantId, Username,
+    ApiKey, Instance, InstanceTls, OnChange, Password, PreviousSecret, RetiredKey, Tenant,
+    TenantId, Username,
 };
 
 /// Documents that are tenants, by id.
@@ -48,6 +49,9 @@ pub struct TenantRecord {
     /// The default key, if there is one, and the named ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<KeyRecord>,
+    /// See [`Tenant::retired`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<RetiredRecord>,
     /// The plan's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
@@ -109,6 +113,19 @@ pub struct PreviousRecord {
     pub until_unix_ms: u64,
 }
 
+/// A secret that opens nothing any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetiredRecord {
+    /// As in [`KeyRecord::sha256`].
+    pub sha256: String,
+    /// See [`RetiredKey::at`].
+    pub at_unix_ms: u64,
+    /// See [`RetiredKey::is_revoked`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revoked: bool,
+}
+
 /// See [`Instance`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -162,16 +179,22 @@ pub struct TlsRecord {
 }
 
 impl TenantRecord {
-    /// The keys under which the tenant is found: the name, and every secret's digest.
+    /// The keys under which the tenant is found: the name, and every secret's digest, those of
+    /// retired ones as well.
     #[must_use]
     pub fn indexes(&self) -> Vec<String> {
-        let secrets = self.keys.iter().flat_map(|key| {
-            let previous = key.previous.iter().map(|previous| previous.sha256.as_str());
-            previous.chain([key.sha256.as_str()])
-        });
+        let secrets = self.keys.iter().flat_map(KeyRecord::digests);
+        let secrets = secrets.chain(self.retired.iter().map(|retired| retired.sha256.as_str()));
         let mut indexes: Vec<String> = secrets.map(|sha256| format!("key:{sha256}")).collect();
         indexes.push(username_index(&self.username));
         indexes
+    }
+
+    /// The retired secrets that none of these keys has.
+    #[must_use]
+    pub fn retired_beside(&self, keys: &[KeyRecord]) -> Vec<RetiredRecord> {
+        let is_had = |sha256: &str| keys.iter().flat_map(KeyRecord::digests).any(|it| it == sha256);
+        self.retired.iter().filter(|retired| !is_had(&retired.sha256)).cloned().collect()
     }
 
     /// The stored form.
@@ -203,6 +226,8 @@ impl TenantRecord {
         let corrupt = |field: &str| StoreError::Corrupt(format!("tenant {id}: bad {field}"));
         let username = Username::parse(&self.username).map_err(|_| corrupt("username"))?;
         let keys = self.keys.iter().map(|key| key.to_key().ok_or_else(|| corrupt("key")));
+        let retired = self.retired.iter();
+        let retired = retired.map(|retired| retired.to_key().ok_or_else(|| corrupt("retired key")));
         Ok(Tenant {
             id,
             revision,
@@ -212,6 +237,7 @@ impl TenantRecord {
                 .as_ref()
                 .map(|password| Password::from_hash(&password.hash, password.fingerprint)),
             keys: keys.collect::<Result<_, _>>()?,
+            retired: retired.collect::<Result<_, _>>()?,
             plan_name: self.plan.clone(),
             plan,
             instance: self.instance.as_ref().map(|instance| Arc::new(instance.to_instance())),
@@ -221,7 +247,23 @@ impl TenantRecord {
     }
 }
 
+impl RetiredRecord {
+    fn to_key(&self) -> Option<RetiredKey> {
+        Some(RetiredKey {
+            digest: SecretDigest::from_hex(&self.sha256)?,
+            at: UnixMillis(self.at_unix_ms),
+            is_revoked: self.revoked,
+        })
+    }
+}
+
 impl KeyRecord {
+    /// The digests of all secrets that may still work.
+    pub fn digests(&self) -> impl Iterator<Item = &str> {
+        let previous = self.previous.iter().map(|previous| previous.sha256.as_str());
+        previous.chain([self.sha256.as_str()])
+    }
+
     fn to_key(&self) -> Option<ApiKey> {
         let previous = match &self.previous {
             Some(previous) => Some(PreviousSecret {

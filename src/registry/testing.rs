@@ -36,6 +36,7 @@ pub fn record(username: &str) -> TenantRecord {
         username: username.to_owned(),
         password: None,
         keys: Vec::new(),
+        retired: Vec::new(),
         plan: None,
         instance: Some(InstanceRecord {
             host: "127.0.0.1".to_owned(),

@@ -57,11 +57,25 @@ pub(super) struct Shared {
     pub(super) mailbox: Arc<Mailbox>,
     adoptions: Mutex<Vec<Adoption>>,
     reserved: AtomicUsize,
+    /// Something was left here, and nobody has woken the thread for it.
+    is_owed_a_wake: AtomicBool,
     stop: AtomicBool,
 }
 
 impl Shared {
+    fn new(waker: Waker) -> Self {
+        Self {
+            mailbox: Arc::new(Mailbox::new(waker)),
+            adoptions: Mutex::default(),
+            reserved: AtomicUsize::new(0),
+            is_owed_a_wake: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        }
+    }
+
     pub(super) fn take_adoptions(&self) -> Vec<Adoption> {
+        // Before they are taken: what is left after that is owed a wake-up anew.
+        self.is_owed_a_wake.store(false, Ordering::Relaxed);
         let adoptions =
             std::mem::take(&mut *self.adoptions.lock().unwrap_or_else(PoisonError::into_inner));
         self.reserved.fetch_sub(adoptions.len(), Ordering::Relaxed);
@@ -70,6 +84,20 @@ impl Shared {
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    fn put(&self, adoption: Adoption) {
+        self.adoptions.lock().unwrap_or_else(PoisonError::into_inner).push(adoption);
+        if self.is_stopping() {
+            // The thread may have looked for the last time.
+            drop(self.take_adoptions());
+        }
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.mailbox.wake() {
+            tracing::error!(%error, "could not wake a relay thread");
+        }
     }
 }
 
@@ -96,12 +124,7 @@ impl Plane {
         let threads = (0..threads.max(1)).map(|number| {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKER)?;
-            let shared = Arc::new(Shared {
-                mailbox: Arc::new(Mailbox::new(waker)),
-                adoptions: Mutex::default(),
-                reserved: AtomicUsize::new(0),
-                stop: AtomicBool::new(false),
-            });
+            let shared = Arc::new(Shared::new(waker));
             let relay = Relay::new(poll, Arc::clone(&shared), patience, clock);
             let handle = std::thread::Builder::new()
                 .name(format!("relay-{number}"))
@@ -121,6 +144,16 @@ impl Plane {
             return None;
         }
         Some(Reservation(Some(Arc::clone(shared))))
+    }
+
+    /// Wakes the threads for whom something was left; see [`Reservation::leave`].
+    pub fn wake_owed(&self) {
+        for (shared, _) in &self.threads {
+            let is_owed = &shared.is_owed_a_wake;
+            if is_owed.load(Ordering::Relaxed) && is_owed.swap(false, Ordering::Acquire) {
+                shared.wake();
+            }
+        }
     }
 
     /// Cuts what is left and waits for the threads to end. Blocks.
@@ -157,14 +190,16 @@ impl Reservation {
     /// Hands the connection over. The place is free again once the thread has taken it.
     pub fn adopt(mut self, adoption: Adoption) {
         let Some(shared) = self.0.take() else { return };
-        shared.adoptions.lock().unwrap_or_else(PoisonError::into_inner).push(adoption);
-        if shared.is_stopping() {
-            // The thread may have looked for the last time.
-            drop(shared.take_adoptions());
-        }
-        if let Err(error) = shared.mailbox.wake() {
-            tracing::error!(%error, "could not wake a relay thread");
-        }
+        shared.put(adoption);
+        shared.wake();
+    }
+
+    /// The same for one of several: whoever hands them over calls [`Plane::wake_owed`] soon, which
+    /// wakes the thread once for all of them.
+    pub fn leave(mut self, adoption: Adoption) {
+        let Some(shared) = self.0.take() else { return };
+        shared.put(adoption);
+        shared.is_owed_a_wake.store(true, Ordering::Release);
     }
 }
 

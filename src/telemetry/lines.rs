@@ -102,26 +102,34 @@ fn write_all(shared: &Shared, mut out: impl Write) {
     }
 }
 
+impl Lines {
+    /// Takes a line in.
+    pub(super) fn put(&self, line: &[u8], level: Level) {
+        let is_urgent = level <= Level::WARN;
+        let mut waiting = self.0.waiting();
+        if waiting.bytes.len() + line.len() > WAITING_BYTES_MAX {
+            waiting.lost += 1;
+            return;
+        }
+        let is_first = waiting.bytes.is_empty();
+        waiting.bytes.extend_from_slice(line);
+        waiting.is_urgent |= is_urgent;
+        drop(waiting);
+        if is_first || is_urgent {
+            self.0.news.notify_one();
+        }
+    }
+}
+
 /// One line's way in.
 pub(super) struct Line<'a> {
-    shared: &'a Shared,
-    is_urgent: bool,
+    lines: &'a Lines,
+    level: Level,
 }
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut waiting = self.shared.waiting();
-        if waiting.bytes.len() + line.len() > WAITING_BYTES_MAX {
-            waiting.lost += 1;
-            return Ok(line.len());
-        }
-        let is_first = waiting.bytes.is_empty();
-        waiting.bytes.extend_from_slice(line);
-        waiting.is_urgent |= self.is_urgent;
-        drop(waiting);
-        if is_first || self.is_urgent {
-            self.shared.news.notify_one();
-        }
+        self.lines.put(line, self.level);
         Ok(line.len())
     }
 
@@ -134,11 +142,11 @@ impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line { shared: &self.0, is_urgent: false }
+        Line { lines: self, level: Level::INFO }
     }
 
     fn make_writer_for(&'a self, event: &Metadata<'_>) -> Line<'a> {
-        Line { shared: &self.0, is_urgent: *event.level() <= Level::WARN }
+        Line { lines: self, level: *event.level() }
     }
 }
 

@@ -19,12 +19,12 @@ use crate::json::Asked;
 use crate::refusal::Refusal;
 use crate::registry::away;
 use crate::registry::handovers::Handover;
-use crate::route::PATH_BYTES_MAX;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::Username;
 
 /// Where the way back leads: the path and the query of an address that was asked for.
-const TO_BYTES_MAX: usize = 2 * PATH_BYTES_MAX;
+/// It is percent-encoded twice on the way through the login form; what is longer is opened by hand.
+const TO_BYTES_MAX: usize = 1024;
 
 /// What the tenant's host asks the bare host for.
 #[derive(Debug, Deserialize)]
@@ -54,7 +54,7 @@ pub(super) async fn begin(
     let no_randomness = |_| Refusal::Overloaded("no randomness");
     let known = cookies::read(&headers, Jar::Handover, client.over_tls).into_iter().next();
     let (secret, is_new) = match known {
-        // Two windows of one browser may be on the way.
+        // Several windows of one browser may be on the way, so it stays until the browser ends.
         Some(secret) => (secret, false),
         None => (Secret::generate_ticket().map_err(no_randomness)?, true),
     };
@@ -125,7 +125,6 @@ pub(super) async fn take(
     let way = Way::of(&headers, client.over_tls);
     let mut response = see_other(&handover.to);
     add_cookie(&mut response, cookies::set(Jar::Session, way, &secret));
-    add_cookie(&mut response, cookies::clear(Jar::Handover, way));
     Ok(response)
 }
 

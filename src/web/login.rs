@@ -146,7 +146,7 @@ fn show(
     };
     let status = refusal.as_ref().map_or(StatusCode::OK, Refusal::status);
     let leads_to = host_behind(desk, headers, next);
-    let mut response = page(status, &login, leads_to.as_deref());
+    let mut response = page(status, &login, headers, leads_to.as_deref());
     if is_new {
         let way = Way::of(headers, client.over_tls);
         add_cookie(&mut response, cookies::set(Jar::Login, way, &secret));
@@ -234,6 +234,7 @@ async fn begin(
 /// `GET /logout`
 pub(super) async fn farewell(
     Extension(identity): Extension<Option<Identity>>,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let Some(Identity { tenant, grant: Grant::Session { id, .. }, .. }) = identity else {
         return Ok(see_other("/login"));
@@ -241,7 +242,7 @@ pub(super) async fn farewell(
     let token = form::token_of_session(id);
     let username = tenant.username.as_str();
     let logout = LogoutPage { assets: Assets, token: token.expose(), username };
-    Ok(page(StatusCode::OK, &logout, None))
+    Ok(page(StatusCode::OK, &logout, &headers, None))
 }
 
 /// `POST /logout`

@@ -109,15 +109,33 @@ fn add_cookie(response: &mut Response, cookie: Result<HeaderValue, impl std::err
     }
 }
 
-/// A page of ours. Forms lead here and, where `forms_lead_to` says so, from here to another host.
-pub fn page(status: StatusCode, page: &impl Template, forms_lead_to: Option<&str>) -> Response {
+/// Where the parts of a page come from. Not all of this host: tenants' runtimes are on it as well.
+fn assets_of(headers: &HeaderMap) -> String {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte);
+    match !host.is_empty() && host.bytes().all(allowed) {
+        true => format!("{host}/assets/"),
+        // A policy has no words for the others: an IPv6 address, for one.
+        false => "'self'".to_owned(),
+    }
+}
+
+/// A page of ours, for who asks with these headers. Forms lead here and, where `forms_lead_to` says
+/// so, from here to another host.
+pub fn page(
+    status: StatusCode,
+    page: &impl Template,
+    headers: &HeaderMap,
+    forms_lead_to: Option<&str>,
+) -> Response {
     let Ok(html) = page.render() else {
         return Refusal::Overloaded("a page could not be written").into_response();
     };
     let mut response = (status, html).into_response();
     let form_action = forms_lead_to.map(|host| format!(" {host}")).unwrap_or_default();
+    let assets = assets_of(headers);
     let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+        "default-src 'none'; script-src {assets}; style-src {assets}; img-src {assets}; \
          connect-src 'self'; form-action 'self'{form_action}; base-uri 'none'; \
          frame-ancestors 'none'"
     );

@@ -14,16 +14,28 @@ struct Page<'a> {
 
 #[test]
 fn a_page_lets_nothing_in_and_is_kept_by_nobody() {
-    let said = page(StatusCode::OK, &Page { text: "<script>" }, None);
-    let policy = said.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
+    let headers = |host: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static(host));
+        headers
+    };
+    let policy_of = |host, leads_to| {
+        let said = page(StatusCode::OK, &Page { text: "<script>" }, &headers(host), leads_to);
+        assert_eq!(said.headers()[CACHE_CONTROL], "no-store");
+        said.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned()
+    };
+    let policy = policy_of("flows.example:8443", None);
     for rule in ["default-src 'none'", "frame-ancestors 'none'", "form-action 'self';"] {
         assert!(policy.contains(rule), "{policy}");
     }
+    // A runtime's script below /public or /api is of the same origin.
+    for what in ["script-src", "style-src", "img-src"] {
+        assert!(policy.contains(&format!("{what} flows.example:8443/assets/;")), "{policy}");
+    }
     assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
-    assert_eq!(said.headers()[CACHE_CONTROL], "no-store");
+    assert!(policy_of("[::1]:8443", None).contains("script-src 'self';"));
     assert_eq!(Page { text: "<script>" }.render().unwrap(), "<p>&#60;script&#62;</p>");
-    let leading = page(StatusCode::OK, &Page { text: "" }, Some("mike.flows.example"));
-    let policy = leading.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
+    let policy = policy_of("flows.example", Some("mike.flows.example"));
     assert!(policy.contains("form-action 'self' mike.flows.example;"), "{policy}");
 }
 

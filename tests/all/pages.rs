@@ -5,15 +5,18 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::support::flowgate::Flowgate;
-use crate::support::node::{NodeRed, run_in_browser, wscat_until_disconnected};
+use crate::support::node::{NodeRed, root, run_in_browser, wscat_until_disconnected};
 use crate::support::profiles::{MIKE_KEY, MIKE_PASSWORD, ROBERTO_PASSWORD, mike, mike_and_roberto};
-use crate::support::runtime::Runtime;
+use crate::support::runtime::{Runtime, text_from_client};
 use crate::support::session::Session;
 use crate::support::websocket::WebSocket;
 
-/// Where pictures of the pages are left, if anybody wants to look at them.
-fn pictures() -> String {
-    std::env::var("FLOWGATE_PICTURES").unwrap_or_default()
+/// The folder for pictures of the documentation, if they are to be taken anew; a test run leaves the
+/// tree as it is.
+fn pictures() -> Option<String> {
+    std::env::var_os("FLOWGATE_SCREENSHOTS")?;
+    let folder = root().join("docs/images");
+    Some(folder.to_str().unwrap().to_owned())
 }
 
 #[test]
@@ -22,7 +25,7 @@ fn the_editor_opens_with_a_session_deploys_and_closes_at_logout() {
     let flowgate = Flowgate::start(&mike(runtime.address), &[]);
     let port = flowgate.data.port().to_string();
     let script = include_str!("browser/editor.cjs");
-    let said = run_in_browser(script, &[&port, MIKE_PASSWORD, &pictures()]);
+    let said = run_in_browser(script, &[&port, MIKE_PASSWORD]);
 
     assert!(
         said["asked"].as_str().unwrap().starts_with(&format!("http://localhost:{port}/login?"))
@@ -37,6 +40,7 @@ fn the_editor_opens_with_a_session_deploys_and_closes_at_logout() {
     let sockets = said["sockets"].as_array().unwrap();
     assert!(sockets.iter().any(|socket| socket["closed"] == true), "{said}");
     assert_eq!(said["complaints"], json!([]), "{said}");
+    assert_eq!((&said["serious"], &said["tooWide"]), (&json!([]), &json!(0)), "{said}");
     assert_eq!(said["visible"], "", "no script sees a cookie of ours");
     for cookie in said["cookies"].as_array().unwrap() {
         assert_eq!(cookie["httpOnly"], true, "{cookie}");
@@ -55,11 +59,13 @@ fn the_profile_shows_keys_and_connections_and_changes_them() {
     let flowgate = Flowgate::start(&mike(runtime.address), &[]);
     let port = flowgate.data.port().to_string();
     let script = include_str!("browser/profile.cjs");
+    // For whoever wants to look at every part of it.
+    let unfolded = std::env::var("FLOWGATE_PICTURES").unwrap_or_default();
     let mut said = Value::Null;
     let url = format!("ws://localhost:{port}/api/thing");
     let key = format!("apikey:{MIKE_KEY}");
     let printed = wscat_until_disconnected(&["-H", &key, "-c", &url], || {
-        said = run_in_browser(script, &[&port, MIKE_PASSWORD, &pictures()]);
+        said = run_in_browser(script, &[&port, MIKE_PASSWORD, &unfolded]);
     });
     assert!(printed.contains("1008") && printed.contains("API key regenerated"), "{printed}");
 
@@ -70,7 +76,8 @@ fn the_profile_shows_keys_and_connections_and_changes_them() {
     }
     assert_eq!(said["warning"], "one live connection will close");
     assert!(text(&said["regenerated"]["said"]).contains("One connection was closed."), "{said}");
-    assert_eq!(said["again"], 0, "it is shown once");
+    assert_eq!(said["again"]["keys"], 0, "it is shown once");
+    assert!(text(&said["again"]["url"]).ends_with("/profile"), "{said}");
     for part in ["<b>pump</b>", "in 30 days", "/thing /a/b"] {
         assert!(text(&said["created"]["row"]).contains(part), "{part}: {said}");
     }
@@ -81,13 +88,57 @@ fn the_profile_shows_keys_and_connections_and_changes_them() {
     assert!(text(&said["tested"]).contains("session"), "{said}");
     let log = text(&said["log"]);
     assert!(log.contains("> hello") && log.contains("closed: 1008 closed by the tenant"), "{log}");
-    assert_eq!((&said["overflow"], &said["complaints"]), (&json!(0), &json!([])), "{said}");
+    assert_eq!((&said["serious"], &said["complaints"]), (&json!([]), &json!([])), "{said}");
+    assert_eq!(said["overflows"], json!([0, 0, 0, 0, 0, 0]), "{said}");
+    assert_eq!(said["bars"], 4, "{said}");
+    assert!(text(&said["drawn"][0]).contains("Messages, last hour"), "{said}");
+    assert!(text(&said["drawn"][0]).contains("in, "), "{said}");
     assert_eq!(said["refused"], "The old password is wrong.");
     assert_eq!(said["still"], "mike", "the window that changed it goes on");
     assert!(text(&said["back"]).contains("/login"), "no private page is kept: {said}");
     let written = flowgate.log_by_now();
     for secret in keys.iter().map(String::as_str).chain(["fgs_", "fgt_", "a better horse"]) {
         assert!(!written.contains(secret), "{secret}");
+    }
+}
+
+#[test]
+fn the_profile_is_used_by_keyboard_alone() {
+    let runtime = Runtime::echo();
+    let flowgate = Flowgate::start(&mike(runtime.address), &[]);
+    let port = flowgate.data.port().to_string();
+    let said = run_in_browser(include_str!("browser/keyboard.cjs"), &[&port, MIKE_PASSWORD]);
+    assert_eq!(said["skipped"], "#main", "{said}");
+    assert!(said["regenerated"].as_str().unwrap().contains("This is the new API key."), "{said}");
+    assert!(said["log"].as_str().unwrap().contains("closed: 1008 closed by the tenant"), "{said}");
+    assert_eq!((&said["unseen"], &said["complaints"]), (&json!([]), &json!([])), "{said}");
+}
+
+/// Takes the documentation's pictures with `FLOWGATE_SCREENSHOTS=1`; else it sees that they are there.
+#[test]
+fn the_documentation_has_pictures() {
+    const NAMES: [&str; 6] =
+        ["login", "editor", "profile", "profile-dark", "profile-narrow-dark", "profile-narrow"];
+    if let Some(folder) = pictures() {
+        let runtime = NodeRed::start("mike");
+        let flowgate = Flowgate::start(&mike(runtime.address), &[]);
+        let owner = ("mike", MIKE_PASSWORD);
+        for (name, days, scope) in [("pump", 90, json!(["/thing"])), ("dashboard", 365, json!([]))]
+        {
+            let key = json!({ "name": name, "expires_in_seconds": days * 86_400, "scope": scope });
+            assert_eq!(flowgate.profile(owner, "POST", "/keys", &key).0, 201);
+        }
+        let key = format!("apikey: {MIKE_KEY}\r\n");
+        let mut websocket = WebSocket::connect(flowgate.data, "/api/thing", &key);
+        websocket.send(&text_from_client("hello"));
+        websocket.receive_text();
+        let port = flowgate.data.port().to_string();
+        let script = include_str!("browser/pictures.cjs");
+        let taken = run_in_browser(script, &[&port, MIKE_PASSWORD, &folder]);
+        assert_eq!(taken, json!(NAMES));
+    }
+    for name in NAMES {
+        assert!(root().join(format!("docs/images/{name}.png")).exists(), "{name}");
     }
 }
 

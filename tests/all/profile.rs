@@ -6,6 +6,7 @@ use crate::support::flowgate::Flowgate;
 use crate::support::node::run_script;
 use crate::support::profiles::{MIKE_KEY, MIKE_PASSWORD, mike, mike_on_plan};
 use crate::support::runtime::{Runtime, text_from_client};
+use crate::support::wait_for;
 use crate::support::websocket::{WebSocket, handshake};
 
 const MIKE: (&str, &str) = ("mike", MIKE_PASSWORD);
@@ -175,4 +176,64 @@ fn a_key_that_was_refused_for_its_scope_was_not_used() {
     assert_eq!(last_used(), Value::Null);
     assert_eq!(status(&flowgate, "/api/thing", &header), 502);
     assert!(last_used().is_string());
+}
+
+#[test]
+fn a_refusal_tells_the_tenant_why_and_since_when() {
+    let runtime = Runtime::nowhere();
+    let flowgate = Flowgate::start(&mike(runtime), &[]);
+    let refusals =
+        || flowgate.profile(MIKE, "GET", "/refusals", &Value::Null).1["refusals"].clone();
+    let by = |key: &str| format!("apikey: {key}\r\n");
+    let made = flowgate.profile(MIKE, "POST", "/keys", &json!({ "name": "pump" })).1;
+    let named = made["key"].as_str().unwrap();
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(flowgate.profile(MIKE, "POST", "/api-key", &Value::Null).0, 200);
+    assert_eq!(flowgate.profile(MIKE, "DELETE", &format!("/keys/{id}"), &Value::Null).0, 200);
+    for (key, why) in [(MIKE_KEY, "API key regenerated"), (named, "API key revoked")] {
+        assert_eq!(status(&flowgate, "/api/thing", &by(key)), 401);
+        let last = &refusals()[0];
+        assert_eq!((&last["status"], &last["why"]), (&json!(401), &json!(why)), "{last}");
+        assert!(last["since"].as_str().unwrap().ends_with('Z'), "{last}");
+    }
+    assert_eq!(status(&flowgate, "/api/thing", &by("nobodys-key")), 401);
+    assert_eq!(refusals()[0]["why"], "API key revoked", "nobody's key is nobody's");
+    // Where the runtime is, is for operators.
+    let key = flowgate.profile(MIKE, "POST", "/api-key", &Value::Null).1["api_key"].clone();
+    assert_eq!(status(&flowgate, "/api/thing", &by(key.as_str().unwrap())), 502);
+    let said = flowgate.profile(MIKE, "GET", "", &Value::Null).1;
+    assert_eq!(said["runtime"]["code"], "runtime_unreachable", "{said}");
+    for told in [refusals(), said] {
+        assert!(!told.to_string().contains(&runtime.to_string()), "{told}");
+    }
+}
+
+#[test]
+fn it_tells_what_was_relayed_and_how_the_runtime_is() {
+    let runtime = Runtime::echo();
+    let flowgate = Flowgate::start(&mike(runtime.address), &[]);
+    let said = flowgate.profile(MIKE, "GET", "", &Value::Null).1;
+    assert_eq!(said["runtime"]["reachable"], true, "{said}");
+    let mut websocket =
+        WebSocket::connect(flowgate.data, "/api/thing", &format!("apikey: {MIKE_KEY}\r\n"));
+    for _ in 0..3 {
+        websocket.send(&text_from_client("hello"));
+        assert_eq!(websocket.receive_text(), "hello");
+    }
+    let sum = |traffic: &Value, spans: &str, field: &str| -> u64 {
+        let spans = traffic[spans].as_array().unwrap().iter();
+        spans.map(|span| span[field].as_u64().unwrap()).sum()
+    };
+    let traffic = wait_for("the messages were counted", || {
+        let traffic = flowgate.profile(MIKE, "GET", "/traffic", &Value::Null).1;
+        (sum(&traffic, "minutes", "messages_from_runtime") == 3).then_some(traffic)
+    });
+    for spans in ["minutes", "hours"] {
+        assert_eq!(sum(&traffic, spans, "messages_from_client"), 3, "{traffic}");
+        // A header of 6 bytes from a client, of 2 from a runtime.
+        assert_eq!(sum(&traffic, spans, "bytes_from_client"), 3 * 11, "{traffic}");
+        assert_eq!(sum(&traffic, spans, "bytes_from_runtime"), 3 * 7, "{traffic}");
+    }
+    let said = flowgate.profile(MIKE, "GET", "", &Value::Null).1;
+    assert_eq!(said["api_key"]["last_used_from"], "127.0.0.1", "{said}");
 }

@@ -177,6 +177,44 @@ fn a_code_is_good_once_for_one_browser_and_one_tenant() {
 }
 
 #[test]
+fn several_windows_of_a_browser_come_to_the_editor_at_once() {
+    let (_runtime, flowgate) = start();
+    let session = Session::begin(flowgate.data, "mike", MIKE_PASSWORD);
+    let (first, cookie) = session.code("mike");
+    let again = |path: &str, host: &str, cookie: &str| {
+        // A cookie of somebody else's that is no text hides none of ours.
+        let cookie = format!("Cookie: tossed=\u{e9}; {cookie}");
+        send(flowgate.data, &format!("GET {path}"), host, &[&cookie], "")
+    };
+    let begun = again("/red/", MIKES, &cookie);
+    let location = begun.header("location").unwrap();
+    let issued =
+        again(&location[location.find("/login/").unwrap()..], "localhost", &session.cookie);
+    let second = issued.header("location").unwrap().to_owned();
+    for location in [first, second] {
+        let taken = again(&location[location.find("/login/session").unwrap()..], MIKES, &cookie);
+        assert_eq!(taken.status, 303, "{}", taken.head);
+        drop(comms(&flowgate, &taken.cookie("flowgate-session")));
+    }
+}
+
+#[test]
+fn a_form_that_is_sent_again_replaces_no_second_key() {
+    let (_runtime, flowgate) = start();
+    let session = Session::begin(flowgate.data, "mike", MIKE_PASSWORD);
+    let page = session.get("/profile");
+    let form = format!("token={}&made={}", page.field("token"), page.field("made"));
+    let done = session.post("/profile/do/regenerate", &form);
+    assert_eq!(done.status, 200, "{}", done.body);
+    assert!(done.body.contains("fgk_"));
+    let again = session.post("/profile/do/regenerate", &form);
+    assert_eq!(again.status, 409);
+    assert!(!again.body.contains("fgk_") && again.body.contains("changed meanwhile"));
+    let address = session.get("/profile/do/regenerate");
+    assert_eq!((address.status, address.header("location")), (303, Some("/profile")));
+}
+
+#[test]
 fn nobody_is_logged_in_by_another_page() {
     let (_runtime, flowgate) = start();
     let at = flowgate.data;

@@ -54,7 +54,7 @@ async fn the_last_refusals_are_kept() {
     for _ in 0..KEPT_MAX + 5 {
         note("mike", Refusal::OutOfScope);
     }
-    note("roberto", Refusal::WrongCredential { why: "wrong password", claimed: None });
+    note("roberto", Refusal::WrongCredential { why: "wrong password", since: None, claimed: None });
     let page = world.ok("GET /admin/v1/refusals?limit=2", Value::Null).await;
     assert_eq!(page["total"], KEPT_MAX as u64 + 6);
     let newest = &page["refusals"][0];

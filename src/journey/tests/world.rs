@@ -105,6 +105,7 @@ pub fn mike(port: u16, wall: &Wall) -> TenantRecord {
         username: "mike".into(),
         password: None,
         keys: vec![key(KEY, wall)],
+        retired: Vec::new(),
         plan: None,
         instance: Some(InstanceRecord {
             host: "127.0.0.1".into(),
@@ -157,20 +158,22 @@ impl World {
         };
         let alone = presence::Settings::new(false);
         let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, alone);
+        let connect = ConnectSettings {
+            connect_timeout: WAIT_MAX,
+            handshake_timeout: WAIT_MAX,
+            response_timeout: WAIT_MAX,
+            header_bytes_max: 8192,
+        };
+        let dialer = Arc::new(Dialer::new(connect, clock).unwrap());
         let desk = Desk {
             registry: Arc::clone(&registry),
             passwords: Arc::clone(&passwords),
             live: Arc::clone(&live),
             presence: Arc::new(presence.unwrap()),
             usage: Arc::clone(&usage),
+            dialer: Arc::clone(&dialer),
             refused: Arc::default(),
             base_domain: "flows.localhost".to_owned(),
-        };
-        let connect = ConnectSettings {
-            connect_timeout: WAIT_MAX,
-            handshake_timeout: WAIT_MAX,
-            response_timeout: WAIT_MAX,
-            header_bytes_max: 8192,
         };
         let journey = Arc::new(Journey {
             base_domain: "flows.localhost".into(),
@@ -181,7 +184,7 @@ impl World {
             pages: profile::router(Arc::new(desk)),
             tenant_pages: Default::default(),
             live,
-            dialer: Dialer::new(connect, clock).unwrap(),
+            dialer,
             plane: Plane::start(1, patience, clock).unwrap(),
             body_bytes_max: 1 << 20,
             request_ids: RequestIds::new().unwrap(),

@@ -12,8 +12,11 @@ async fn the_profile_says_what_there_is() {
         "id": mike.id.to_string(),
         "revision": 1,
         "plan": { "name": null, "limits": {} },
-        "api_key": { "last_four": "6789", "created": created, "last_used": null },
+        "api_key": { "last_four": "6789", "created": created, "last_used": null,
+            "last_used_from": null },
         "keys": [],
+        "runtime": { "reachable": false, "code": "runtime_unreachable",
+            "why": "The runtime cannot be reached." },
         "live": 1,
         "live_incomplete": [],
     });

@@ -7,11 +7,15 @@ async fn allows(mike: &Mike, grant: Grant) -> Result<(), Cause> {
     mike.tenant().await.allows(&grant, mike.desk.now())
 }
 
-/// Whether the registry finds mike by a secret of an answer.
+/// Whether the registry finds mike by a secret of an answer, and it is one of his.
 async fn leads_home(mike: &Mike, answer: &Value) -> bool {
     let secret = answer["key"].as_str().or(answer["api_key"].as_str()).unwrap();
     let digest = SecretDigest::of(&Secret::new(secret.to_owned()));
-    mike.desk.registry.by_key(digest).await.unwrap().is_some_and(|found| found.id == mike.id)
+    let found = mike.desk.registry.by_key(digest).await.unwrap();
+    found.is_some_and(|found| {
+        found.id == mike.id
+            && found.keys.iter().any(|key| key.digests().any(|known| known == digest))
+    })
 }
 
 #[tokio::test]
@@ -52,9 +56,11 @@ async fn a_named_key_is_made_and_listed_without_its_secret() {
 
     let grant = grant_of(&made, id_of(&made));
     assert_eq!(allows(&mike, grant).await, Ok(()));
-    mike.desk.usage.note(mike.id, &grant, mike.desk.now());
+    let from = Ipv4Addr::LOCALHOST.into();
+    mike.desk.usage.note(mike.id, &grant, from, mike.desk.now());
     let listed = mike.ok("GET /profile/keys", Value::Null).await;
     assert_eq!(listed["keys"][0]["last_used"], testing::BEGIN.to_string());
+    assert_eq!(listed["keys"][0]["last_used_from"], "127.0.0.1");
     mike.desk.registry.wall().advance(HOUR);
     assert_eq!(allows(&mike, grant).await, Err(Cause::KeyExpired));
 }

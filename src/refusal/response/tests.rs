@@ -10,7 +10,7 @@ use crate::tenant::Username;
 
 fn wrong(why: &'static str, claimed: Option<&str>) -> Refusal {
     let claimed = claimed.map(|name| Username::parse(name).unwrap());
-    Refusal::WrongCredential { why, claimed }
+    Refusal::WrongCredential { why, since: None, claimed }
 }
 
 fn all() -> Vec<Refusal> {

@@ -24,6 +24,11 @@ pub(super) fn faults(document: &Document, record: &TenantRecord) -> Vec<Fault> {
     let profile = profiles::faults(to_profile(record));
     let mut faults: Vec<Fault> = profile.into_iter().map(|what| (what, MEND)).collect();
     check_keys(&record.keys, &mut faults);
+    if !record.retired.iter().all(|retired| is_digest(&retired.sha256)) {
+        let what =
+            "a retired key of its has a digest that is not 64 hexadecimal digits in lower case";
+        faults.push((what.to_owned(), MEND));
+    }
     check_indexes(document, record, &mut faults);
     faults
 }

@@ -114,12 +114,14 @@ async fn when_keys_were_used_is_copied_once() {
     let usage = Usage::default();
     let grant = |id: u64| Grant::Key { id: KeyId(id), secret: 0 };
     for (tenant, key) in [(1, 7), (2, 7), (300, 7), (1, 99)] {
-        usage.note(TenantId(tenant), &grant(key), pair.wall.now());
+        let from = std::net::Ipv4Addr::LOCALHOST.into();
+        usage.note(TenantId(tenant), &grant(key), from, pair.wall.now());
         pair.wall.advance(Duration::from_secs(86_400));
         usage.flush(&source).await.unwrap();
     }
     // The key 99 is in no record: its use is of no use.
-    assert_eq!(pair.copy().await.unwrap().numbers, 3);
+    // For each of the others when, and from where in five parts.
+    assert_eq!(pair.copy().await.unwrap().numbers, 3 * 6);
     for tenant in [1, 2, 300, 3] {
         let (tenant, key) = (TenantId(tenant), KeyId(7));
         let before = usage.last_used(&source, tenant, key).await.unwrap();

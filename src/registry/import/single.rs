@@ -67,6 +67,7 @@ impl Wanted {
         });
         next.keys.extend(kept);
         next.keys.sort_by_key(|key| key.name.is_some());
+        next.retired = record.retired_beside(&next.keys);
         *record = next;
     }
 }

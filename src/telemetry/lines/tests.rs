@@ -59,7 +59,7 @@ fn a_slow_reader_costs_lines_and_holds_nobody() {
 fn an_urgent_line_takes_the_others_along() {
     let (lines, flush, written) = start();
     say(&lines, "a\n");
-    Line { shared: &lines.0, is_urgent: true }.write_all(b"b\n").unwrap();
+    lines.put(b"b\n", Level::WARN);
     let mut all = Vec::new();
     while all.len() < 4 {
         all.extend(written.recv().unwrap());

@@ -2,7 +2,11 @@
 "use strict";
 
 const REFRESH_MS = 3000;
+const REDRAW_MS = 30000;
+// A page that nobody uses must not keep its session alive.
+const UNUSED_MS_MAX = 15 * 60 * 1000;
 const LOG_LINES_MAX = 200;
+const LINE_CHARACTERS_MAX = 2000;
 const element = (id) => document.getElementById(id);
 
 const say = (text, isBad) => {
@@ -20,6 +24,8 @@ const ask = async (method, path, body) => {
         options.body = JSON.stringify(body);
     }
     const answer = await fetch(path, options);
+    // The session is over: what is shown is nobody's to see any more.
+    if (answer.status === 401) location.assign("/profile");
     const said = await answer.json();
     if (!answer.ok) throw new Error(said.detail || "It did not work.");
     return said;
@@ -49,6 +55,8 @@ const size = (bytes) => {
     }
     return `${bytes} ${units[unit]}`;
 };
+
+const grouped = (number) => number.toLocaleString("en-US");
 
 const distance = (moment) => {
     const seconds = Math.max(0, Math.floor((Date.now() - Date.parse(moment)) / 1000));
@@ -92,7 +100,7 @@ const fillRow = (row, it) => {
     const texts = [
         credential(it),
         distance(it.since),
-        `${it.messages_from_client} in, ${it.messages_from_runtime} out`,
+        `${grouped(it.messages_from_client)} in, ${grouped(it.messages_from_runtime)} out`,
         `${size(it.bytes_from_client)} in, ${size(it.bytes_from_runtime)} out`,
         it.client,
     ];
@@ -147,9 +155,34 @@ table.addEventListener("click", (event) => {
     closeConnection(button.closest("tr"));
 });
 
+let usedAt = Date.now();
+for (const kind of ["pointerdown", "pointermove", "keydown", "focus"]) {
+    addEventListener(kind, () => (usedAt = Date.now()), { passive: true });
+}
+const isWatched = () => !document.hidden && Date.now() - usedAt < UNUSED_MS_MAX;
+
 setInterval(() => {
-    if (!document.hidden) refresh();
+    if (isWatched()) refresh();
 }, REFRESH_MS);
+
+// --- What the server draws ------------------------------------------------------------------------------------------
+
+const redraw = async () => {
+    const answer = await fetch("/profile", { headers: { Accept: "text/html" } });
+    if (!answer.ok || answer.redirected) return;
+    const drawn = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const section of document.querySelectorAll("[data-fresh]")) {
+        const fresh = drawn.getElementById(section.id);
+        if (fresh && !section.contains(document.activeElement)) section.replaceWith(document.importNode(fresh, true));
+    }
+};
+
+setInterval(() => {
+    if (isWatched()) redraw().catch(() => {});
+}, REDRAW_MS);
+
+// To load the answer to a form again must not send the form again.
+if (location.pathname !== "/profile") history.replaceState(null, "", "/profile");
 
 // --- The tester ---------------------------------------------------------------------------------------------------
 
@@ -160,7 +193,7 @@ let socket = null;
 
 const write = (text) => {
     const lines = log.textContent.split("\n").filter(Boolean);
-    lines.push(text);
+    lines.push(text.length > LINE_CHARACTERS_MAX ? `${text.slice(0, LINE_CHARACTERS_MAX)}…` : text);
     log.textContent = lines.slice(-LOG_LINES_MAX).join("\n");
     log.scrollTop = log.scrollHeight;
 };

@@ -1,21 +1,15 @@
 // mike logs in on the way to his editor, drags a node into his flow, deploys it, and logs out in another window.
 // Prints what was seen.
-const { launch } = require(process.argv[1]);
-const [, , port, password, pictures] = process.argv;
+const { launch, complaints: listen, faults, overflow } = require(process.argv[1]);
+const [, , port, password] = process.argv;
 
 launch(async (context) => {
     const page = await context.newPage();
-    const complaints = [];
+    const complaints = listen(page);
+    const serious = [];
     const sockets = [];
     let closed;
     const comms = new Promise((done) => (closed = done));
-    const watch = (page) => {
-        page.on("console", (said) => {
-            if (said.type() === "error") complaints.push(said.text());
-        });
-        page.on("pageerror", (error) => complaints.push(String(error)));
-    };
-    watch(page);
     page.on("websocket", (socket) => {
         const seen = { url: socket.url(), frames: 0, closed: false };
         sockets.push(seen);
@@ -25,18 +19,20 @@ launch(async (context) => {
             closed();
         });
     });
-    const picture = (name) => (pictures ? page.screenshot({ path: `${pictures}/${name}.png` }) : null);
 
     await page.goto(`http://mike.flows.localhost:${port}/red/`);
     const asked = page.url();
-    await picture("login");
+    serious.push(...(await faults(page)));
+    await page.setViewportSize({ width: 320, height: 640 });
+    const tooWide = await overflow(page);
+    await page.setViewportSize({ width: 1280, height: 800 });
     await page.getByLabel("Username").fill("mike");
     await page.getByLabel("Password").fill("wrong");
     await page.getByRole("button", { name: "Log in" }).click();
     await page.getByRole("alert").waitFor();
     const wrong = await page.getByRole("alert").innerText();
     complaints.length = 0; // The browser complains of the 401.
-    await picture("wrong");
+    serious.push(...(await faults(page)));
     await page.getByLabel("Password").fill(password);
     await page.keyboard.press("Enter");
 
@@ -62,21 +58,21 @@ launch(async (context) => {
     const deployed = page.waitForResponse((answer) => answer.url().endsWith("/red/flows") && answer.request().method() === "POST");
     await page.locator("#red-ui-header-button-deploy").click();
     const deploy = (await deployed).status();
-    await picture("editor");
     const added = (await comments()) - deployedBefore;
     const cookies = await context.cookies();
     const visible = await page.evaluate(() => document.cookie);
 
     const other = await context.newPage();
-    watch(other);
+    const others = listen(other);
     const open = [...complaints];
     await other.goto(`http://localhost:${port}/logout`);
+    serious.push(...(await faults(other)));
     await other.getByRole("button", { name: "Log out" }).click();
     await other.waitForURL("**/login");
     await comms;
     const again = await page.goto(`http://mike.flows.localhost:${port}/red/`);
     return {
-        asked, wrong, editor, deploy, added, visible, sockets, complaints: open,
+        asked, wrong, editor, deploy, added, visible, sockets, complaints: [...open, ...others], serious, tooWide,
         cookies: cookies.map(({ name, domain, httpOnly, sameSite, path }) => ({ name, domain, httpOnly, sameSite, path })),
         after: page.url(), status: again.status(),
     };

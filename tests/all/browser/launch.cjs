@@ -1,4 +1,5 @@
 // The real Chromium with a profile of its own, for a script that returns what is to be printed as JSON.
+const { readFileSync } = require("node:fs");
 const { chromium } = require(`${process.cwd()}/node_modules/playwright-core`);
 
 const ARGUMENTS = [
@@ -20,4 +21,33 @@ exports.launch = async (conduct) => {
     } finally {
         await context.close();
     }
+};
+
+// Takes pictures into a folder, if there is one.
+exports.camera = (folder) => async (page, name, options = {}) => {
+    if (folder) await page.screenshot({ path: `${folder}/${name}.png`, ...options });
+};
+
+// What axe-core finds serious in a page as it is now, each as one line.
+exports.faults = async (page) => {
+    // Not by a script element: the page's policy would not have it.
+    await page.evaluate(readFileSync(`${process.cwd()}/node_modules/axe-core/axe.min.js`, "utf8"));
+    const found = await page.evaluate(() => axe.run(document));
+    const serious = found.violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+    if (found.passes.length < 5) throw new Error("axe-core looked at nothing");
+    return serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`);
+};
+
+// Whether the page is wider than its window.
+exports.overflow = (page) =>
+    page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+
+// What a page complains of on its console.
+exports.complaints = (page) => {
+    const complaints = [];
+    page.on("console", (said) => {
+        if (said.type() === "error") complaints.push(said.text());
+    });
+    page.on("pageerror", (error) => complaints.push(String(error)));
+    return complaints;
 };

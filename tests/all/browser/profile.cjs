@@ -1,45 +1,39 @@
 // mike uses his profile: keys, connections, the tester, the password. Prints what was seen.
-const { launch } = require(process.argv[1]);
+const { launch, camera, complaints: listen, faults, overflow } = require(process.argv[1]);
 const [, , port, password, pictures] = process.argv;
 
 const NEW_PASSWORD = "a better horse";
 
 launch(async (context) => {
     const page = await context.newPage();
-    const complaints = [];
-    page.on("console", (said) => {
-        if (said.type() === "error") complaints.push(said.text());
-    });
-    page.on("pageerror", (error) => complaints.push(String(error)));
-    const picture = (name) => (pictures ? page.screenshot({ path: `${pictures}/${name}.png`, fullPage: true }) : null);
+    const complaints = listen(page);
+    const take = camera(pictures);
+    const serious = [];
     const status = async () => (await page.getByRole("status").innerText()).trim();
     const secret = () => page.getByLabel("The new key").inputValue();
     const rows = () => page.locator("#connections tbody tr");
+    const openAll = () => page.evaluate(() => document.querySelectorAll("details").forEach((it) => (it.open = true)));
 
-    // By keyboard alone.
     await page.goto(`http://127.0.0.1:${port}/profile`);
     const at = page.url();
-    await page.keyboard.type("mike");
-    await page.keyboard.press("Tab");
-    await page.keyboard.type(password);
-    await page.keyboard.press("Tab");
-    await page.keyboard.press("Enter");
+    await page.getByLabel("Username").fill("mike");
+    await page.getByLabel("Password").fill(password);
+    await page.getByRole("button", { name: "Log in" }).click();
     await page.waitForURL("**/profile");
 
     // Somebody is connected with the default key.
     await rows().first().waitFor();
     const live = await rows().first().innerText();
-    await picture("profile");
-    await page.getByText("Regenerate…").focus();
-    await page.keyboard.press("Enter");
+    await page.getByText("Regenerate…").click();
     const warning = await page.locator(".warn strong").first().innerText();
-    await page.keyboard.press("Tab");
-    await page.keyboard.press("Enter");
+    serious.push(...(await faults(page)));
+    await page.getByRole("button", { name: "Regenerate the API key" }).click();
     await page.getByLabel("The new key").waitFor();
     const regenerated = { said: await status(), key: await secret() };
-    await picture("regenerated");
-    await page.goto(`http://localhost:${port}/profile`);
-    const again = await page.getByLabel("The new key").count();
+    serious.push(...(await faults(page)));
+    // Loading it again sends no form again.
+    await page.reload();
+    const again = { keys: await page.getByLabel("The new key").count(), url: page.url() };
 
     await page.getByText("New key…").click();
     await page.getByRole("textbox", { name: "Name" }).fill("<b>pump</b>");
@@ -49,7 +43,6 @@ launch(async (context) => {
     await page.getByLabel("The new key").waitFor();
     const created = { key: await secret(), row: await page.locator("tr", { hasText: "pump" }).innerText() };
     await page.getByText("Change…").first().click();
-    await picture("named");
     await page.getByLabel("Old secret works for").fill("2");
     await page.getByRole("button", { name: "Rotate" }).click();
     await page.getByLabel("The new key").waitFor();
@@ -59,45 +52,64 @@ launch(async (context) => {
     await page.getByText("The key was revoked").waitFor();
     const left = await page.locator("tr", { hasText: "pump" }).count();
 
-    await page.getByRole("button", { name: "Connect" }).click();
+    await page.getByRole("button", { name: "Connect", exact: true }).click();
     await page.getByRole("button", { name: "Send" }).click();
     const log = page.locator("#tester-log");
     await page.waitForFunction(() => /^< /m.test(document.getElementById("tester-log").textContent));
     await rows().first().waitFor();
     const tested = await rows().first().innerText();
-    await picture("tested");
     await rows().first().getByRole("button").click();
     await page.waitForFunction(() => /^closed: /m.test(document.getElementById("tester-log").textContent));
     const said = await log.innerText();
 
-    await page.setViewportSize({ width: 360, height: 740 });
-    await picture("narrow");
-    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    await page.emulateMedia({ colorScheme: "dark" });
-    await picture("dark");
+    // What it carried is drawn.
+    await page.waitForFunction(async () => (await (await fetch("/profile/traffic")).json()).hours.length > 0);
+    await page.reload();
+    const drawn = await page.locator("#traffic figure").allInnerTexts();
+    const bars = await page.locator("#traffic rect.in").count();
+
+    // Every size, light and dark, with everything folded out.
+    await openAll();
+    const overflows = [];
+    for (const colorScheme of ["light", "dark"]) {
+        await page.emulateMedia({ colorScheme });
+        for (const width of [1280, 390, 320]) {
+            await page.setViewportSize({ width, height: 800 });
+            overflows.push(await overflow(page));
+            serious.push(...(await faults(page)));
+            await take(page, `unfolded-${colorScheme}-${width}`, { fullPage: true });
+        }
+    }
+    await page.emulateMedia({ colorScheme: "light" });
+    await page.setViewportSize({ width: 1280, height: 800 });
     const before = [...complaints];
 
-    await page.locator("#h-password + details summary").click();
-    await page.getByLabel("Present password").fill("wrong");
-    await page.getByLabel("New password", { exact: true }).fill(NEW_PASSWORD);
-    await page.getByLabel("New password again").fill(NEW_PASSWORD);
-    await page.getByRole("button", { name: "Change the password" }).click();
+    const change = async (old) => {
+        await openAll();
+        await page.getByLabel("Present password").fill(old);
+        await page.getByLabel("New password", { exact: true }).fill(NEW_PASSWORD);
+        await page.getByLabel("New password again").fill(NEW_PASSWORD);
+        await page.getByRole("button", { name: "Change the password" }).click();
+    };
+    await change("wrong");
     const refused = await page.getByRole("alert").innerText();
-    await page.locator("#h-password + details summary").click();
-    await page.getByLabel("Present password").fill(password);
-    await page.getByLabel("New password", { exact: true }).fill(NEW_PASSWORD);
-    await page.getByLabel("New password again").fill(NEW_PASSWORD);
-    await page.getByRole("button", { name: "Change the password" }).click();
+    await change(password);
     await page.getByText("The password was changed.").waitFor();
     await page.goto(`http://localhost:${port}/profile`);
     const still = await page.getByRole("heading", { level: 1 }).innerText();
-    await picture("end");
+
+    // Another window shows the profile, too, until the session ends.
+    const other = await context.newPage();
+    await other.goto(`http://localhost:${port}/profile`);
     await page.getByRole("button", { name: "Log out" }).click();
     await page.waitForURL("**/login");
+    serious.push(...(await faults(page)));
+    await other.bringToFront();
+    await other.waitForURL("**/login?*");
     await page.goBack();
     const back = page.url();
     return {
-        at, live, warning, regenerated, again, created, rotated, left, tested, log: said, overflow,
-        complaints: before, refused, still, back,
+        at, live, warning, regenerated, again, created, rotated, left, tested, log: said, drawn, bars, overflows,
+        complaints: before, refused, still, back, serious,
     };
 });

@@ -1,0 +1,74 @@
+//! What goes on beside requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::follow::follow;
+use crate::journey::Journey;
+use crate::presence::Presence;
+use crate::registry::audit::ENTRIES_MAX;
+use crate::registry::usage::FLUSH_EVERY;
+use crate::revoke::recheck;
+
+/// How often kept connections to runtimes are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Between two steps through the sessions.
+const SWEEP_SESSIONS_EVERY: Duration = Duration::from_secs(15);
+/// How often it is asked whether the audit log has grown too long.
+const TRIM_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked at what was relayed.
+const METER_EVERY: Duration = Duration::from_secs(2);
+
+/// Revocations by feed and by time, other replicas, the use of keys written down, traffic counted, and
+/// what is over removed.
+pub(super) async fn attend(journey: Arc<Journey>, presence: Arc<Presence>, revision: u64) {
+    let flush = async {
+        let mut tick = tokio::time::interval(FLUSH_EVERY);
+        loop {
+            tick.tick().await;
+            if let Err(error) = journey.usage.flush(&journey.registry).await {
+                tracing::warn!(%error, "the use of keys could not be written down");
+            }
+        }
+    };
+    let sweep = async {
+        let mut tick = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            tick.tick().await;
+            journey.dialer.sweep();
+        }
+    };
+    let trim = async {
+        let mut tick = tokio::time::interval(TRIM_EVERY);
+        loop {
+            tick.tick().await;
+            if let Err(error) = journey.registry.trim_audit(ENTRIES_MAX).await {
+                tracing::warn!(%error, "the audit log could not be trimmed");
+            }
+        }
+    };
+    let sweep_sessions = async {
+        let mut tick = tokio::time::interval(SWEEP_SESSIONS_EVERY);
+        let mut after = None;
+        loop {
+            tick.tick().await;
+            let registry = &journey.registry;
+            let swept = registry.sweep_sessions(after.as_deref(), registry.session_limits()).await;
+            after = swept.unwrap_or_else(|error| {
+                tracing::warn!(%error, "sessions that are over could not be removed");
+                None
+            });
+        }
+    };
+    let meter = async {
+        let mut tick = tokio::time::interval(METER_EVERY);
+        loop {
+            tick.tick().await;
+            journey.live.meter(journey.registry.wall().now());
+        }
+    };
+    let recheck = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
+    let (live, registry) = (Arc::clone(&journey.live), Arc::clone(&journey.registry));
+    let follow = follow(live, registry, Arc::clone(&presence), revision);
+    tokio::join!(flush, sweep, trim, sweep_sessions, meter, recheck, follow, presence.attend());
+}

@@ -173,11 +173,11 @@ impl Meter {
         if news == Counts::default() {
             return;
         }
-        if !self.tenants.contains_key(&entry.tenant) && self.tenants.len() >= TENANTS_MAX {
+        if !self.tenants.contains_key(&entry.tenant()) && self.tenants.len() >= TENANTS_MAX {
             return;
         }
         let (minute, hour) = numbers(UnixMillis(self.now_unix_ms.load(Ordering::Relaxed)));
-        let mut rings = self.tenants.entry(entry.tenant).or_default();
+        let mut rings = self.tenants.entry(entry.tenant()).or_default();
         add_to(&mut rings.minutes, minute, news);
         add_to(&mut rings.hours, hour, news);
     }

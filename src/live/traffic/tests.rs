@@ -20,9 +20,12 @@ fn connect(table: &Arc<LiveTable>) -> Registered {
     table.enter(&tenant, kind, Grant::Anonymous, client, "/x", Millis(0)).unwrap()
 }
 
+/// Now it is this many messages from the client, in all.
 fn publish(registered: &Registered, messages: u64) {
-    registered.entry().from_client.publish(messages, messages * 10, Millis(0));
-    registered.entry().from_runtime.publish(messages * 2, messages * 20, Millis(0));
+    let more = messages - registered.entry().from_client.messages();
+    let more = u32::try_from(more).unwrap();
+    registered.entry().from_client.add(more, more * 10, None);
+    registered.entry().from_runtime.add(more * 2, more * 20, None);
 }
 
 fn minutes_later(minutes: u64) -> UnixMillis {

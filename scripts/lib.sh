@@ -120,6 +120,13 @@ need_chromium() {
         die "/usr/bin/chromium is needed and was not found." "On Debian: apt-get install chromium"
 }
 
+# need_python: with what makes folders for its packages.
+need_python() {
+    python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3 python3-venv || true
+    python3 -c 'import ensurepip, venv' 2>/dev/null ||
+        die "Python 3 with venv is needed and was not found." "On Debian and Ubuntu: apt-get install python3-venv"
+}
+
 # install_packages FOLDER WHAT: npm's packages into the folder, unless exactly these are there already.
 install_packages() {
     local folder=$1 what=$2 stamp="$1/node_modules/.installed" wanted
@@ -140,6 +147,23 @@ install_node_modules() { install_packages "$NODE_DIR" "Node-RED and wscat"; }
 
 # install_dashboard: a palette in a folder of its own; in scripts/node every runtime would load it.
 install_dashboard() { install_packages "$NODE_DIR/dashboard" "node-red-dashboard"; }
+
+# install_python: what the tests use of Python, into a folder of its own beneath cargo's, unless exactly that is there
+# already. The tests look for it there.
+install_python() {
+    local folder="$TARGET_DIR/python" wanted requirements="$FLOWGATE_ROOT/scripts/python/requirements.txt"
+    wanted=$(python3 --version && cksum <"$requirements")
+    if [ "$(cat "$folder/.installed" 2>/dev/null)" = "$wanted" ]; then
+        say "Schemathesis: installed already ($folder)."
+        return
+    fi
+    say "Installing Schemathesis into $folder (pip) ..."
+    rm -rf "$folder"
+    python3 -m venv "$folder" || die "Python could not make $folder."
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements" ||
+        die "pip could not install Schemathesis." "Is the Python package index within reach?"
+    printf '%s\n' "$wanted" >"$folder/.installed"
+}
 
 # --- Ports and waiting -----------------------------------------------------------------------------------------------
 

@@ -94,6 +94,8 @@ pub struct Settings {
 pub struct ClientSettings {
     /// Its operators' listener, as in `http://127.0.0.1:9180`.
     pub url: Option<String>,
+    /// The authorities that its certificate may be by, in PEM; else the public ones.
+    pub ca_file: Option<PathBuf>,
     /// An admin token.
     pub token: Option<Secret>,
 }

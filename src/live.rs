@@ -18,7 +18,6 @@ mod busiest;
 mod counter;
 mod mailbox;
 mod shared;
-mod totals;
 pub mod traffic;
 
 pub use busiest::TenantTraffic;
@@ -26,8 +25,6 @@ pub use counter::Counter;
 pub use mailbox::{Mail, Mailbox};
 pub use shared::Relayed;
 use shared::TenantLive;
-use totals::Gone;
-pub use totals::Totals;
 use traffic::{Meter, Taken, Traffic};
 
 /// Plain requests of one tenant at once.
@@ -210,7 +207,6 @@ pub struct LiveTable {
     traffic: Meter,
     next_id: AtomicU64,
     count: AtomicU64,
-    gone: Gone,
 }
 
 impl LiveTable {
@@ -265,7 +261,6 @@ impl LiveTable {
             self.sessions.entry(id).or_insert((tenant.id, 0)).1 += 1;
         }
         self.count.fetch_add(1, Ordering::Relaxed);
-        self.gone.entered(kind);
         drop(entries);
         drop(shared);
         Ok(Registered { table: Arc::clone(self), entry })
@@ -274,7 +269,6 @@ impl LiveTable {
     fn leave(&self, entry: &Entry) {
         self.traffic.take_in(entry);
         entry.shared.entries().remove(entry);
-        self.gone.left(entry);
         if let Grant::Session { id, .. } = entry.grant {
             self.sessions.remove_if_mut(&id, |_, (_, count)| {
                 *count -= 1;

@@ -104,7 +104,8 @@ pub(super) async fn create(
 
 /// Gives a named key another secret.
 #[utoipa::path(post, path = "/admin/v1/tenants/{username}/keys/{id}/rotate", tag = "credentials",
-    params(("username" = String, Path), ("id" = String, Path)), request_body = Rotation,
+    params(("username" = String, Path), ("id" = String, Path)),
+    request_body = Option<Rotation>,
     responses((status = 200, body = MadeKey)), security(("admin_token" = ["admin"])))]
 pub(super) async fn rotate(
     Administrator(operator): Administrator,

@@ -52,12 +52,13 @@ mod profiles;
 mod replicas;
 mod server;
 mod sessions;
+pub mod stats;
 mod tenants;
 pub mod tokens;
 mod views;
 
 use feed::Feeds;
-use tokens::AdminTokens;
+use tokens::TokensInUse;
 
 type Tagged<T> = Result<([(HeaderName, HeaderValue); 1], Private<T>), Refusal>;
 type Answer<T> = Result<Private<T>, Refusal>;
@@ -71,7 +72,7 @@ pub struct Desk {
     /// This replica among all.
     pub presence: Arc<Presence>,
     /// Who may ask.
-    pub tokens: AdminTokens,
+    pub tokens: Arc<TokensInUse>,
     /// Names under which the listener may be asked, in lower case, without ports.
     pub hosts: HashSet<String>,
     /// The places for clients' sockets.
@@ -80,6 +81,8 @@ pub struct Desk {
     pub metrics_open: bool,
     /// Every setting, as it holds.
     pub configuration: Vec<Effective>,
+    /// What was counted last.
+    pub sampler: stats::Sampler,
     /// Told when an operator wants the process to stop.
     pub stop: Notify,
     /// Whether one has.

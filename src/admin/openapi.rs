@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::{
     Desk, audit, connections, credentials, feed, guard, instances, keys, of_tenant, plans,
-    profiles, replicas, server, sessions, tenants,
+    profiles, replicas, server, sessions, stats, tenants,
 };
 
 /// The security scheme's name in the document.
@@ -34,6 +34,7 @@ pub(super) fn api() -> (Router<Arc<Desk>>, Value) {
         .routes(routes!(server::configuration))
         .routes(routes!(server::cache))
         .routes(routes!(server::refusals))
+        .routes(routes!(stats::show))
         .routes(routes!(server::drain))
         .routes(routes!(tenants::list))
         .routes(routes!(tenants::show, tenants::put, tenants::remove))

@@ -128,7 +128,7 @@ pub(super) async fn cache(State(desk): At) -> Answer<CacheView> {
 #[into_params(parameter_in = Query)]
 pub(super) struct RefusalQuery {
     /// What the page before said as `next`: older ones.
-    #[param(min_length = 1, max_length = 128)]
+    #[param(pattern = "^[0-9]{1,19}$")]
     after: Option<String>,
     /// How many, at most 1000; 100 if nothing is said.
     #[param(minimum = 1, maximum = 1000)]

@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use http::header::{AUTHORIZATION, ETAG, HOST};
 use serde_json::{Value, json};
 
-use super::tokens::TokenSources;
+use super::tokens::{AdminTokens, TokenSources};
 use super::*;
 use crate::client::RequestId;
 use crate::clock::Wall;
@@ -115,13 +115,14 @@ impl World {
         let desk = Desk {
             journey: Arc::new(journey),
             presence: Arc::new(presence),
-            tokens,
+            tokens: Arc::new(tokens.into()),
             places: Places::new(7),
             metrics_open: false,
             hosts: own_hosts((Ipv4Addr::new(10, 0, 0, 1), 9180).into())
                 .chain(["ops.example.org".to_owned()])
                 .collect(),
             configuration: Vec::new(),
+            sampler: stats::Sampler::default(),
             stop: Notify::new(),
             is_draining: AtomicBool::new(false),
             feeds: Feeds::default(),

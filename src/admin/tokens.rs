@@ -5,12 +5,14 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::secret::{Secret, SecretDigest};
+use crate::tls::certificates::{Stamp, stamp};
 
 /// Tokens there may be.
 const TOKENS_MAX: usize = 1000;
@@ -164,6 +166,84 @@ impl AdminTokens {
     pub fn find(&self, secret: &Secret) -> Option<&AdminToken> {
         let digest = SecretDigest::of(secret);
         self.0.iter().filter(|token| token.digest == digest).fold(None, |_, token| Some(token))
+    }
+}
+
+/// The tokens as they are at present: read again when their file changes.
+#[derive(Debug, Default)]
+pub struct TokensInUse {
+    sources: TokenSources,
+    present: RwLock<Arc<AdminTokens>>,
+    read: Mutex<Stamp>,
+}
+
+/// Tokens that stay as they are.
+impl From<AdminTokens> for TokensInUse {
+    fn from(tokens: AdminTokens) -> Self {
+        Self { present: RwLock::new(Arc::new(tokens)), ..Self::default() }
+    }
+}
+
+impl TokensInUse {
+    /// Reads them for the first time.
+    ///
+    /// # Errors
+    /// As [`TokenSources::read`].
+    pub fn load(sources: TokenSources) -> Result<Self, String> {
+        // The stamp comes first: what is written while the file is read counts as a change.
+        let read = sources.file.as_deref().and_then(stamp);
+        let present = RwLock::new(Arc::new(sources.read()?));
+        Ok(Self { sources, present, read: Mutex::new(read) })
+    }
+
+    /// Whether there is a file that may change.
+    #[must_use]
+    pub fn may_change(&self) -> bool {
+        self.sources.file.is_some()
+    }
+
+    /// Reads them again if their file has changed since. Blocks.
+    pub fn look(&self) {
+        let now = self.sources.file.as_deref().and_then(stamp);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if *read != now {
+            *read = now;
+            drop(read);
+            self.reload();
+        }
+    }
+
+    /// Reads them again. What is wrong is logged, and then the old ones stay. Blocks.
+    pub fn reload(&self) {
+        match self.sources.read() {
+            Ok(tokens) => {
+                tracing::info!(tokens = tokens.len(), "admin tokens read again");
+                *self.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+            }
+            Err(error) => tracing::error!(error, "admin tokens not read again: the old ones stay"),
+        }
+    }
+
+    fn present(&self) -> Arc<AdminTokens> {
+        Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// As [`AdminTokens::is_empty`].
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.present().is_empty()
+    }
+
+    /// As [`AdminTokens::len`].
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.present().len()
+    }
+
+    /// As [`AdminTokens::find`].
+    #[must_use]
+    pub fn find(&self, secret: &Secret) -> Option<AdminToken> {
+        self.present().find(secret).cloned()
     }
 }
 

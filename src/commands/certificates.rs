@@ -1,4 +1,5 @@
-//! The certificates of all listeners: loaded before anything listens, and kept fresh.
+//! The certificates of all listeners: loaded before anything listens, and kept fresh, as are the
+//! operators' tokens.
 
 use std::sync::Arc;
 
@@ -6,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 
 use super::{EXIT_CONFIG, Failure};
+use crate::admin::tokens::TokensInUse;
 use crate::clock::Wall;
 use crate::config::Settings;
 use crate::tls::certificates::{CertificateFiles, Certificates, LOOK_EVERY};
@@ -44,16 +46,18 @@ impl InUse {
         Ok([acceptor(&self.data)?, acceptor(&self.admin)?])
     }
 
-    /// Reads them again when their files change, or on SIGHUP whether they have or not. Without any
-    /// there is nothing to do, and SIGHUP keeps its usual effect.
-    pub(super) async fn keep_fresh(self) {
+    /// Reads them again when their files change, or on SIGHUP whether they have or not; the tokens,
+    /// too. Without any file there is nothing to do, and SIGHUP keeps its usual effect.
+    pub(super) async fn keep_fresh(self, tokens: Arc<TokensInUse>) {
         let all: Vec<_> = self.data.into_iter().chain(self.admin).collect();
-        if all.is_empty() {
+        if all.is_empty() && !tokens.may_change() {
             return;
         }
         let mut hangup = match signal(SignalKind::hangup()) {
             Ok(hangup) => hangup,
-            Err(error) => return tracing::error!(%error, "certificates are not kept fresh"),
+            Err(error) => {
+                return tracing::error!(%error, "certificates and tokens are not kept fresh");
+            }
         };
         let mut tick = tokio::time::interval(LOOK_EVERY);
         loop {
@@ -61,14 +65,19 @@ impl InUse {
                 _ = tick.tick() => false,
                 _ = hangup.recv() => true,
             };
-            for certificates in all.clone() {
-                let read = spawn_blocking(move || match is_asked {
-                    true => certificates.reload(),
-                    false => certificates.look(),
-                });
-                if let Err(error) = read.await {
-                    tracing::error!(%error, "certificates not looked at");
+            let (all, tokens) = (all.clone(), Arc::clone(&tokens));
+            let read = spawn_blocking(move || match is_asked {
+                true => {
+                    all.iter().for_each(|certificates| certificates.reload());
+                    tokens.reload();
                 }
+                false => {
+                    all.iter().for_each(|certificates| certificates.look());
+                    tokens.look();
+                }
+            });
+            if let Err(error) = read.await {
+                tracing::error!(%error, "certificates and tokens not looked at");
             }
         }
     }

@@ -14,7 +14,7 @@ use super::certificates::InUse;
 use super::import::{self, open};
 use super::{EXIT_CONFIG, Failure};
 use crate::accept::{self, AcceptSettings};
-use crate::admin::tokens::AdminTokens;
+use crate::admin::tokens::TokensInUse;
 use crate::admin::{self, Admin, Places};
 use crate::client::RequestIds;
 use crate::clock::{Clock, Wall};
@@ -143,7 +143,7 @@ async fn serve(
     settings: Settings,
     journey: Arc<Journey>,
     presence: Arc<Presence>,
-    (certificates, tokens): (InUse, AdminTokens),
+    (certificates, tokens): (InUse, Arc<TokensInUse>),
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
@@ -160,7 +160,7 @@ async fn serve(
     let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     let (stop_admin, admin_stopped) = watch::channel(false);
     let places = Places::new(connections_max(&settings.accept));
-    let desk = Arc::new(desk(&settings, &journey, &presence, &places, tokens));
+    let desk = Arc::new(desk(&settings, &journey, &presence, &places, &tokens));
     let request_ids = RequestIds::new().map_err(|error| Failure::runtime(error.to_string()))?;
     let admin = Admin::new(Arc::clone(&desk), request_ids);
     let admin_task = tokio::spawn(serve_admin(
@@ -179,7 +179,7 @@ async fn serve(
         serve_data(listeners, &settings, &journey, &places, &data_stopped, &mut data_tasks)?;
     let attending = attend(Arc::clone(&journey), Arc::clone(&presence), revision);
     let mut attendant =
-        tokio::spawn(async move { tokio::join!(attending, certificates.keep_fresh()) });
+        tokio::spawn(async move { tokio::join!(attending, certificates.keep_fresh(tokens)) });
     journey.ready.store(true, Ordering::Relaxed);
     tracing::info!(replica = %presence.id(), registry = redacted(&settings.registry), "ready");
 
@@ -240,13 +240,13 @@ async fn serve_admin(
 }
 
 /// The tokens of the operators, and a word if there are none.
-fn admin_tokens(settings: &Settings) -> Result<AdminTokens, Failure> {
-    let tokens = settings.admin_tokens.read();
+fn admin_tokens(settings: &Settings) -> Result<Arc<TokensInUse>, Failure> {
+    let tokens = TokensInUse::load(settings.admin_tokens.clone());
     let tokens = tokens.map_err(|message| Failure { exit_code: EXIT_CONFIG, message })?;
     if tokens.is_empty() {
         tracing::info!("no admin token is configured: the admin API refuses everything but health");
     }
-    Ok(tokens)
+    Ok(Arc::new(tokens))
 }
 
 /// Where operators are served.
@@ -255,18 +255,19 @@ fn desk(
     journey: &Arc<Journey>,
     presence: &Arc<Presence>,
     places: &Places,
-    tokens: AdminTokens,
+    tokens: &Arc<TokensInUse>,
 ) -> admin::Desk {
     admin::Desk {
         journey: Arc::clone(journey),
         presence: Arc::clone(presence),
-        tokens,
+        tokens: Arc::clone(tokens),
         places: places.clone(),
         metrics_open: settings.metrics_open,
         hosts: admin::own_hosts(settings.admin_listen)
             .chain(settings.admin_hosts.iter().cloned())
             .collect(),
         configuration: settings.effective.clone(),
+        sampler: admin::stats::Sampler::default(),
         stop: Notify::new(),
         is_draining: AtomicBool::new(false),
         feeds: admin::feed::Feeds::default(),

@@ -36,7 +36,8 @@ mod pages;
 mod plain;
 pub mod recent;
 mod steps;
-pub mod trail;
+pub mod totals;
+mod trail;
 mod websocket;
 
 use admission::{Admission, Admitted, Decision};

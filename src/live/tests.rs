@@ -298,23 +298,3 @@ fn counts_add_up() {
     assert_eq!((counter.messages(), counter.bytes()), (2, 30));
     assert_eq!(counter.last_data_at(), Millis(200));
 }
-
-#[test]
-fn totals_keep_what_has_ended() {
-    let table = Arc::new(LiveTable::default());
-    let mike = tenant(1, None);
-    let (one, two) = (enter(&table, &mike).unwrap(), enter(&table, &mike).unwrap());
-    one.entry().from_client.add(3, 40, None);
-    two.entry().from_runtime.add(5, 70, None);
-    let before = table.totals();
-    assert_eq!((before.handshakes, before.exchanges), (2, 0));
-    assert_eq!((before.messages_from_client, before.bytes_from_client), (3, 40));
-    drop(one);
-    assert_eq!(table.totals(), before);
-    two.entry().from_runtime.add(1, 10, None);
-    drop(two);
-    let passed = table.totals().since(before);
-    let expected = Totals { messages_from_runtime: 1, bytes_from_runtime: 10, ..Totals::default() };
-    assert_eq!(passed, expected);
-    assert_eq!(Totals::default().at_least(before), before);
-}

@@ -89,8 +89,8 @@ impl Table {
     }
 }
 
-/// What tells that a file is another one than before.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
+/// What tells that a file is another one than before; none if it is not there.
+pub type Stamp = Option<(u64, u64, u64, i64, i64, u32)>;
 
 /// The certificates of one kind of listener.
 pub struct Certificates {
@@ -154,11 +154,15 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
+/// A file's stamp as it is now. Blocks.
+#[must_use]
+pub fn stamp(path: &Path) -> Stamp {
+    let found = std::fs::metadata(path).ok()?;
+    let (mtime, nanoseconds) = (found.mtime(), found.mtime_nsec());
+    Some((found.dev(), found.ino(), found.size(), mtime, nanoseconds, found.mode()))
+}
+
 fn stamps(files: &[CertificateFiles]) -> Vec<Stamp> {
-    let stamp = |path: &PathBuf| {
-        let found = std::fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
-    };
     files.iter().flat_map(|files| [stamp(&files.chain), stamp(&files.key)]).collect()
 }
 

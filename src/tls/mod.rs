@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 pub mod certificates;
+pub mod operators;
 pub mod runtimes;
 pub mod server;
 

@@ -111,7 +111,7 @@ pub fn authorities(ca_pem: &str) -> Result<RootCertStore, String> {
     }
 }
 
-fn config(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
+pub(super) fn config(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)

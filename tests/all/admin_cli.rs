@@ -5,18 +5,11 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::admin::{ADMIN, READ, command, json, ok, run, tokens_file};
+use crate::support::admin::{ADMIN, READ, command, json, ok, run, start, tokens_file};
 use crate::support::flowgate::{Flowgate, program};
 use crate::support::profiles::{MIKE_KEY, mike, mike_and_roberto};
 use crate::support::runtime::Runtime;
 use crate::support::websocket::{WebSocket, handshake};
-
-fn start(profiles: &Value) -> (Flowgate, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let tokens = tokens_file(folder.path());
-    let flags = ["--admin-tokens-file", tokens.to_str().unwrap()];
-    (Flowgate::start(profiles, &flags), folder)
-}
 
 fn connect(flowgate: &Flowgate, key: &str) -> WebSocket {
     let headers = format!("apikey: {key}\r\n");
@@ -209,14 +202,14 @@ fn exit_codes_of_those_who_ask_in_vain() {
 
 #[test]
 fn a_token_is_made_and_works() {
-    let output = program().args(["admin-token", "olga", "operate"]).output().unwrap();
+    let output = program().args(["admin-token", "otto", "operate"]).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let (line, told) = (text(output.stdout), text(output.stderr));
     let token = told.trim().rsplit(' ').next().unwrap();
     assert!(token.starts_with("fga_") && !line.contains(token), "{line}{told}");
-    assert!(line.starts_with("olga operate sha256:"), "{line}");
+    assert!(line.starts_with("otto operate sha256:"), "{line}");
     assert_eq!(
-        program().args(["admin-token", "olga", "root"]).output().unwrap().status.code(),
+        program().args(["admin-token", "otto", "root"]).output().unwrap().status.code(),
         Some(64)
     );
     let runtime = Runtime::echo();
@@ -233,7 +226,7 @@ fn a_token_is_made_and_works() {
     let mut disable = command(&flowgate, &["tenant", "disable", "mike"]);
     ok(disable.env("FLOWGATE_ADMIN_TOKEN", token));
     let audit = json(&flowgate, &["audit"]);
-    assert_eq!(audit[0]["who"], "olga");
+    assert_eq!(audit[0]["who"], "otto");
 }
 
 #[test]

@@ -6,8 +6,13 @@
 )]
 
 mod admin_api;
+mod admin_authorization;
 mod admin_cli;
+mod admin_contract;
 mod admin_replicas;
+mod admin_tls;
+mod admin_tokens;
+mod admin_top;
 mod attacks;
 mod browser;
 mod changes;

@@ -13,7 +13,8 @@ use crate::admin::Desk;
 use crate::admin::server::{RefusalView, RegistryStatus};
 use crate::clock::{Millis, UnixMillis};
 use crate::journey::recent::Refused;
-use crate::live::{Kind, Totals};
+use crate::journey::totals::Totals;
+use crate::live::Kind;
 use crate::registry::audit::{By, Entry};
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -83,7 +84,7 @@ struct Told {
 pub(super) async fn tell(desk: Arc<Desk>) {
     let mut told = Told {
         at: desk.clock().now(),
-        totals: desk.live().totals(),
+        totals: desk.journey.totals(),
         refused: desk.journey.refused.list(0, 0, |_| false).1,
         audit: None,
     };
@@ -105,7 +106,7 @@ impl Told {
         let audit = self.audit(desk).await;
         let now = desk.clock().now();
         let elapsed_ms = now.0.saturating_sub(std::mem::replace(&mut self.at, now).0);
-        let totals = desk.live().totals().at_least(self.totals);
+        let totals = desk.journey.totals();
         let passed = totals.since(std::mem::replace(&mut self.totals, totals));
         let (refused, refused_unlisted) = self.refused(desk);
         Second {

@@ -73,6 +73,40 @@ fn a_file_that_others_can_read_is_refused() {
 }
 
 #[test]
+fn tokens_in_use_are_those_of_the_file() {
+    const OTHER: &str = "another-token-0123456789-0123456";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let write = |text: String| std::fs::write(file.path(), text).unwrap();
+    write(format!("ada admin {TOKEN}\n"));
+    let sources = TokenSources { file: Some(file.path().to_owned()), environment: None };
+    let tokens = TokensInUse::load(sources).unwrap();
+    let name_of = |token: &str| tokens.find(&Secret::new(token.to_owned())).map(|it| it.name);
+    assert!(tokens.may_change());
+    tokens.look();
+    assert_eq!((name_of(TOKEN).as_deref(), name_of(OTHER)), (Some("ada"), None));
+    write(format!("olga read {OTHER}\n"));
+    tokens.look();
+    assert_eq!((name_of(TOKEN), name_of(OTHER).as_deref()), (None, Some("olga")));
+    // What is wrong with it changes nothing, until it is put right.
+    write(format!("ada admin {TOKEN}\nnonsense\n"));
+    tokens.look();
+    assert_eq!((name_of(TOKEN), name_of(OTHER).as_deref()), (None, Some("olga")));
+    let set_mode = |mode| {
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(0o644);
+    write(format!("ada admin {TOKEN}\n"));
+    tokens.look();
+    assert_eq!(name_of(TOKEN), None);
+    set_mode(0o600);
+    tokens.look();
+    assert_eq!((name_of(TOKEN).as_deref(), name_of(OTHER)), (Some("ada"), None));
+    write(String::new());
+    tokens.look();
+    assert!(tokens.is_empty() && name_of(TOKEN).is_none());
+}
+
+#[test]
 fn roles_are_in_order() {
     assert!(Role::Read < Role::Operate && Role::Operate < Role::Admin);
     for role in Role::ALL {

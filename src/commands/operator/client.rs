@@ -17,11 +17,13 @@ use tokio::time::timeout;
 use crate::commands::{EXIT_USAGE, Failure};
 use crate::config::Settings;
 use crate::secret::Secret;
+use crate::tls::Stream;
+use crate::tls::operators::ToServer;
 
 /// The server cannot be reached, as in sysexits.h.
 const EXIT_UNAVAILABLE: u8 = 69;
 /// The token is missing or may not do this, as in sysexits.h.
-const EXIT_NO_PERMISSION: u8 = 77;
+pub const EXIT_NO_PERMISSION: u8 = 77;
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// An import hashes passwords.
 const ANSWER_MAX: Duration = Duration::from_secs(300);
@@ -35,6 +37,8 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 pub struct Client {
     host: String,
     address: String,
+    /// How TLS is spoken, where it is.
+    tls: Option<ToServer>,
     token: Secret,
     runtime: tokio::runtime::Runtime,
 }
@@ -68,22 +72,31 @@ impl Client {
     /// The client that arguments, environment and settings name.
     ///
     /// # Errors
-    /// No URL that can be used, or no token.
+    /// No URL that can be used, no authorities in their file, or no token.
     pub fn new(
         settings: &Settings,
         url: Option<&str>,
+        ca_file: Option<&Path>,
         token_file: Option<&Path>,
     ) -> Result<Self, Failure> {
         let url = url.map(str::to_owned).or_else(|| settings.client.url.clone());
-        let url = url.unwrap_or_else(|| format!("http://{}", reachable(settings.admin_listen)));
+        let url = url.unwrap_or_else(|| own_url(settings));
         let usage = |message: String| Failure { exit_code: EXIT_USAGE, message };
         let uri: Uri = url.parse().map_err(|_| usage(format!("{url:?} is no URL")))?;
-        if uri.scheme_str() != Some("http") || !matches!(uri.path(), "" | "/") {
-            return Err(usage(format!("{url:?} must be like http://127.0.0.1:9180")));
-        }
-        let host = uri.authority().map(ToString::to_string).unwrap_or_default();
-        let port = uri.port_u16().unwrap_or(80);
-        let address = format!("{}:{port}", uri.host().unwrap_or_default());
+        let (host, default_port) = (uri.host().unwrap_or_default(), port_of(&uri));
+        let has_user = uri.authority().is_some_and(|it| it.as_str().contains('@'));
+        let (Some(default_port), "" | "/", None, false) =
+            (default_port, uri.path(), uri.query(), has_user)
+        else {
+            return Err(usage(format!(
+                "{url:?} must be like http://127.0.0.1:9180 or https://ops.example.org:9180"
+            )));
+        };
+        let ca_file = ca_file.or(settings.client.ca_file.as_deref());
+        let tls = match uri.scheme_str() {
+            Some("https") => Some(tls(host, ca_file).map_err(usage)?),
+            _ => None,
+        };
         let token = match token_file {
             Some(path) => read_token(path).map_err(usage)?,
             None => settings.client.token.clone().ok_or_else(|| Failure {
@@ -92,7 +105,23 @@ impl Client {
                     .to_owned(),
             })?,
         };
-        Ok(Self { host, address, token, runtime: crate::commands::import::runtime()? })
+        Ok(Self {
+            host: uri.authority().map(ToString::to_string).unwrap_or_default(),
+            address: format!("{host}:{}", uri.port_u16().unwrap_or(default_port)),
+            tls,
+            token,
+            runtime: crate::commands::import::runtime()?,
+        })
+    }
+
+    /// The server, as it was named.
+    pub fn server(&self) -> String {
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.host)
+    }
+
+    /// Waits for what is asked with [`Client::asked`].
+    pub fn block_on<T>(&self, asking: impl Future<Output = T>) -> T {
+        self.runtime.block_on(asking)
     }
 
     /// Asks, and fails with what a refusal says.
@@ -100,6 +129,20 @@ impl Client {
     /// # Errors
     /// The server cannot be reached, or refuses.
     pub fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        expecting: Expecting<'_>,
+        body: Option<&Value>,
+    ) -> Result<Came, Failure> {
+        self.block_on(self.asked(method, path, expecting, body))
+    }
+
+    /// The same for many at once. Cancel safe as far as this side goes: the server may have done it.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub async fn asked(
         &self,
         method: Method,
         path: &str,
@@ -126,29 +169,52 @@ impl Client {
         };
         let request = request.body(Full::new(body));
         let request = request.map_err(|error| Failure::runtime(error.to_string()))?;
-        let answer = async { timeout(ANSWER_MAX, self.exchange(request)).await };
-        let answer = self.runtime.block_on(answer);
-        let unreachable = |why: String| Failure {
-            exit_code: EXIT_UNAVAILABLE,
-            message: format!("cannot ask {}: {why}", self.address),
-        };
-        let answer = answer.map_err(|_| unreachable("no answer in time".to_owned()))?;
-        let (status, came) = answer.map_err(unreachable)?;
+        let answer = timeout(ANSWER_MAX, self.exchange(request)).await;
+        let answer = answer.map_err(|_| self.unreachable("no answer in time"))?;
+        let (status, came) = answer.map_err(|why| self.unreachable(&why))?;
         match status {
             200..300 => Ok(came),
             _ => Err(refused(status, &came.body)),
         }
     }
 
+    /// What it is to the user that the server does not answer.
+    pub fn unreachable(&self, why: &str) -> Failure {
+        let message = format!("cannot ask {}: {why}", self.server());
+        Failure { exit_code: EXIT_UNAVAILABLE, message }
+    }
+
+    async fn connect(&self) -> Result<Stream, String> {
+        let socket =
+            TcpStream::connect(&self.address).await.map_err(|error| match error.kind() {
+                std::io::ErrorKind::ConnectionRefused => {
+                    "nobody listens there; --server names another place".to_owned()
+                }
+                _ => error.to_string(),
+            })?;
+        match &self.tls {
+            Some(tls) => tls.connect(socket).await,
+            None => Ok(Stream::Plain(socket)),
+        }
+    }
+
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(u16, Came), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let socket = timeout(CONNECT_MAX, TcpStream::connect(&self.address)).await;
-        let socket = socket.map_err(|error| text(&error))?.map_err(|error| text(&error))?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+        let stream = timeout(CONNECT_MAX, self.connect()).await;
+        let stream = stream.map_err(|_| "no connection in time".to_owned())??;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| text(&error))?;
         let connection = tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(|error| text(&error))?;
+        let is_plain = self.tls.is_none();
+        let response = sender.send_request(request).await.map_err(|error| {
+            // As a listener that waits for TLS answers what is none.
+            let hint = match is_plain && (error.is_parse() || error.is_incomplete_message()) {
+                true => "; if it speaks TLS, say https:// in place of http://",
+                false => "",
+            };
+            format!("{error}{hint}")
+        })?;
         let status = response.status().as_u16();
         let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
         let tag = tag.map(str::to_owned);
@@ -224,6 +290,35 @@ fn refused(status: u16, body: &Value) -> Failure {
             text("request_id")
         ),
     }
+}
+
+/// The operators' listener of a server on this machine with these settings.
+fn own_url(settings: &Settings) -> String {
+    let scheme = if settings.admin_tls_certificates.is_empty() { "http" } else { "https" };
+    format!("{scheme}://{}", reachable(settings.admin_listen))
+}
+
+fn port_of(uri: &Uri) -> Option<u16> {
+    match uri.scheme_str() {
+        Some("http") => Some(80),
+        Some("https") => Some(443),
+        _ => None,
+    }
+}
+
+fn tls(host: &str, ca_file: Option<&Path>) -> Result<ToServer, String> {
+    let fault = |path: &Path, what: String| format!("{}: {what}", path.display());
+    let pem = match ca_file {
+        Some(path) => {
+            Some(std::fs::read_to_string(path).map_err(|error| fault(path, error.to_string()))?)
+        }
+        None => None,
+    };
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    ToServer::new(name, pem.as_deref()).map_err(|what| match ca_file {
+        Some(path) => fault(path, what),
+        None => what,
+    })
 }
 
 /// Where a listener on this machine is reached.

@@ -18,6 +18,7 @@ mod others;
 mod print;
 pub(super) mod profiles;
 mod tenants;
+mod top;
 
 pub(super) use client::Client;
 use client::{Expecting, encoded};
@@ -27,13 +28,13 @@ The server is asked over its operators' listener. The token comes from FLOWGATE_
 --token-file. Exit code 0 if it was done, 1 if it was refused, 64 for wrong usage, 69 if the server
 cannot be reached, 77 without a token that may do it.";
 
-/// `tenant`, `key`, `plan`, `connections`, `session`, `audit` and `server`.
+/// `tenant`, `key`, `plan`, `connections`, `session`, `audit`, `server` and `top`.
 pub(super) fn commands() -> Vec<Command> {
     [tenants::command(), keys::command(), connections::command()]
         .into_iter()
         .chain(others::commands())
         .map(|command| command.subcommand_required(true).arg_required_else_help(true))
-        .chain([others::audit_command()])
+        .chain([others::audit_command(), top::command()])
         .map(|command| with_server(command).after_help(AFTER_HELP))
         .collect()
 }
@@ -58,14 +59,22 @@ pub(super) fn with_server(command: Command) -> Command {
         .value_name("FILE")
         .global(true)
         .help("Configuration file in TOML [environment: FLOWGATE_CONFIG]");
-    command.arg(server).arg(file).arg(json).arg(config)
+    command.arg(server).arg(ca_arg().global(true)).arg(file).arg(json).arg(config)
+}
+
+/// Whose word for the server's certificate counts.
+pub(super) fn ca_arg() -> Arg {
+    Arg::new("ca").long("ca").value_name("FILE").help(
+        "Authorities in PEM that an https server's certificate may be by, in place of the public ones \
+         [environment: FLOWGATE_ADMIN_CA]",
+    )
 }
 
 /// The client that a command's arguments name.
 pub(super) fn client(matches: &ArgMatches, settings: &Settings) -> Result<Client, Failure> {
     let url = matches.get_one::<String>("server").map(String::as_str);
-    let token_file = matches.get_one::<String>("token-file").map(Path::new);
-    Client::new(settings, url, token_file)
+    let file = |name: &str| matches.get_one::<String>(name).map(Path::new);
+    Client::new(settings, url, file("ca"), file("token-file"))
 }
 
 /// Runs one of [`commands`].
@@ -76,6 +85,7 @@ pub(super) fn run(name: &str, matches: &ArgMatches, settings: &Settings) -> Resu
         "tenant" => tenants::run(verb, &call),
         "key" => keys::run(verb, &call),
         "connections" => connections::run(verb, &call),
+        "top" => top::run(&call),
         _ => others::run(name, verb, &call),
     }
 }

@@ -56,7 +56,7 @@ pub fn members(columns: &[Column], value: &Value) -> Result<(), Failure> {
 }
 
 /// A value in a line; control characters would be the terminal's to obey.
-fn cell(value: Option<&Value>) -> String {
+pub fn cell(value: Option<&Value>) -> String {
     let text = match value {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) if text.is_empty() => "-".to_owned(),

@@ -4,19 +4,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::flowgate::{Flowgate, ask, program};
 
 pub const READ: &str = "read-token-0123456789-0123456789";
+pub const OPERATE: &str = "operate-token-0123456789-01234567";
 pub const ADMIN: &str = "admin-token-0123456789-0123456789";
 
 /// A file of tokens that nobody else can read.
 pub fn tokens_file(folder: &Path) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let file = folder.join("tokens");
-    std::fs::write(&file, format!("# operators\nrobin read {READ}\nada admin {ADMIN}\n")).unwrap();
+    let lines = format!("robin read {READ}\nolga operate {OPERATE}\nada admin {ADMIN}\n");
+    std::fs::write(&file, format!("# operators\n{lines}")).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     file
+}
+
+/// A flowgate with these profiles, whose operators have tokens, and the folder of their file.
+pub fn start(profiles: &Value) -> (Flowgate, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = tokens_file(folder.path());
+    (Flowgate::start(profiles, &["--admin-tokens-file", tokens.to_str().unwrap()]), folder)
 }
 
 /// Asks the admin API; returns status, head and JSON.

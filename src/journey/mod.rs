@@ -37,7 +37,7 @@ mod plain;
 pub mod recent;
 mod steps;
 pub mod totals;
-mod trail;
+pub mod trail;
 mod websocket;
 
 use admission::{Admission, Admitted, Decision};

@@ -1,6 +1,6 @@
 //! What more tenants cost.
 
-use super::handshakes::{AT_ONCE, requests};
+use super::handshakes::{AT_ONCE, Visitors, get_known, requests};
 use crate::bench::{Bench, Visit};
 use crate::clock::now;
 use crate::fault::Result;
@@ -29,8 +29,9 @@ pub fn visit(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
         let start_seconds = begin.elapsed().as_secs_f64();
         let memory_before = pss_kib(process.pid())?;
 
-        let next = requests(visit.rival, Door::Key, *count);
+        let next = requests(visit.rival, Door::Key, *count, Visitors::Known);
         let mut churn = Churn::begin(listen, AT_ONCE, next)?;
+        get_known(&mut churn)?;
         let sample = bench.measure(&mut churn, Some(&process))?;
         let memory_after = pss_kib(process.pid())?;
         bench.keep_sample(visit, &variant, "handshake", &sample);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::echo;
-use super::handshakes::{AT_ONCE, requests};
+use super::handshakes::{AT_ONCE, Visitors, requests};
 use super::http::request;
 use crate::bench::{Bench, Visit};
 use crate::clock::wait_for;
@@ -172,7 +172,7 @@ pub fn disturb(
         }
         Tls => {
             let tls = Some(Speech::with(certificate, Handshakes::Full)?);
-            let next = requests(rival, Door::Public, 1);
+            let next = requests(rival, Door::Public, 1, Visitors::Known);
             Box::new(Churn::begin(Entrance { address, tls }, AT_ONCE, next)?)
         }
         Regenerate => {

@@ -102,7 +102,7 @@ pub const ALL: [Case; 12] = [
     Case {
         name: "handshakes",
         is_first: false,
-        about: "Connect, upgrade, one message there and back, Close frames, end. Keys are those of many tenants in turn. The rivals' nearest: nginx a map of keys, and auth_request for passwords; HAProxy maps for both.",
+        about: "Connect, upgrade, one message there and back, Close frames, end. Keys are those of 2,000 tenants who have come before, and of the others on their first visit. The rivals' nearest: nginx a map of keys, and auth_request for passwords; HAProxy maps for both.",
         start: Start::Checking,
         has_tls: false,
         suits: |_| true,

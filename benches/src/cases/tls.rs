@@ -1,6 +1,6 @@
 //! What it costs to get in by TLS.
 
-use super::handshakes::{AT_ONCE, requests};
+use super::handshakes::{AT_ONCE, Visitors, requests};
 use crate::bench::{Bench, Visit};
 use crate::fault::Result;
 use crate::load::churn::Churn;
@@ -12,7 +12,7 @@ pub fn visit(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
         [(Handshakes::Full, "TLS 1.3, full"), (Handshakes::Resumed, "TLS 1.3, resumed")]
     {
         let entrance = visit.secure(&bench.certificate, handshakes)?;
-        let next = requests(visit.rival, Door::Public, bench.tenants.count);
+        let next = requests(visit.rival, Door::Public, bench.tenants.count, Visitors::Known);
         let mut churn = Churn::begin(entrance, AT_ONCE, next)?;
         let sample = bench.measure(&mut churn, visit.process())?;
         bench.keep_sample(visit, variant, "handshake", &sample);

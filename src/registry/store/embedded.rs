@@ -1,7 +1,9 @@
 //! The store in a file of this machine: redb, one writing thread, readers beside it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{ReadTransaction, ReadableDatabase};
 use tokio::sync::{Semaphore, watch};
@@ -9,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use super::error::StoreError;
 use super::limits::FEED_KEPT;
 use super::types::{Bucket, Document, FeedPage, Kind, SeriesUpdate, Write};
-use crate::clock::Wall;
+use crate::clock::{Clock, Wall};
 use handle::Handle;
 use open::Known;
 use tables::{Space, Tables};
@@ -28,6 +30,11 @@ mod writer;
 
 /// Reads at once; the threads that block are not theirs alone.
 const READS_MAX: usize = 8;
+
+/// A look at one document takes longer only if it has to wait for a slow disk.
+const QUICK_MAX_US: u64 = 5_000;
+/// For how long the disk is not waited for on the spot after that.
+const SLOW_FOR_US: u64 = 1_000_000;
 
 /// What a store is opened with.
 #[derive(Clone, Debug)]
@@ -75,6 +82,8 @@ struct Shared {
     changes: watch::Receiver<u64>,
     wall: Wall,
     reads: Arc<Semaphore>,
+    clock: Clock,
+    slow_until_us: AtomicU64,
     _note: Option<holder::Note>,
     handle: Arc<Handle>,
 }
@@ -105,9 +114,44 @@ impl Embedded {
         let (sender, changes) = watch::channel(last_revision);
         let writer = Writer::start(Arc::clone(&handle), settings.clone(), sender)?;
         let reads = Arc::new(Semaphore::new(READS_MAX));
-        let wall = settings.wall;
-        let shared = Shared { id, writer, changes, wall, reads, _note: note, handle };
+        let shared = Shared {
+            id,
+            writer,
+            changes,
+            wall: settings.wall,
+            reads,
+            clock: Clock::start(),
+            slow_until_us: AtomicU64::new(0),
+            _note: note,
+            handle,
+        };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Looks at one document, which lies in a few pages. On the spot, as most are in memory: to hand it
+    /// to another thread and back costs more than the look. While the disk is slow, off the async threads.
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl Fn(&ReadTransaction) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let Shared { handle, clock, slow_until_us, .. } = &*self.shared;
+        let began = clock.micros();
+        if began.0 < slow_until_us.load(Ordering::Relaxed) {
+            return self.read(work).await;
+        }
+        let look = || handle.try_with(|database| work(&database.begin_read()?));
+        // redb panics over some damage.
+        let Ok(looked) = catch_unwind(AssertUnwindSafe(look)) else {
+            return Err(StoreError::Unavailable("reading it failed".to_owned()));
+        };
+        let now = clock.micros();
+        if now.since(began) > QUICK_MAX_US {
+            slow_until_us.store(now.0 + SLOW_FOR_US, Ordering::Relaxed);
+        }
+        match looked {
+            Some(outcome) => outcome,
+            None => self.read(work).await,
+        }
     }
 
     /// Does `work` on a consistent view, off the async threads.
@@ -147,7 +191,7 @@ impl Embedded {
 
     pub(super) async fn get(&self, kind: Kind, id: &str) -> Result<Option<Document>, StoreError> {
         let id = id.to_owned();
-        self.read(move |view| documents::get(view, kind, &id)).await
+        self.look(move |view| documents::get(view, kind, &id)).await
     }
 
     pub(super) async fn find(
@@ -156,7 +200,7 @@ impl Embedded {
         index: &str,
     ) -> Result<Option<Document>, StoreError> {
         let index = index.to_owned();
-        self.read(move |view| documents::find(view, kind, &index)).await
+        self.look(move |view| documents::find(view, kind, &index)).await
     }
 
     pub(super) async fn list(
@@ -239,3 +283,6 @@ impl Embedded {
         Ok(findings.documents)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,6 +54,21 @@ impl Handle {
         work(database.as_ref().ok_or_else(closed)?)
     }
 
+    /// The same, if nobody opens the file anew just now.
+    pub(super) fn try_with<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, StoreError>,
+    ) -> Option<Result<T, StoreError>> {
+        let database = self.database.try_read().ok()?;
+        database.as_ref().map(work)
+    }
+
+    /// As whoever opens the file anew.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> std::sync::RwLockWriteGuard<'_, Option<Database>> {
+        self.database.write().unwrap()
+    }
+
     /// Once a second; the others are told that the store is away.
     fn may_try_again(&self) -> bool {
         let now_ms = self.clock.now().0;

@@ -1,7 +1,7 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 44] = [
+pub const LABELS: [&str; 45] = [
     "bad_handover",
     "bad_handshake",
     "bad_input",
@@ -42,6 +42,7 @@ pub const LABELS: [&str; 44] = [
     "websocket_version",
     "wrong_admin_token",
     "wrong_credential",
+    "wrong_feed_ticket",
     "wrong_host",
     "wrong_old_password",
     "wrong_role",

@@ -21,9 +21,8 @@ mod shared;
 pub mod traffic;
 
 pub use busiest::TenantTraffic;
-pub use counter::Counter;
+pub use counter::{Counter, Counts};
 pub use mailbox::{Mail, Mailbox};
-pub use shared::Relayed;
 use shared::TenantLive;
 use traffic::{Meter, Taken, Traffic};
 

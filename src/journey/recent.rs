@@ -1,6 +1,6 @@
 //! The refusals of a short while ago, for operators to look at.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use super::trail::Trail;
@@ -52,7 +52,6 @@ pub struct Recent(Mutex<Kept>);
 #[derive(Debug, Default)]
 struct Kept {
     noted: u64,
-    by_label: BTreeMap<&'static str, u64>,
     last: VecDeque<Refused>,
 }
 
@@ -87,7 +86,6 @@ impl Recent {
         };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.noted += 1;
-        *kept.by_label.entry(refused.label).or_default() += 1;
         refused.number = kept.noted;
         if kept.last.len() >= KEPT_MAX {
             kept.last.pop_front();
@@ -109,9 +107,9 @@ impl Recent {
         (some.filter(|refused| is_wanted(refused)).take(limit).cloned().collect(), kept.noted)
     }
 
-    /// How many there have been since the start of the process, by label.
+    /// How many there have been since the start of the process.
     #[must_use]
-    pub fn by_label(&self) -> BTreeMap<&'static str, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).by_label.clone()
+    pub fn total(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).noted
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
 
-use super::{Entry, Kind};
+use super::{Counts, Entry, Kind};
 use crate::clock::Millis;
 use crate::plan::{Budget, Plan};
 use crate::tenant::{Tenant, TenantId, Username};
@@ -64,25 +64,7 @@ pub(super) struct Entries {
     /// The path that was called last: a tenant's devices often call the same.
     path: Arc<str>,
     /// What entries relayed that are gone.
-    gone: Relayed,
-}
-
-/// Messages and bytes, each from clients and from runtimes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Relayed {
-    /// Whole data messages.
-    pub messages: [u64; 2],
-    /// Bytes on the wire.
-    pub bytes: [u64; 2],
-}
-
-impl Relayed {
-    fn add(&mut self, entry: &Entry) {
-        for (side, counter) in [&entry.from_client, &entry.from_runtime].into_iter().enumerate() {
-            self.messages[side] += counter.messages();
-            self.bytes[side] += counter.bytes();
-        }
-    }
+    gone: Counts,
 }
 
 impl Entries {
@@ -119,14 +101,12 @@ impl Entries {
     pub(super) fn remove(&mut self, entry: &Entry) {
         if self.by_place.try_remove(entry.place as usize).is_some() {
             self.exchanges -= usize::from(entry.kind == Kind::Exchange);
-            self.gone.add(entry);
+            self.gone = self.gone.plus(entry.counts());
         }
     }
 
     /// What all entries have relayed, those that are gone included. Never falls.
-    pub(super) fn relayed(&self) -> Relayed {
-        let mut relayed = self.gone;
-        self.by_place.iter().for_each(|(_, entry)| relayed.add(entry));
-        relayed
+    pub(super) fn relayed(&self) -> Counts {
+        self.all().fold(self.gone, |sum, entry| sum.plus(entry.counts()))
     }
 }

@@ -6,13 +6,14 @@ use std::sync::{Mutex, PoisonError};
 use super::trail::Trail;
 use crate::client::{Client, RequestId};
 use crate::clock::UnixMillis;
+use crate::path::visible;
 use crate::refusal::Refusal;
 use crate::tenant::Username;
 
 /// How many are kept; the oldest go.
 pub const KEPT_MAX: usize = 1000;
-/// Of a path that is longer.
-const PATH_CHARACTERS_MAX: usize = 256;
+/// Of a path, or a reason, that is longer: a runtime's certificate may give one of many KiB.
+const TEXT_CHARACTERS_MAX: usize = 256;
 
 /// One refusal: no more than the log has of it.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ pub struct Refused {
     pub tenant: Option<Username>,
     /// The row, as far as it was found.
     pub row: &'static str,
-    /// The path, without query.
+    /// The path, without query, as [`visible`] has it.
     pub path: String,
     /// What was refused.
     pub is_handshake: bool,
@@ -76,12 +77,12 @@ impl Recent {
             client: client.address.ip().to_canonical().to_string(),
             tenant: trail.tenant.clone().or(claimed),
             row: trail.row,
-            path: trail.path.chars().take(PATH_CHARACTERS_MAX).collect(),
+            path: visible(&trail.path).take(TEXT_CHARACTERS_MAX).collect(),
             is_handshake,
             status: refusal.status().as_u16(),
             label: refusal.label(),
-            why: refusal.to_string(),
-            why_for_tenant: refusal.for_tenant(),
+            why: beginning(&refusal.to_string()),
+            why_for_tenant: beginning(&refusal.for_tenant()),
             since,
         };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,4 +113,8 @@ impl Recent {
     pub fn total(&self) -> u64 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).noted
     }
+}
+
+fn beginning(text: &str) -> String {
+    text.chars().take(TEXT_CHARACTERS_MAX).collect()
 }

@@ -92,7 +92,7 @@ fn a_copy_serves_as_the_original_did() {
     assert_eq!((code, error.as_str()), (0, ""));
     assert_eq!(
         out,
-        "2 documents compared, all equal; 2 written now, and 1 numbers about the use of keys\n"
+        "2 documents compared, all equal; 2 written now, and 6 numbers about the use of keys\n"
     );
     assert_eq!(check(&to).0, 0);
     let profiles = json!({ "tenants": [] });

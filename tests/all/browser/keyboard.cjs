@@ -35,7 +35,8 @@ launch(async (context) => {
     };
 
     await page.goto(`http://localhost:${port}/profile`);
-    // The first field has the focus.
+    // The first field gets the focus by itself.
+    await page.locator("input[name=username]:focus").waitFor();
     await keyboard.type("mike");
     await keyboard.press("Tab");
     await keyboard.type(password);

@@ -227,6 +227,21 @@ fn who_may_scrape() {
     assert_eq!(status(&open, "/metrics", "Origin: http://evil.example\r\n"), "403");
     assert_eq!(status(&open, "/admin/v1/status", ""), "403");
     assert_eq!(status(&open, "/metrics/", ""), "403");
+    assert_eq!(status(&open, "/metrics?tenants=1", ""), "401", "names of tenants are not open");
+    assert_eq!(status(&open, "/metrics?tenants=0", ""), "200");
+    let both = World::start(&["--metrics-open", "true"]);
+    assert_eq!(status(&both.flowgate, "/metrics?tenants=1", ""), "401");
+    assert_eq!(status(&both.flowgate, "/metrics?tenants=1", &token), "200");
+}
+
+#[test]
+fn a_server_that_was_told_to_stop_is_no_alarm() {
+    let world = World::start(&["--drain-delay", "1m"]);
+    world.wait_for("flowgate_ready", &[], 1.0);
+    assert_eq!(world.scrape().value("flowgate_draining", &[]), 0.0);
+    world.flowgate.signal("-TERM");
+    world.wait_for("flowgate_ready", &[], 0.0);
+    assert_eq!(world.scrape().value("flowgate_draining", &[]), 1.0);
 }
 
 #[test]

@@ -89,6 +89,8 @@ launch(async (context) => {
 
     await press("Tenants");
     await heading("Tenants");
+    // What is to go has to be there first.
+    await page.getByRole("link", { name: "roberto" }).waitFor();
     await tabTo("Name begins with");
     await page.keyboard.type("mi");
     await page.getByRole("link", { name: "roberto" }).waitFor({ state: "detached" });
@@ -181,6 +183,7 @@ launch(async (context) => {
     await page.getByText("zoe is disabled.").waitFor();
     await page.getByRole("link", { name: "All tenants" }).click();
     await heading("Tenants");
+    await page.getByRole("link", { name: "mike" }).waitFor();
     await page.getByLabel("State", { exact: true }).selectOption("true");
     await page.getByRole("link", { name: "mike" }).waitFor({ state: "detached" });
     const disabled = await page.locator("tbody tr").allInnerTexts();

@@ -267,7 +267,7 @@ impl LiveTable {
     }
 
     fn leave(&self, entry: &Entry) {
-        self.traffic.take_in(entry);
+        self.traffic.take_in(entry.tenant(), entry.taken.news(entry));
         entry.shared.entries().remove(entry);
         if let Grant::Session { id, .. } = entry.grant {
             self.sessions.remove_if_mut(&id, |_, (_, count)| {
@@ -300,7 +300,10 @@ impl LiveTable {
     /// Takes in what was relayed since the last call; to be called every few seconds.
     pub fn meter(&self, now: UnixMillis) {
         self.traffic.tick(now);
-        self.entries().iter().for_each(|entry| self.traffic.take_in(entry));
+        for shared in &self.tenants {
+            let news = shared.entries().news();
+            self.traffic.take_in(shared.tenant, news);
+        }
     }
 
     /// What was relayed for a tenant, up to the last call of [`LiveTable::meter`].

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
 
+use super::traffic::Counts;
 use super::{Entry, Kind};
 use crate::clock::Millis;
 use crate::plan::{Budget, Plan};
@@ -121,6 +122,11 @@ impl Entries {
             self.exchanges -= usize::from(entry.kind == Kind::Exchange);
             self.gone.add(entry);
         }
+    }
+
+    /// What all entries have relayed since that was asked last.
+    pub(super) fn news(&self) -> Counts {
+        self.all().fold(Counts::default(), |news, entry| news.plus(entry.taken.news(entry)))
     }
 
     /// What all entries have relayed, those that are gone included. Never falls.

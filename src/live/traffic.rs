@@ -137,9 +137,14 @@ pub(super) struct Taken([AtomicU64; 4]);
 
 impl Taken {
     /// What has come since the last call. Two at once share it between them.
-    fn news(&self, entry: &Entry) -> Counts {
+    pub(super) fn news(&self, entry: &Entry) -> Counts {
         let news = |place: usize, count: u64| {
-            count.saturating_sub(self.0[place].fetch_max(count, Ordering::Relaxed))
+            let taken = &self.0[place];
+            // Most are at rest, and not written to.
+            match taken.load(Ordering::Relaxed) >= count {
+                true => 0,
+                false => count.saturating_sub(taken.fetch_max(count, Ordering::Relaxed)),
+            }
         };
         Counts {
             messages_from_client: news(0, entry.from_client.messages()),
@@ -167,17 +172,16 @@ impl Meter {
         }
     }
 
-    /// Takes in what is new of an entry.
-    pub(super) fn take_in(&self, entry: &Entry) {
-        let news = entry.taken.news(entry);
+    /// Takes in what is new of a tenant's.
+    pub(super) fn take_in(&self, tenant: TenantId, news: Counts) {
         if news == Counts::default() {
             return;
         }
-        if !self.tenants.contains_key(&entry.tenant()) && self.tenants.len() >= TENANTS_MAX {
+        if !self.tenants.contains_key(&tenant) && self.tenants.len() >= TENANTS_MAX {
             return;
         }
         let (minute, hour) = numbers(UnixMillis(self.now_unix_ms.load(Ordering::Relaxed)));
-        let mut rings = self.tenants.entry(entry.tenant()).or_default();
+        let mut rings = self.tenants.entry(tenant).or_default();
         add_to(&mut rings.minutes, minute, news);
         add_to(&mut rings.hours, hour, news);
     }

@@ -6,19 +6,11 @@ use serde_json::{Value, json};
 
 use crate::support::admin::{ADMIN, READ, call, start};
 use crate::support::flowgate::{Flowgate, ask};
-use crate::support::node::{NodeRed, root, run_in_browser};
+use crate::support::node::{NodeRed, pictures, run_in_browser};
 use crate::support::profiles::{MIKE_KEY, mike, mike_and_roberto};
 use crate::support::runtime::Runtime;
 use crate::support::wait_until;
 use crate::support::websocket::{FIN, Frame, PING, PONG, TEXT, WebSocket, handshake, masked};
-
-/// Where pictures are left: for the docs, or for whoever wants to look.
-fn pictures() -> String {
-    match std::env::var("FLOWGATE_SCREENSHOTS").as_deref() {
-        Ok("1") => root().join("docs/images").to_str().unwrap().to_owned(),
-        _ => std::env::var("FLOWGATE_PICTURES").unwrap_or_default(),
-    }
-}
 
 fn texts(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
@@ -30,7 +22,9 @@ fn an_operator_does_everything_in_the_console() {
     let (mut flowgate, _folder) = start(&mike_and_roberto(runtime.address, Runtime::nowhere()));
     let (admin, data) = (flowgate.admin.port().to_string(), flowgate.data.port().to_string());
     let script = include_str!("browser/console.cjs");
-    let said = run_in_browser(script, &[&admin, &data, ADMIN, READ, MIKE_KEY, &pictures()]);
+    // For the docs, or for whoever wants to look.
+    let folder = pictures().or_else(|| std::env::var("FLOWGATE_PICTURES").ok()).unwrap_or_default();
+    let said = run_in_browser(script, &[&admin, &data, ADMIN, READ, MIKE_KEY, &folder]);
 
     let text = |name: &str| said[name].as_str().unwrap_or_else(|| panic!("{name}: {said}"));
     assert_eq!(text("at"), format!("http://127.0.0.1:{admin}/console/"));

@@ -71,7 +71,7 @@ function replicaRows(replicas) {
 export function overview(root) {
     const status = h("div");
     const messages = chart("Messages per second", read(MESSAGES), rate);
-    const traffic = chart("Bytes per second", read(BYTES), bytes);
+    const traffic = chart("Bytes per second", read(BYTES), bytes, 1024);
     const handshakes = chart("Handshakes and plain requests per second", [["handshakes", (second) => perSecond(second, "handshakes")], ["requests", (second) => perSecond(second, "exchanges")]], rate);
     const live = chart("Live connections", [["connections", (second) => second.connections]], number);
     const charts = [messages, traffic, handshakes, live];

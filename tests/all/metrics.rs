@@ -249,7 +249,9 @@ fn both_formats_say_the_same() {
     let world = World::start(&[]);
     assert!(public(&world.flowgate, "/public/mike/declined").starts_with("HTTP/1.1 404"));
     let token = format!("Authorization: Bearer {READ}\r\n");
-    let answer = ask_for(&world.flowgate, "/metrics?tenants=9", &token);
+    let scrape = || ask_for(&world.flowgate, "/metrics?tenants=9", &token);
+    wait_until("nobody is connected any more", || !scrape().contains("tenant=\"mike\""));
+    let answer = scrape();
     let (classic, open) = (Page::read(&answer), world.scrape());
     let names = |page: &Page| page.samples.iter().map(|(name, ..)| name.clone()).collect();
     let (old, new): (BTreeSet<String>, BTreeSet<String>) = (names(&classic), names(&open));

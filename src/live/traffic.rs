@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 
-use super::Entry;
+use super::Counts;
 use crate::clock::UnixMillis;
 use crate::tenant::TenantId;
 
@@ -20,36 +20,6 @@ const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 /// Tenants of whom it is kept, at less than 4 KiB each; nothing is kept of more.
 const TENANTS_MAX: usize = 16_384;
-
-/// What was relayed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Counts {
-    /// Whole data messages.
-    pub messages_from_client: u64,
-    /// Whole data messages.
-    pub messages_from_runtime: u64,
-    /// Bytes on the wire.
-    pub bytes_from_client: u64,
-    /// Bytes on the wire.
-    pub bytes_from_runtime: u64,
-}
-
-impl Counts {
-    /// Both together.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        let Self { messages_from_client, messages_from_runtime, .. } = self;
-        let Self { bytes_from_client, bytes_from_runtime, .. } = self;
-        Self {
-            messages_from_client: messages_from_client.saturating_add(other.messages_from_client),
-            messages_from_runtime: messages_from_runtime
-                .saturating_add(other.messages_from_runtime),
-            bytes_from_client: bytes_from_client.saturating_add(other.bytes_from_client),
-            bytes_from_runtime: bytes_from_runtime.saturating_add(other.bytes_from_runtime),
-        }
-    }
-}
 
 /// A minute or an hour, counted from 1970, and what was relayed in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,30 +99,6 @@ fn last_of(ring: &[Span], now: u64) -> Vec<Span> {
     let mut told: Vec<Span> = ring.iter().filter(is_told).copied().collect();
     told.sort_unstable_by_key(|span| span.number);
     told
-}
-
-/// What of an entry's counts has been taken in.
-#[derive(Debug, Default)]
-pub(super) struct Taken([AtomicU64; 4]);
-
-impl Taken {
-    /// What has come since the last call. Two at once share it between them.
-    pub(super) fn news(&self, entry: &Entry) -> Counts {
-        let news = |place: usize, count: u64| {
-            let taken = &self.0[place];
-            // Most are at rest, and not written to.
-            match taken.load(Ordering::Relaxed) >= count {
-                true => 0,
-                false => count.saturating_sub(taken.fetch_max(count, Ordering::Relaxed)),
-            }
-        };
-        Counts {
-            messages_from_client: news(0, entry.from_client.messages()),
-            messages_from_runtime: news(1, entry.from_runtime.messages()),
-            bytes_from_client: news(2, entry.from_client.bytes()),
-            bytes_from_runtime: news(3, entry.from_runtime.bytes()),
-        }
-    }
 }
 
 /// All tenants' traffic.

@@ -1,5 +1,5 @@
 //! Listeners: accepts connections within a limit, does the handshake of TLS where that is spoken,
-//! reads HTTP/1.1, and hands each request on.
+//! reads HTTP/1.1 or HTTP/2, and hands each request on.
 
 use std::error::Error;
 use std::future::Future;
@@ -21,9 +21,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::networks::Networks;
 use crate::rewound::Rewound;
 use crate::tls::Stream;
 use crate::tls::server::Acceptor;
+
+mod origin;
+mod streams;
 
 const BACKLOG: u32 = 4096;
 /// Wait after an accept that failed for want of descriptors or memory.
@@ -41,6 +45,8 @@ pub struct AcceptSettings {
     pub write_stall_max: Duration,
     /// The most bytes of request line and headers.
     pub header_bytes_max: usize,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol_from: Networks,
 }
 
 /// A connection's place under the limit. It follows the socket wherever that goes.
@@ -49,7 +55,7 @@ pub type Permit = Arc<OwnedSemaphorePermit>;
 /// Who is on the other end of an accepted socket.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The address.
+    /// The address; of those behind a load balancer that says so, theirs.
     pub address: SocketAddr,
     /// Whether TLS is spoken with them.
     pub over_tls: bool,
@@ -100,11 +106,11 @@ pub async fn serve<H, F, B>(
                 continue;
             }
         };
-        let peer = Peer { address, over_tls: tls.is_some(), permit: Arc::new(permit) };
+        let mut peer = Peer { address, over_tls: tls.is_some(), permit: Arc::new(permit) };
         let (tls, settings) = (tls.clone(), settings.clone());
         let (mut drain, handler) = (drain.clone(), handler.clone());
         connections.spawn(async move {
-            if let Some(stream) = secure(socket, &peer, tls, &settings, &mut drain).await {
+            if let Some(stream) = secure(socket, &mut peer, tls, &settings, &mut drain).await {
                 converse(Rewound::from(stream), peer, settings, drain, handler).await;
             }
         });
@@ -136,9 +142,11 @@ pub async fn serve_handed_over<H, F, B>(
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
+    // Whoever has accepted them has read that, too.
+    let settings = AcceptSettings { proxy_protocol_from: Networks::default(), ..settings };
     let mut connections = JoinSet::new();
     loop {
-        let HandedOver { socket, read, peer } = tokio::select! {
+        let HandedOver { socket, read, mut peer } = tokio::select! {
             handed_over = brought.recv() => match handed_over {
                 Some(handed_over) => handed_over,
                 None => break,
@@ -150,7 +158,7 @@ pub async fn serve_handed_over<H, F, B>(
                 let (settings, mut drain) = (settings.clone(), drain.clone());
                 let handler = handler.clone();
                 connections.spawn(async move {
-                    let stream = secure(socket, &peer, None, &settings, &mut drain).await;
+                    let stream = secure(socket, &mut peer, None, &settings, &mut drain).await;
                     if let Some(stream) = stream {
                         let stream = Rewound::new(Bytes::from(read), stream);
                         converse(stream, peer, settings, drain, handler).await;
@@ -193,7 +201,7 @@ fn prepare(socket: &TcpStream, write_stall_max: Duration) -> io::Result<()> {
 /// Makes a connection fit to be served; `None` if that failed, or if nobody is to be served any more.
 async fn secure(
     socket: TcpStream,
-    peer: &Peer,
+    peer: &mut Peer,
     tls: Option<Acceptor>,
     settings: &AcceptSettings,
     drain: &mut watch::Receiver<bool>,
@@ -203,15 +211,28 @@ async fn secure(
         tracing::debug!(%client, %error, "the client was gone at once");
         return None;
     }
-    let Some(tls) = tls else { return Some(Stream::Plain(socket)) };
+    const TLS_HANDSHAKE: &str = "TLS handshake";
+    let is_proxied = settings.proxy_protocol_from.contain(client.ip());
+    if tls.is_none() && !is_proxied {
+        return Some(Stream::Plain(socket));
+    }
+    let mut awaited = if is_proxied { "PROXY header" } else { TLS_HANDSHAKE };
+    let handshake = async {
+        if is_proxied {
+            peer.address = origin::read(&socket).await?.unwrap_or(client);
+        }
+        let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
+        awaited = TLS_HANDSHAKE;
+        tls.accept(socket).await
+    };
     let handshake = tokio::select! {
-        handshake = timeout(settings.header_timeout, tls.accept(socket)) => handshake,
+        handshake = timeout(settings.header_timeout, handshake) => handshake,
         _ = drain.wait_for(|drain| *drain) => return None,
     };
     match handshake {
         Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(error)) => tracing::debug!(%client, %error, "TLS handshake failed"),
-        Err(_) => tracing::debug!(%client, "TLS handshake not finished in time"),
+        Ok(Err(error)) => tracing::debug!(%client, %error, "{awaited} failed"),
+        Err(_) => tracing::debug!(%client, "{awaited} not finished in time"),
     }
     None
 }
@@ -224,10 +245,13 @@ async fn converse<H, F, B>(
     mut drain: watch::Receiver<bool>,
     handler: H,
 ) where
-    H: Fn(Request<Incoming>, Peer) -> F + Send + 'static,
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
+    if stream.speaks_http_2() {
+        return streams::converse(stream, peer, settings, drain, handler).await;
+    }
     let client = peer.address;
     let service = service_fn(move |request| {
         let answer = handler(request, peer.clone());

@@ -14,6 +14,7 @@ use mio::{Registry, Token};
 use super::buffers::Buffers;
 use super::client_leg::ClientLeg;
 use super::links::Links;
+use super::origin::Origin;
 use super::parked::Parked;
 use super::passage::{Passage, Progress};
 use super::reading::{Asked, HEAD_BYTES_MAX, Reading, read, says_close};
@@ -58,7 +59,7 @@ enum State<S: Story> {
 /// One client's connection.
 pub(super) struct Conversation<S: Story> {
     client: ClientLeg,
-    address: SocketAddr,
+    origin: Origin,
     permit: Permit,
     state: State<S>,
 }
@@ -73,7 +74,8 @@ impl<S: Story> Conversation<S> {
     ) -> Self {
         let client = ClientLeg::new(socket, Token(slot * 2));
         let deadline = tools.now.plus(tools.settings.header_timeout);
-        Self { client, address, permit, state: State::Head { part: Vec::new(), deadline } }
+        let origin = Origin::of(address, &tools.settings.proxy_protocol_from);
+        Self { client, origin, permit, state: State::Head { part: Vec::new(), deadline } }
     }
 
     pub(super) fn note(&mut self, event: &Event) {
@@ -157,8 +159,14 @@ impl<S: Story> Conversation<S> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Step::On,
             Ok(0) | Err(_) => return Step::End(Outcome::Over),
         };
-        let end = start + length;
-        if start > 0 {
+        let mut end = start + length;
+        if self.origin.is_awaited {
+            match self.origin.take_header(scratch, end, part) {
+                Some(0) => return Step::On,
+                Some(left) => end = left,
+                None => return Step::End(Outcome::Over),
+            }
+        } else if start > 0 {
             let part = std::mem::take(part);
             // Without another line's end there is no more to understand than before.
             if !scratch[start..end].contains(&b'\n') && end < tools.settings.header_bytes_max {
@@ -214,7 +222,7 @@ impl<S: Story> Conversation<S> {
         slot: usize,
         tools: &mut Tools<S>,
     ) -> Step {
-        match read(length, self.address, waited_since, tools) {
+        match read(length, self.origin.address, waited_since, tools) {
             Reading::Whole(_, Reception::Wait(wait)) => self.park(length, wait, slot, tools),
             Reading::Part => {
                 let part = tools.buffers.lend();
@@ -222,7 +230,7 @@ impl<S: Story> Conversation<S> {
             }
             Reading::TooLarge => {
                 let refusal = Refusal::HeadersTooLarge;
-                let response = tools.story.refuse_unread(self.address, refusal);
+                let response = tools.story.refuse_unread(self.origin.address, refusal);
                 self.client.readable = true;
                 let asked = Asked { closes: true, without_body: false, behind: Vec::new() };
                 self.answer(&response, &asked, tools)
@@ -367,7 +375,7 @@ impl<S: Story> Conversation<S> {
         registry: &Registry,
     ) -> io::Result<HandedOver> {
         let socket = self.client.into_socket(registry)?.into();
-        Ok(HandedOver { socket, read, address: self.address, permit: self.permit })
+        Ok(HandedOver { socket, read, address: self.origin.address, permit: self.permit })
     }
 
     pub(super) fn into_switched(self, tools: &mut Tools<S>) -> io::Result<(S::Errand, Switched)> {

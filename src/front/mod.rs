@@ -26,6 +26,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::clock::Millis;
 use crate::close::Cause;
 use crate::live::Entry;
+use crate::networks::Networks;
 use crate::refusal::Refusal;
 use crate::tenant::TenantId;
 
@@ -35,6 +36,7 @@ mod conversation;
 pub mod framing;
 pub mod head;
 mod links;
+mod origin;
 mod parked;
 mod passage;
 pub mod plane;
@@ -63,6 +65,8 @@ pub struct FrontSettings {
     pub response_timeout: Duration,
     /// The most bytes of a request's head and of an answer's.
     pub header_bytes_max: usize,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol_from: Networks,
 }
 
 /// Which runtime, as it was when it was dialled.

@@ -164,7 +164,7 @@ impl World {
             response_timeout: WAIT_MAX,
             header_bytes_max: 8192,
         };
-        let dialer = Arc::new(Dialer::new(connect, clock).unwrap());
+        let dialer = Arc::new(Dialer::new(connect, Arc::default(), clock).unwrap());
         let desk = Desk {
             registry: Arc::clone(&registry),
             passwords: Arc::clone(&passwords),
@@ -177,6 +177,7 @@ impl World {
         };
         let journey = Arc::new(Journey {
             base_domain: "flows.localhost".into(),
+            trusted_proxies: Default::default(),
             clock,
             registry,
             usage,
@@ -272,6 +273,7 @@ fn accept_settings() -> AcceptSettings {
         header_timeout: WAIT_MAX,
         write_stall_max: WAIT_MAX,
         header_bytes_max: 8192,
+        proxy_protocol_from: Default::default(),
     }
 }
 
@@ -305,6 +307,7 @@ pub fn serve_with_front(
         handshake_timeout: WAIT_MAX,
         response_timeout: WAIT_MAX,
         header_bytes_max: 8192,
+        proxy_protocol_from: Default::default(),
     };
     let (others, brought) = mpsc::channel(100);
     let desk = Arc::new(FrontDesk { journey: Arc::clone(journey), others });

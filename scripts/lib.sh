@@ -12,7 +12,9 @@ RUNTIMES_DIR="$FLOWGATE_ROOT/scripts/runtimes"
 WSCAT="$NODE_DIR/node_modules/.bin/wscat"
 # flowgate is built by cargo here, also where the user has moved cargo's output.
 TARGET_DIR="${CARGO_TARGET_DIR:-$FLOWGATE_ROOT/target}"
-export NODE_DIR RUNTIMES_DIR WSCAT TARGET_DIR
+# Programs that check the sources.
+TOOLS_DIR="$TARGET_DIR/tools"
+export NODE_DIR RUNTIMES_DIR WSCAT TARGET_DIR TOOLS_DIR
 
 # rustup puts cargo here; a shell that was open before rustup ran does not know it yet.
 if [ -d "${HOME:-/nonexistent}/.cargo/bin" ]; then
@@ -163,6 +165,20 @@ install_python() {
     "$folder/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements" ||
         die "pip could not install Schemathesis." "Is the Python package index within reach?"
     printf '%s\n' "$wanted" >"$folder/.installed"
+}
+
+# install_cargo_tool NAME VERSION FLAGS...: a program of Rust's own index into a folder beneath cargo's, compiled once.
+install_cargo_tool() {
+    local name=$1 version=$2
+    shift 2
+    if [ "$("$TOOLS_DIR/bin/$name" --version 2>/dev/null)" = "$name $version" ]; then
+        say "$name $version: installed already ($TOOLS_DIR)."
+        return
+    fi
+    say "Installing $name $version into $TOOLS_DIR (cargo install; this takes some minutes, once) ..."
+    cargo install --quiet --locked --root "$TOOLS_DIR" --target-dir "$TOOLS_DIR/build" --version "$version" "$@" "$name" ||
+        die "cargo could not install $name." "Is the crate index within reach?"
+    rm -rf "$TOOLS_DIR/build"
 }
 
 # --- Ports and waiting -----------------------------------------------------------------------------------------------

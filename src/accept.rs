@@ -17,10 +17,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::permits::{self, Permits};
 use crate::rewound::Rewound;
 use crate::tls::Stream;
 use crate::tls::server::Acceptor;
@@ -34,6 +35,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct AcceptSettings {
     /// Sockets at once on all data listeners together, relayed connections included.
     pub connections_max: usize,
+    /// Of them, so many of one address; 0 for no limit.
+    pub connections_per_address_max: usize,
     /// How long a client may take for the handshake of TLS, then to send a request's headers, and how
     /// long a kept-alive connection may wait for its next request.
     pub header_timeout: Duration,
@@ -44,7 +47,7 @@ pub struct AcceptSettings {
 }
 
 /// A connection's place under the limit. It follows the socket wherever that goes.
-pub type Permit = Arc<OwnedSemaphorePermit>;
+pub type Permit = Arc<permits::Permit>;
 
 /// Who is on the other end of an accepted socket.
 #[derive(Clone, Debug)]
@@ -76,7 +79,7 @@ pub async fn serve<H, F, B>(
     listener: TcpListener,
     tls: Option<Acceptor>,
     settings: AcceptSettings,
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
     mut drain: watch::Receiver<bool>,
     handler: H,
 ) where
@@ -92,14 +95,19 @@ pub async fn serve<H, F, B>(
             Some(_) = connections.join_next() => continue,
             _ = drain.wait_for(|drain| *drain) => break,
         };
-        let (socket, address, permit) = match accepted {
+        let (socket, address, mut permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "could not accept a connection");
+                permits.say_short(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        // Before the handshake of TLS there are no words for a refusal.
+        if let Err(why) = permits.seat(&mut permit, address.ip(), &socket) {
+            tracing::debug!(client = %address, ?why, "a client was turned away");
+            continue;
+        }
         let peer = Peer { address, over_tls: tls.is_some(), permit: Arc::new(permit) };
         let (tls, settings) = (tls.clone(), settings.clone());
         let (mut drain, handler) = (drain.clone(), handler.clone());
@@ -167,15 +175,15 @@ pub async fn serve_handed_over<H, F, B>(
 /// Cancel safe.
 async fn accept(
     listener: &TcpListener,
-    permits: &Arc<Semaphore>,
+    permits: &Permits,
     is_full: &mut bool,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    if permits.available_permits() > 0 {
+) -> io::Result<(TcpStream, SocketAddr, permits::Permit)> {
+    if permits.available() > 0 {
         *is_full = false;
     } else if !std::mem::replace(is_full, true) {
         tracing::warn!("connections_max is reached: new connections wait");
     }
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    let permit = permits.take().await?;
     let (socket, address) = listener.accept().await?;
     Ok((socket, address, permit))
 }

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::clock::{Clock, Millis};
+use crate::descriptors::{Descriptors, Use, dial_refusal};
 use crate::metrics::{Phase, Stopwatch};
 use crate::refusal::Refusal;
 use crate::tenant::Instance;
@@ -76,8 +79,8 @@ impl Dialer {
     ) -> Result<Stream, Refusal> {
         let attempt = async {
             let socket = self.connect(instance, watch).await;
-            let socket = socket
-                .map_err(|error| Refusal::RuntimeUnreachable(format!("{instance}: {error}")))?;
+            let socket =
+                socket.map_err(|error| dial_refusal(&error, format!("{instance}: {error}")))?;
             let Some(tls) = &instance.tls else { return Ok(Stream::Plain(socket)) };
             self.tls.connect(socket, instance, tls).await.map_err(|fault| match fault {
                 RuntimeTlsFault::Certificate(why) => {
@@ -133,6 +136,9 @@ impl Dialer {
         for address in addresses {
             match TcpStream::connect(address).await {
                 Ok(socket) => {
+                    if !Descriptors::of_process().has_room(Use::Runtime, socket.as_raw_fd()) {
+                        return Err(Errno::MFILE.into());
+                    }
                     socket.set_nodelay(true)?;
                     return Ok(socket);
                 }

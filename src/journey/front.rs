@@ -65,9 +65,8 @@ enum Way {
         /// The right answer to the key.
         accept: String,
         ours_offered: bool,
-        reservation: Reservation,
         /// Once the runtime has switched.
-        reserved: Reserved,
+        switched: Option<(Reserved, Reservation)>,
     },
 }
 
@@ -183,12 +182,14 @@ impl Story for FrontDesk {
     }
 
     fn switch(&self, errand: &mut Errand, answer: Answer<'_>) -> Result<(), Refusal> {
-        let Way::Handshake { accept, ours_offered, reserved, .. } = &mut errand.way else {
+        let Way::Handshake { accept, ours_offered, switched } = &mut errand.way else {
             return Err(Refusal::RuntimeBroke("it switched protocols unasked".into()));
         };
         check_switch(answer.headers, accept)?;
         self.journey.reach_at_once(Step::Answered);
-        *reserved = websocket::rewrite_switch(answer.headers, errand.row, *ours_offered);
+        let reservation = self.journey.reserve()?;
+        let reserved = websocket::rewrite_switch(answer.headers, errand.row, *ours_offered);
+        *switched = Some((reserved, reservation));
         self.journey.log_answer(&errand.trail, errand.client, true, answer.status);
         Ok(())
     }
@@ -196,7 +197,7 @@ impl Story for FrontDesk {
     fn adopt(&self, errand: Errand, switched: Switched) {
         self.journey.reach_at_once(Step::Switched);
         let request_id = errand.client.request_id;
-        let Way::Handshake { reservation, reserved, .. } = errand.way else {
+        let Way::Handshake { switched: Some((reserved, reservation)), .. } = errand.way else {
             return;
         };
         let Switched { sockets: [client, runtime], read_ahead, permit } = switched;
@@ -324,14 +325,12 @@ impl Journey {
         let Some(addresses) = self.dialer.known_addresses(&instance) else {
             return Ok(None);
         };
-        let reservation =
-            self.plane.reserve().ok_or(Refusal::Overloaded("the relay threads are behind"))?;
         let ours_offered = offers_our_subprotocol(&parts.headers);
         let accept = expected_accept(&parts.headers);
         let towards = towards(row, &identity, client);
         put_request_line(out, parts, path_and_query)?;
         rewrite(parts, written, &towards, true, out);
-        let way = Way::Handshake { accept, ours_offered, reservation, reserved: Reserved::None };
+        let way = Way::Handshake { accept, ours_offered, switched: None };
         Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing: false }))
     }
 }

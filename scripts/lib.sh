@@ -12,9 +12,10 @@ RUNTIMES_DIR="$FLOWGATE_ROOT/scripts/runtimes"
 WSCAT="$NODE_DIR/node_modules/.bin/wscat"
 # flowgate is built by cargo here, also where the user has moved cargo's output.
 TARGET_DIR="${CARGO_TARGET_DIR:-$FLOWGATE_ROOT/target}"
-# Programs that check the sources.
-TOOLS_DIR="$TARGET_DIR/tools"
-export NODE_DIR RUNTIMES_DIR WSCAT TARGET_DIR TOOLS_DIR
+# Programs that check the sources: every checkout of a user has the same.
+TOOLS_DIR="${XDG_CACHE_HOME:-${HOME:-$TARGET_DIR}/.cache}/flowgate-tools"
+CARGO_DENY_VERSION=0.20.2
+export NODE_DIR RUNTIMES_DIR WSCAT TARGET_DIR TOOLS_DIR CARGO_DENY_VERSION
 
 # rustup puts cargo here; a shell that was open before rustup ran does not know it yet.
 if [ -d "${HOME:-/nonexistent}/.cargo/bin" ]; then
@@ -167,11 +168,16 @@ install_python() {
     printf '%s\n' "$wanted" >"$folder/.installed"
 }
 
-# install_cargo_tool NAME VERSION FLAGS...: a program of Rust's own index into a folder beneath cargo's, compiled once.
+# has_cargo_tool NAME VERSION: is it installed, and that version of it?
+has_cargo_tool() {
+    [ "$("$TOOLS_DIR/bin/$1" --version 2>/dev/null)" = "$1 $2" ]
+}
+
+# install_cargo_tool NAME VERSION FLAGS...: a program of Rust's own index, compiled once for all checkouts.
 install_cargo_tool() {
     local name=$1 version=$2
     shift 2
-    if [ "$("$TOOLS_DIR/bin/$name" --version 2>/dev/null)" = "$name $version" ]; then
+    if has_cargo_tool "$name" "$version"; then
         say "$name $version: installed already ($TOOLS_DIR)."
         return
     fi

@@ -1,5 +1,5 @@
 //! Listeners: accepts connections within a limit, does the handshake of TLS where that is spoken,
-//! reads HTTP/1.1, and hands each request on.
+//! reads HTTP/1.1 or HTTP/2, and hands each request on.
 
 use std::error::Error;
 use std::future::Future;
@@ -21,10 +21,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::permits::{self, Permits};
+use crate::networks::Networks;
+use crate::permits::{self, NoPlace, Permits};
 use crate::rewound::Rewound;
 use crate::tls::Stream;
 use crate::tls::server::Acceptor;
+
+mod origin;
+mod streams;
 
 const BACKLOG: u32 = 4096;
 /// Wait after an accept that failed for want of descriptors or memory.
@@ -44,6 +48,8 @@ pub struct AcceptSettings {
     pub write_stall_max: Duration,
     /// The most bytes of request line and headers.
     pub header_bytes_max: usize,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol_from: Networks,
 }
 
 /// A connection's place under the limit. It follows the socket wherever that goes.
@@ -52,12 +58,14 @@ pub type Permit = Arc<permits::Permit>;
 /// Who is on the other end of an accepted socket.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The address.
+    /// The address; of those behind a load balancer that says so, theirs.
     pub address: SocketAddr,
     /// Whether TLS is spoken with them.
     pub over_tls: bool,
     /// The place under the limit.
     pub permit: Permit,
+    /// Why this request of theirs has none, beside others on the same connection.
+    pub no_place: Option<NoPlace>,
 }
 
 /// Binds a listener.
@@ -95,7 +103,7 @@ pub async fn serve<H, F, B>(
             Some(_) = connections.join_next() => continue,
             _ = drain.wait_for(|drain| *drain) => break,
         };
-        let (socket, address, mut permit) = match accepted {
+        let (socket, address, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 permits.say_short(&error);
@@ -103,17 +111,22 @@ pub async fn serve<H, F, B>(
                 continue;
             }
         };
-        // Before the handshake of TLS there are no words for a refusal.
-        if let Err(why) = permits.seat(&mut permit, address.ip(), &socket) {
+        if let Err(why) = permits.admit(&socket) {
             tracing::debug!(client = %address, ?why, "a client was turned away");
             continue;
         }
-        let peer = Peer { address, over_tls: tls.is_some(), permit: Arc::new(permit) };
-        let (tls, settings) = (tls.clone(), settings.clone());
+        let arrived = Arrived { socket, address, permit };
+        let (tls, permits, settings) = (tls.clone(), Arc::clone(&permits), settings.clone());
         let (mut drain, handler) = (drain.clone(), handler.clone());
         connections.spawn(async move {
-            if let Some(stream) = secure(socket, &peer, tls, &settings, &mut drain).await {
-                converse(Rewound::from(stream), peer, settings, drain, handler).await;
+            let Some((stream, peer)) = secure(arrived, tls, &permits, &settings, &mut drain).await
+            else {
+                return;
+            };
+            let stream = Rewound::from(stream);
+            match stream.speaks_http_2() {
+                true => streams::converse(stream, peer, permits, settings, drain, handler).await,
+                false => converse(stream, peer, settings, drain, handler).await,
             }
         });
     }
@@ -155,12 +168,11 @@ pub async fn serve_handed_over<H, F, B>(
         };
         match TcpStream::from_std(socket) {
             Ok(socket) => {
-                let (settings, mut drain) = (settings.clone(), drain.clone());
+                let (settings, drain) = (settings.clone(), drain.clone());
                 let handler = handler.clone();
                 connections.spawn(async move {
-                    let stream = secure(socket, &peer, None, &settings, &mut drain).await;
-                    if let Some(stream) = stream {
-                        let stream = Rewound::new(Bytes::from(read), stream);
+                    if is_prepared(&socket, peer.address, settings.write_stall_max) {
+                        let stream = Rewound::new(Bytes::from(read), Stream::Plain(socket));
                         converse(stream, peer, settings, drain, handler).await;
                     }
                 });
@@ -198,28 +210,59 @@ fn prepare(socket: &TcpStream, write_stall_max: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a connection fit to be served; `None` if that failed, or if nobody is to be served any more.
-async fn secure(
+fn is_prepared(socket: &TcpStream, client: SocketAddr, write_stall_max: Duration) -> bool {
+    let prepared = prepare(socket, write_stall_max);
+    if let Err(error) = &prepared {
+        tracing::debug!(%client, %error, "the client was gone at once");
+    }
+    prepared.is_ok()
+}
+
+/// What was accepted, and nothing read from it.
+struct Arrived {
     socket: TcpStream,
-    peer: &Peer,
+    address: SocketAddr,
+    permit: permits::Permit,
+}
+
+/// Makes a connection fit to be served, and finds out whose it is; `None` if that failed, if they have
+/// enough of them, or if nobody is to be served any more.
+async fn secure(
+    Arrived { socket, mut address, mut permit }: Arrived,
     tls: Option<Acceptor>,
+    permits: &Permits,
     settings: &AcceptSettings,
     drain: &mut watch::Receiver<bool>,
-) -> Option<Stream> {
-    let client = peer.address;
-    if let Err(error) = prepare(&socket, settings.write_stall_max) {
-        tracing::debug!(%client, %error, "the client was gone at once");
+) -> Option<(Stream, Peer)> {
+    let client = address;
+    if !is_prepared(&socket, client, settings.write_stall_max) {
         return None;
     }
-    let Some(tls) = tls else { return Some(Stream::Plain(socket)) };
+    let over_tls = tls.is_some();
+    let mut awaited = "PROXY header";
+    let handshake = async {
+        if settings.proxy_protocol_from.contain(client.ip()) {
+            address = origin::read(&socket).await?.unwrap_or(client);
+        }
+        awaited = "place for it";
+        // Before the handshake of TLS there are no words for a refusal.
+        let no_place = |why| io::Error::other(format!("{why:?}"));
+        permits.seat(&mut permit, address.ip()).map_err(no_place)?;
+        let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
+        awaited = "TLS handshake";
+        tls.accept(socket).await
+    };
     let handshake = tokio::select! {
-        handshake = timeout(settings.header_timeout, tls.accept(socket)) => handshake,
+        handshake = timeout(settings.header_timeout, handshake) => handshake,
         _ = drain.wait_for(|drain| *drain) => return None,
     };
     match handshake {
-        Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(error)) => tracing::debug!(%client, %error, "TLS handshake failed"),
-        Err(_) => tracing::debug!(%client, "TLS handshake not finished in time"),
+        Ok(Ok(stream)) => {
+            let permit = Arc::new(permit);
+            return Some((stream, Peer { address, over_tls, permit, no_place: None }));
+        }
+        Ok(Err(error)) => tracing::debug!(%client, %error, "{awaited} failed"),
+        Err(_) => tracing::debug!(%client, "{awaited} not finished in time"),
     }
     None
 }
@@ -232,7 +275,7 @@ async fn converse<H, F, B>(
     mut drain: watch::Receiver<bool>,
     handler: H,
 ) where
-    H: Fn(Request<Incoming>, Peer) -> F + Send + 'static,
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {

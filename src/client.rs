@@ -4,12 +4,15 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub mod forwarded;
+
 /// Who sent a request, and what it is called in logs and refusals.
 #[derive(Clone, Copy, Debug)]
 pub struct Client {
-    /// The peer's address.
+    /// Whose it is: the peer's address, or what a trusted proxy says of its own peer; without a known
+    /// port that is 0.
     pub address: SocketAddr,
-    /// Whether they speak TLS with us.
+    /// Whether they speak TLS, with us or with a trusted proxy.
     pub over_tls: bool,
     /// The id of this request.
     pub request_id: RequestId,

@@ -12,6 +12,7 @@ use crate::accept::AcceptSettings;
 use crate::admin::tokens::TokenSources;
 use crate::connect::ConnectSettings;
 use crate::drain::DrainSettings;
+use crate::networks::{Network, Networks};
 use crate::registry::Caching;
 use crate::registry::sessions::SessionLimits;
 use crate::registry::store::{self, redis};
@@ -42,8 +43,16 @@ pub struct Settings {
     pub tls_listen: Vec<SocketAddr>,
     /// What they present; one at least if there are any.
     pub tls_certificates: Vec<CertificateFiles>,
+    /// Whether HTTP/2 is spoken there.
+    pub http_2: bool,
+    /// Proxies in front that are believed when they say whose a request is.
+    pub trusted_proxies: Networks,
+    /// Where runtimes may be that would else be denied.
+    pub allow_addresses: Networks,
     /// The operators' listener.
     pub admin_listen: SocketAddr,
+    /// The authorities of the certificates that its clients have to have; `None` if none is needed.
+    pub admin_client_ca_file: Option<PathBuf>,
     /// Where the operators' tokens are.
     pub admin_tokens: TokenSources,
     /// How commands ask a running server.
@@ -97,6 +106,8 @@ pub struct ClientSettings {
     pub url: Option<String>,
     /// The authorities that its certificate may be by, in PEM; else the public ones.
     pub ca_file: Option<PathBuf>,
+    /// What is shown to it if it asks for a certificate.
+    pub certificate: Option<CertificateFiles>,
     /// An admin token.
     pub token: Option<Secret>,
 }
@@ -142,12 +153,7 @@ pub fn load(
 /// Turns texts into settings.
 fn settle(given: &Given) -> Result<Settings, ConfigError> {
     let reader = Reader(given);
-    let patience = Patience {
-        frame_stall_max: reader.span("frame_stall_max")?,
-        write_stall_max: reader.span("write_stall_max")?,
-        half_open_max: reader.span("half_open_max")?,
-        ping_after: Some(reader.span("ping_after")?).filter(|span| !span.is_zero()),
-    };
+    let patience = patience(&reader)?;
     let (listen, tls_listen) = (reader.listen()?, reader.all("tls_listen")?);
     let tls_certificates = reader.all("tls_certificates")?;
     if listen.is_empty() && tls_listen.is_empty() {
@@ -158,7 +164,11 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         listen,
         tls_listen,
         tls_certificates,
+        http_2: reader.one("http2")?,
+        trusted_proxies: reader.networks("trusted_proxies")?,
+        allow_addresses: reader.networks("allow_addresses")?,
         admin_listen: reader.one("admin_listen")?,
+        admin_client_ca_file: reader.all("admin_client_ca_file")?.pop(),
         admin_tokens: TokenSources {
             file: reader.all("admin_tokens_file")?.pop(),
             environment: None,
@@ -198,6 +208,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
             header_timeout: reader.span("header_timeout")?,
             write_stall_max: patience.write_stall_max,
             header_bytes_max,
+            proxy_protocol_from: reader.networks("proxy_protocol_from")?,
         },
         connect: ConnectSettings {
             connect_timeout: reader.span("connect_timeout")?,
@@ -215,6 +226,15 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
             filter: reader.one::<Filter>("log")?,
             format: reader.one::<Format>("log_format")?,
         },
+    })
+}
+
+fn patience(reader: &Reader<'_>) -> Result<Patience, ConfigError> {
+    Ok(Patience {
+        frame_stall_max: reader.span("frame_stall_max")?,
+        write_stall_max: reader.span("write_stall_max")?,
+        half_open_max: reader.span("half_open_max")?,
+        ping_after: Some(reader.span("ping_after")?).filter(|span| !span.is_zero()),
     })
 }
 
@@ -261,6 +281,10 @@ impl Reader<'_> {
                 text.parse().map_err(|why| ConfigError(format!("{source}: {text:?}: {why}")))
             })
             .collect()
+    }
+
+    fn networks(&self, name: &'static str) -> Result<Networks, ConfigError> {
+        self.all::<Network>(name).map(Networks::from)
     }
 
     /// Without any address if there is to be none: the word itself, or an empty list in the file.

@@ -20,9 +20,11 @@ use crate::tls::Stream;
 use crate::tls::runtimes::{Connector, RuntimeTlsFault};
 
 pub mod pool;
+pub mod reach;
 pub mod upgrade;
 
 use pool::Pool;
+use reach::Reach;
 
 /// How long a name's addresses are believed.
 const NAMES_FRESH_FOR: Duration = Duration::from_secs(10);
@@ -51,6 +53,7 @@ pub struct ConnectSettings {
 #[derive(Debug)]
 pub struct Dialer {
     settings: ConnectSettings,
+    reach: Arc<Reach>,
     clock: Clock,
     names: Mutex<HashMap<String, Name>>,
     tls: Connector,
@@ -63,13 +66,18 @@ type Known = Option<(Millis, Result<Vec<IpAddr>, String>)>;
 type Name = Arc<tokio::sync::Mutex<Known>>;
 
 impl Dialer {
-    /// A dialer with an empty name cache.
+    /// A dialer with an empty name cache, which dials what `reach` allows.
     ///
     /// # Errors
     /// The cryptography for TLS is of no use.
-    pub fn new(settings: ConnectSettings, clock: Clock) -> Result<Self, rustls::Error> {
+    pub fn new(
+        settings: ConnectSettings,
+        reach: Arc<Reach>,
+        clock: Clock,
+    ) -> Result<Self, rustls::Error> {
         let tls = Connector::new()?;
-        Ok(Self { settings, clock, names: Mutex::default(), tls, pool: Arc::default() })
+        let names = Mutex::default();
+        Ok(Self { settings, reach, clock, names, tls, pool: Arc::default() })
     }
 
     pub(in crate::connect) async fn dial(
@@ -78,9 +86,11 @@ impl Dialer {
         watch: &mut Stopwatch,
     ) -> Result<Stream, Refusal> {
         let attempt = async {
-            let socket = self.connect(instance, watch).await;
-            let socket =
-                socket.map_err(|error| dial_refusal(&error, format!("{instance}: {error}")))?;
+            let unreachable = |error| dial_refusal(&error, format!("{instance}: {error}"));
+            let addresses = self.addresses(instance).await.map_err(unreachable)?;
+            let addresses = self.reach.filter(instance, addresses)?;
+            watch.pass(Phase::Resolve, self.clock.micros());
+            let socket = connect(addresses).await.map_err(unreachable)?;
             let Some(tls) = &instance.tls else { return Ok(Stream::Plain(socket)) };
             self.tls.connect(socket, instance, tls).await.map_err(|fault| match fault {
                 RuntimeTlsFault::Certificate(why) => {
@@ -109,9 +119,34 @@ impl Dialer {
         }
     }
 
-    /// Where a runtime may be reached without TLS, if no name has to be looked up for that.
+    /// What is dialled, and what is not.
     #[must_use]
-    pub fn known_addresses(&self, instance: &Instance) -> Option<Vec<SocketAddr>> {
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// Whether there is an address of the instance's that may be dialled, as far as its name resolves
+    /// now.
+    ///
+    /// # Errors
+    /// Each of them is denied.
+    pub async fn judge(&self, instance: &Instance) -> Result<(), Refusal> {
+        match timeout(self.settings.connect_timeout, self.addresses(instance)).await {
+            Ok(Ok(addresses)) => self.reach.filter(instance, addresses).map(|_| ()),
+            Ok(Err(_)) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Where a runtime may be reached and dialled without TLS, if no name has to be looked up for that.
+    ///
+    /// # Errors
+    /// It is denied to dial any of its addresses.
+    pub fn known_addresses(&self, instance: &Instance) -> Result<Option<Vec<SocketAddr>>, Refusal> {
+        let known = self.known(instance);
+        known.map(|addresses| self.reach.filter(instance, addresses)).transpose()
+    }
+
+    fn known(&self, instance: &Instance) -> Option<Vec<SocketAddr>> {
         if instance.tls.is_some() {
             return None;
         }
@@ -126,26 +161,6 @@ impl Dialer {
             }
             _ => None,
         }
-    }
-
-    /// TCP, at the first address that answers.
-    async fn connect(&self, instance: &Instance, watch: &mut Stopwatch) -> io::Result<TcpStream> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        let addresses = self.addresses(instance).await?;
-        watch.pass(Phase::Resolve, self.clock.micros());
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(socket) => {
-                    if !Descriptors::of_process().has_room(Use::Runtime, socket.as_raw_fd()) {
-                        return Err(Errno::MFILE.into());
-                    }
-                    socket.set_nodelay(true)?;
-                    return Ok(socket);
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
     }
 
     async fn addresses(&self, instance: &Instance) -> io::Result<Vec<SocketAddr>> {
@@ -192,4 +207,22 @@ impl Dialer {
         }
         name
     }
+}
+
+/// TCP, at the first address that answers.
+async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(socket) => {
+                if !Descriptors::of_process().has_room(Use::Runtime, socket.as_raw_fd()) {
+                    return Err(Errno::MFILE.into());
+                }
+                socket.set_nodelay(true)?;
+                return Ok(socket);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }

@@ -28,7 +28,8 @@
 //! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`tls`], [`upload`],
 //!   [`rewound`], [`permits`], [`descriptors`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
-//!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`]
+//!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`],
+//!   [`networks`], [`proxy_protocol`]
 //!
 //! # Invariants
 //!
@@ -39,7 +40,7 @@
 //! - Nothing of a frame is forwarded before its header was judged, and nothing of it is changed.
 //! - A connection at rest owns no buffer, no task and no timer.
 //! - Deliberately absent: reassembly of messages, negotiation of extensions by ourselves, retries
-//!   of a handshake, trust in any header of a client's.
+//!   of a handshake, trust in what a header says of its sender unless a trusted proxy has sent it.
 
 pub mod accept;
 pub mod admin;
@@ -67,12 +68,14 @@ pub mod journey;
 pub mod json;
 pub mod live;
 pub mod metrics;
+pub mod networks;
 pub mod passwords;
 pub mod path;
 pub mod permits;
 pub mod plan;
 pub mod presence;
 pub mod profile;
+pub mod proxy_protocol;
 pub mod refusal;
 pub mod registry;
 pub mod relay;

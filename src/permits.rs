@@ -11,6 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::client::network;
 use crate::descriptors::{Descriptors, Use};
+use crate::networks::Networks;
+use crate::refusal::Refusal;
 
 /// Addresses without a connection that may be remembered beside as many as have one.
 const STALE_ADDRESSES_MAX: usize = 1024;
@@ -18,10 +20,24 @@ const STALE_ADDRESSES_MAX: usize = 1024;
 /// Why there is no place for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPlace {
+    /// All are taken.
+    All,
     /// Their address has as many as it may have.
     Address,
     /// What descriptors are left are kept for others.
     Descriptors,
+}
+
+impl NoPlace {
+    /// What a client is told, and the log.
+    #[must_use]
+    pub fn refusal(self) -> Refusal {
+        Refusal::Overloaded(match self {
+            Self::All => "connections_max is reached",
+            Self::Address => "its address has as many connections as one may have",
+            Self::Descriptors => "file descriptors run short",
+        })
+    }
 }
 
 /// All places.
@@ -30,6 +46,8 @@ pub struct Permits {
     all: Arc<Semaphore>,
     max: usize,
     per_address_max: usize,
+    /// Whose connections are many clients'.
+    proxies: Networks,
     by_address: DashMap<IpAddr, Arc<()>>,
     /// Addresses that were added since those without a connection were forgotten, and when to do that.
     added: AtomicUsize,
@@ -48,12 +66,17 @@ pub struct Permit {
 }
 
 impl Permits {
-    /// So many in all, and for one address (an IPv6 /64), where 0 sets no limit; as long as the process
-    /// has descriptors beside those that are kept for others.
+    /// So many in all, as long as the process has descriptors beside those that are kept for others.
     #[must_use]
-    pub fn for_clients(max: usize, per_address_max: usize, descriptors: Descriptors) -> Self {
-        let is_for_clients = true;
-        Self { per_address_max, descriptors, is_for_clients, ..Self::for_operators(max) }
+    pub fn for_clients(max: usize, descriptors: Descriptors) -> Self {
+        Self { descriptors, is_for_clients: true, ..Self::for_operators(max) }
+    }
+
+    /// And so many for one address (an IPv6 /64), where 0 sets no limit; as many as there are for these
+    /// proxies, behind which there are many clients.
+    #[must_use]
+    pub fn with_limit_per_address(self, per_address_max: usize, proxies: Networks) -> Self {
+        Self { per_address_max, proxies, ..self }
     }
 
     /// So many in all, with whatever descriptor is left.
@@ -63,6 +86,7 @@ impl Permits {
             all: Arc::new(Semaphore::new(max)),
             max,
             per_address_max: 0,
+            proxies: Networks::default(),
             by_address: DashMap::new(),
             added: AtomicUsize::new(0),
             forget_at: AtomicUsize::new(STALE_ADDRESSES_MAX),
@@ -100,16 +124,11 @@ impl Permits {
         Ok(Permit { _of_all: permit, of_address: None })
     }
 
-    /// Gives the place to this socket, which was just accepted from this address.
+    /// Whether this socket, which was just accepted, may have its descriptor.
     ///
     /// # Errors
-    /// It must not have it. A shortage of descriptors has been logged once.
-    pub fn seat(
-        &self,
-        permit: &mut Permit,
-        address: IpAddr,
-        socket: impl AsFd,
-    ) -> Result<(), NoPlace> {
+    /// It must not. That has been logged once.
+    pub fn admit(&self, socket: impl AsFd) -> Result<(), NoPlace> {
         let number = socket.as_fd().as_raw_fd();
         if self.is_for_clients && !self.descriptors.has_room(Use::Client, number) {
             self.say_short(&"the rest are kept for operators and for what is under way");
@@ -119,10 +138,29 @@ impl Permits {
         if self.descriptors.has_room(Use::Kept, number) {
             self.say_not_short();
         }
-        if self.per_address_max > 0 {
+        Ok(())
+    }
+
+    /// Counts the place for whoever the connection turned out to be from.
+    ///
+    /// # Errors
+    /// They have as many as they may have.
+    pub fn seat(&self, permit: &mut Permit, address: IpAddr) -> Result<(), NoPlace> {
+        if self.per_address_max > 0 && !self.proxies.contain(address) {
             permit.of_address = Some(self.count(address).ok_or(NoPlace::Address)?);
         }
         Ok(())
+    }
+
+    /// A place for one more request at once of a client who is connected: they take as many as if each
+    /// had come on a connection of its own.
+    ///
+    /// # Errors
+    /// There is none for them.
+    pub fn take_beside(&self, address: IpAddr) -> Result<Permit, NoPlace> {
+        let mut permit = self.try_take().ok_or(NoPlace::All)?;
+        self.seat(&mut permit, address)?;
+        Ok(permit)
     }
 
     /// Logs that no client gets in for want of descriptors, unless that is known.

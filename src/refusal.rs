@@ -98,6 +98,8 @@ pub enum Refusal {
     GrantEnded(Cause),
     /// The tenant has no runtime at present.
     NoRuntime,
+    /// The runtime's address is one that is never dialled; which and why is for the log.
+    RuntimeDenied(String),
     /// The runtime could not be reached or broke the connection.
     RuntimeUnreachable(String),
     /// The runtime's certificate is not to be trusted; why is for the log.
@@ -140,6 +142,7 @@ impl Refusal {
             Self::GrantEnded(Cause::ClosedByOwner),
             Self::NoRuntime,
             Self::GrantEnded(Cause::RuntimeMoved),
+            Self::RuntimeDenied("169.254.1.1:1880: a link-local address".into()),
             Self::RuntimeUnreachable("10.0.0.1:1880: Connection refused".into()),
             Self::RuntimeCertificate("10.0.0.1:1880: certificate expired".into()),
             Self::RuntimeBroke("invalid HTTP version parsed".into()),
@@ -277,7 +280,8 @@ impl Refusal {
             | Self::BadInput(_)
             | Self::Conflicting(_)
             | Self::MethodNotAllowed(_) => self.face_of_the_rest(),
-            Self::RuntimeUnreachable(_)
+            Self::RuntimeDenied(_)
+            | Self::RuntimeUnreachable(_)
             | Self::RuntimeCertificate(_)
             | Self::RuntimeBroke(_)
             | Self::RuntimeTimedOut(_) => self.face_of_the_runtime(),
@@ -323,7 +327,8 @@ impl fmt::Display for Refusal {
             | Self::Overloaded(why)
             | Self::RuntimeTimedOut(why) => f.write_str(why),
             Self::GrantEnded(cause) => write!(f, "grant ended: {}", cause.reason()),
-            Self::RuntimeUnreachable(why)
+            Self::RuntimeDenied(why)
+            | Self::RuntimeUnreachable(why)
             | Self::RuntimeCertificate(why)
             | Self::RuntimeBroke(why)
             | Self::RegistryAway(why)

@@ -23,6 +23,12 @@ impl Rewound {
         Self { before, stream }
     }
 
+    /// Whether both sides have agreed on HTTP/2.
+    #[must_use]
+    pub fn speaks_http_2(&self) -> bool {
+        self.stream.speaks_http_2()
+    }
+
     /// What has not been read yet, and the stream.
     #[must_use]
     pub fn into_parts(self) -> (Bytes, Stream) {

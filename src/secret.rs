@@ -199,6 +199,12 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_wiped_when_it_is_dropped() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        is_wiped(&Secret::new("s3cret".to_owned()).0);
+    }
+
+    #[test]
     fn a_secret_file_is_not_for_others() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();

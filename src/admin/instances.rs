@@ -1,5 +1,7 @@
 //! Instances: where tenants' runtimes are.
 
+use std::net::SocketAddr;
+
 use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
@@ -9,8 +11,9 @@ use utoipa::ToSchema;
 use super::guard::Administrator;
 use super::pages::{Condition, PageQuery, tag};
 use super::tenants::Changed;
-use super::{Answer, At, Tagged};
+use super::{Answer, At, Desk, Tagged};
 use crate::json::{Asked, Id, Input, Private};
+use crate::refusal::{OperatorRefusal, Refusal};
 use crate::registry::profiles::InstanceProfile;
 use crate::registry::record::TenantRecord;
 use crate::registry::view;
@@ -56,6 +59,18 @@ pub(super) async fn put(
     };
     let changed = desk.change(&operator, "move instance", &username, change).await?;
     Ok((tag(changed.tenant.revision()), Private(StatusCode::OK, changed)))
+}
+
+impl Desk {
+    /// Refuses an address that is never dialled. Where a name leads is judged at each dial.
+    pub(super) fn judge_host(&self, host: &str, port: u16) -> Result<(), Refusal> {
+        let Ok(ip) = host.parse() else { return Ok(()) };
+        let judged = self.journey.dialer.reach().judge(SocketAddr::new(ip, port));
+        judged.map_err(|what| {
+            let what = format!("{ip} is {what}; allow_addresses can allow it");
+            Refusal::Operator(OperatorRefusal::AddressDenied(what))
+        })
+    }
 }
 
 /// A tenant's instance.

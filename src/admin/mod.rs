@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tower::ServiceExt;
 
 use crate::accept::Peer;
+use crate::client::forwarded::sender;
 use crate::client::{Client, RequestIds};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::Effective;
@@ -177,7 +178,9 @@ impl Admin {
             _ => {}
         }
         let request_id = self.request_ids.next();
-        let client = Client { address: peer.address, over_tls: peer.over_tls, request_id };
+        let trusted = &self.desk.journey.trusted_proxies;
+        let (address, over_tls) = sender(peer.address, peer.over_tls, request.headers(), trusted);
+        let client = Client { address, over_tls, request_id };
         let mut request = request.map(RouterBody::new);
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(Arc::clone(&peer.permit));

@@ -18,6 +18,7 @@ use super::pages::PageQuery;
 use super::{Answer, At, Desk};
 use crate::authenticate::Authority;
 use crate::client::Client;
+use crate::client::forwarded::sender;
 use crate::journey::admission::Admission;
 use crate::journey::explain::{self, Asked as Question, Explanation};
 use crate::json::{Asked, Input, Private};
@@ -25,6 +26,7 @@ use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::registry::import::{Imported, import as import_into};
 use crate::registry::profiles::Profile;
+use crate::registry::profiles::instance::parse_address;
 use crate::registry::usage::Usage;
 use crate::registry::{away, view};
 use crate::secret::Secret;
@@ -153,6 +155,13 @@ pub(super) async fn import(
         let what = "instance.tls.ca_file is for files: give ca_pem instead.";
         return Err(Refusal::BadInput(what.to_owned()));
     }
+    for tenant in &profiles.tenants {
+        let address = tenant.get("instance").and_then(|instance| instance["address"].as_str());
+        // What cannot be read is told with the rest that is wrong.
+        if let Some(Ok((_, host, port))) = address.map(parse_address) {
+            desk.judge_host(&host, port)?;
+        }
+    }
     desk.hash_passwords(&operator, &mut profiles.tenants, query.replace).await?;
     let file = json!({ "plans": profiles.plans, "tenants": profiles.tenants }).to_string();
     let act = operator.act("import", "registry".to_owned());
@@ -188,6 +197,8 @@ pub(super) async fn explain(
         usage: &usage,
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let client = Client { address, over_tls: question.over_tls(), ..operator.client };
-    Ok(Private(StatusCode::OK, explain::explain(admission, parts, client).await))
+    let (address, over_tls) =
+        sender(address, question.over_tls(), &parts.headers, &journey.trusted_proxies);
+    let client = Client { address, over_tls, ..operator.client };
+    Ok(Private(StatusCode::OK, explain::explain(admission, &journey.dialer, parts, client).await))
 }

@@ -173,6 +173,11 @@ impl Desk {
         {
             return Err(bad("plan is the name of no plan."));
         }
+        if let Some(instance) = wanted.instance()
+            && before.and_then(|before| before.instance.as_ref()) != Some(instance)
+        {
+            self.judge_host(&instance.host, instance.port)?;
+        }
         Ok(wanted)
     }
 

@@ -96,6 +96,7 @@ impl World {
         };
         let journey = Journey {
             base_domain: "flows.localhost".to_owned(),
+            trusted_proxies: Default::default(),
             clock,
             registry,
             usage: Arc::default(),
@@ -103,7 +104,7 @@ impl World {
             pages: Router::new(),
             tenant_pages: Router::new(),
             live,
-            dialer: Arc::new(Dialer::new(connect, clock).unwrap()),
+            dialer: Arc::new(Dialer::new(connect, Arc::default(), clock).unwrap()),
             plane: Plane::start(1, patience, clock).unwrap(),
             body_bytes_max: 1,
             request_ids: RequestIds::new().unwrap(),

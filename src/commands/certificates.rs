@@ -1,8 +1,10 @@
 //! The certificates of all listeners: loaded before anything listens, and kept fresh, as are the
 //! operators' tokens.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 
@@ -11,12 +13,16 @@ use crate::admin::tokens::TokensInUse;
 use crate::clock::Wall;
 use crate::config::Settings;
 use crate::tls::certificates::{CertificateFiles, Certificates, LOOK_EVERY};
-use crate::tls::server::Acceptor;
+use crate::tls::runtimes::authorities;
+use crate::tls::server::{Acceptor, Asks};
 
 /// What listeners present, by plane; none for a plane that speaks no TLS.
 pub(super) struct InUse {
     data: Option<Arc<Certificates>>,
     admin: Option<Arc<Certificates>>,
+    http_2: bool,
+    /// Whose certificates operators' clients have to have.
+    admin_client_authorities: Option<RootCertStore>,
 }
 
 impl InUse {
@@ -34,16 +40,30 @@ impl InUse {
             let message = "tls_listen: needs tls_certificates".to_owned();
             return Err(Failure { exit_code: EXIT_CONFIG, message });
         }
-        Ok(Self { data, admin: load(&settings.admin_tls_certificates)? })
+        let admin = load(&settings.admin_tls_certificates)?;
+        let admin_client_authorities = match &settings.admin_client_ca_file {
+            // Otherwise nobody would be asked for one.
+            Some(_) if admin.is_none() => {
+                let message = "admin_client_ca_file: needs admin_tls_certificates".to_owned();
+                return Err(Failure { exit_code: EXIT_CONFIG, message });
+            }
+            Some(path) => Some(read_authorities(path)?),
+            None => None,
+        };
+        Ok(Self { data, admin, http_2: settings.http_2, admin_client_authorities })
     }
 
     /// The acceptors of the planes that speak TLS: for data, for operators.
     pub(super) fn acceptors(&self) -> Result<[Option<Acceptor>; 2], Failure> {
-        let acceptor = |certificates: &Option<Arc<Certificates>>| {
-            let made = certificates.clone().map(Acceptor::new).transpose();
+        let acceptor = |certificates: &Option<Arc<Certificates>>, asks: Asks| {
+            let made = certificates.clone().map(|them| Acceptor::new(them, asks)).transpose();
             made.map_err(|error| Failure::runtime(format!("cannot speak TLS: {error}")))
         };
-        Ok([acceptor(&self.data)?, acceptor(&self.admin)?])
+        let client_authorities = self.admin_client_authorities.clone();
+        Ok([
+            acceptor(&self.data, Asks { http_2: self.http_2, ..Asks::default() })?,
+            acceptor(&self.admin, Asks { http_2: false, client_authorities })?,
+        ])
     }
 
     /// Reads them again when their files change, or on SIGHUP whether they have or not; the tokens,
@@ -81,4 +101,12 @@ impl InUse {
             }
         }
     }
+}
+
+fn read_authorities(path: &Path) -> Result<RootCertStore, Failure> {
+    let read = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    read.and_then(|pem| authorities(&pem)).map_err(|what| Failure {
+        exit_code: EXIT_CONFIG,
+        message: format!("admin_client_ca_file: {}: {what}", path.display()),
+    })
 }

@@ -11,9 +11,12 @@ use super::import::{Source, fill, source};
 use super::operator;
 use super::{EXIT_USAGE, Failure};
 use crate::authenticate::Authority;
+use crate::client::forwarded::sender;
 use crate::client::{Client, RequestIds};
 use crate::clock::{Clock, Wall};
 use crate::config::Settings;
+use crate::connect::Dialer;
+use crate::connect::reach::Reach;
 use crate::journey::admission::Admission;
 use crate::journey::explain::{Asked, Explanation, Line, explain};
 use crate::passwords::Passwords;
@@ -81,8 +84,15 @@ pub(super) fn run(
     };
     let request_ids = RequestIds::new().map_err(|error| failed(error.into()))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let client = Client { address, over_tls: question.over_tls(), request_id: request_ids.next() };
-    tell(&runtime.block_on(explain(admission, parts, client)))
+    let reach = Reach::new(settings.allow_addresses.clone());
+    let listeners = settings.listen.iter().chain(&settings.tls_listen);
+    reach.listening_on(listeners.chain([&settings.admin_listen]).copied().collect());
+    let dialer = Dialer::new(settings.connect, Arc::new(reach), clock);
+    let dialer = dialer.map_err(|error| Failure::runtime(error.to_string()))?;
+    let (address, over_tls) =
+        sender(address, question.over_tls(), &parts.headers, &settings.trusted_proxies);
+    let client = Client { address, over_tls, request_id: request_ids.next() };
+    tell(&runtime.block_on(explain(admission, &dialer, parts, client)))
 }
 
 /// Prints an explanation.

@@ -159,7 +159,7 @@ fn asking(command: Command) -> Command {
     let server = Arg::new("server").long("server").value_name("URL").help(
         "Ask the server that holds the registry, at its operators' listener [environment: FLOWGATE_ADMIN_URL]",
     );
-    command.arg(server).arg(operator::ca_arg()).arg(file)
+    command.arg(server).arg(operator::ca_arg()).arg(operator::certificate_arg()).arg(file)
 }
 
 fn completions(matches: &ArgMatches) -> Result<(), Failure> {

@@ -20,12 +20,14 @@ use crate::client::RequestIds;
 use crate::clock::{Clock, Wall};
 use crate::config::Settings;
 use crate::connect::Dialer;
+use crate::connect::reach::Reach;
 use crate::drain::drain_connections;
 use crate::front::plane::Plane as FrontPlane;
 use crate::journey::Journey;
 use crate::journey::recent::Recent;
 use crate::live::LiveTable;
 use crate::metrics::Metrics;
+use crate::networks::Networks;
 use crate::passwords::Passwords;
 use crate::permits::Permits;
 use crate::presence::{self, Presence};
@@ -44,7 +46,7 @@ mod front;
 mod limits;
 mod signals;
 
-use about::{about, thread_names};
+use about::{about, own_addresses, thread_names};
 use attend::attend;
 use limits::permits;
 use signals::Signals;
@@ -88,7 +90,8 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let passwords = Passwords::start(clock);
     let passwords =
         Arc::new(passwords.map_err(|error| cannot("start the password threads", error))?);
-    let dialer = Dialer::new(settings.connect, clock);
+    let reach = Arc::new(Reach::new(settings.allow_addresses.clone()));
+    let dialer = Dialer::new(settings.connect, reach, clock);
     let dialer = Arc::new(dialer.map_err(|error| Failure::runtime(error.to_string()))?);
     let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
     let (live, usage) = (Arc::new(LiveTable::default()), Arc::new(Usage::default()));
@@ -109,6 +112,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let pages = Arc::new(pages(&desk));
     let journey = Arc::new(Journey {
         base_domain: settings.base_domain.clone(),
+        trusted_proxies: settings.trusted_proxies.clone(),
         clock,
         registry,
         usage,
@@ -158,12 +162,13 @@ async fn serve(
     for address in &settings.tls_listen {
         tls_listeners.push((listen("data", *address, true)?, data_tls.clone()));
     }
+    journey.dialer.reach().listening_on(own_addresses(&admin_listener, &listeners, &tls_listeners));
     // Before the first request, an operator's or a client's: nothing has been cached yet, so nothing
     // that is older than the feed from here on.
     let revision = journey.registry.store().last_revision().await;
     let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let places = Arc::new(permits(&settings.accept));
+    let places = Arc::new(permits(&settings.accept, &settings.trusted_proxies));
     let desk = Arc::new(desk(&settings, &journey, &presence, &places, &tokens));
     let request_ids = RequestIds::new().map_err(|error| Failure::runtime(error.to_string()))?;
     let admin = Admin::new(Arc::clone(&desk), request_ids);
@@ -234,7 +239,12 @@ async fn serve_admin(
     stopped: watch::Receiver<bool>,
 ) {
     let admin = Arc::new(admin);
-    let settings = AcceptSettings { connections_max: Admin::CONNECTIONS_MAX, ..settings };
+    let settings = AcceptSettings {
+        connections_max: Admin::CONNECTIONS_MAX,
+        // It is for those who reach it themselves, probes above all.
+        proxy_protocol_from: Networks::default(),
+        ..settings
+    };
     let permits = Arc::new(Permits::for_operators(Admin::CONNECTIONS_MAX));
     accept::serve(listener, tls, settings, permits, stopped, move |request, peer| {
         let admin = Arc::clone(&admin);

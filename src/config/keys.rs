@@ -61,6 +61,36 @@ pub const KEYS: &[Key] = &[
         "The same for operators, whose address then speaks TLS only",
     ),
     key(
+        "http2",
+        "BOOL",
+        "true",
+        "Whether clients with TLS may speak HTTP/2 for plain requests: true or false",
+    ),
+    list(
+        "proxy_protocol_from",
+        "NETWORK",
+        "",
+        "Load balancers whose connections from clients begin with a PROXY header, like 10.0.0.0/8",
+    ),
+    list(
+        "trusted_proxies",
+        "NETWORK",
+        "",
+        "Proxies in front whose X-Forwarded-For and X-Forwarded-Proto are believed, like 10.0.0.0/8",
+    ),
+    list(
+        "allow_addresses",
+        "NETWORK",
+        "",
+        "Where runtimes may be although it is link-local, a metadata service or a listener of our own",
+    ),
+    key(
+        "admin_client_ca_file",
+        "FILE",
+        "",
+        "Authorities (PEM): operators' clients need a certificate by one of them besides their token",
+    ),
+    key(
         "admin_tokens_file",
         "FILE",
         "",

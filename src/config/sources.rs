@@ -56,6 +56,11 @@ pub fn environment(
             "ADMIN_TOKENS" => environment.tokens = Some(Secret::new(value)),
             "ADMIN_TOKEN" => environment.client.token = Some(Secret::new(value)),
             "ADMIN_URL" => environment.client.url = Some(value),
+            "ADMIN_CERTIFICATE" => {
+                let files =
+                    value.parse().map_err(|why| ConfigError(format!("{variable}: {why}")))?;
+                environment.client.certificate = Some(files);
+            }
             "ADMIN_CA" => environment.client.ca_file = Some(PathBuf::from(value)),
             _ => take_setting(&mut environment.given, name, &variable, value)?,
         }

@@ -252,7 +252,9 @@ fn another<'a>(key: &Key, secret_file: &'a str) -> &'a str {
         ("log", _) => "warn,flowgate::relay=debug",
         ("log_format", _) => "json",
         (_, "CERT:KEY") => "chain.pem:key.pem",
+        ("http2", _) => "false",
         (_, "BOOL") => "true",
+        (_, "NETWORK") => "192.0.2.0/24",
         (_, "N") => "17",
         (_, "BYTES") => "9000",
         (_, "SPAN") => "17s",
@@ -274,7 +276,8 @@ fn every_key_is_documented_and_can_be_set_everywhere() {
     let secret_file = secret_file.path().to_str().unwrap();
     for key in KEYS {
         assert!(!key.help.is_empty() && !key.help.ends_with('.'), "{}", key.name);
-        assert!(key.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
+        let is_good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        assert!(key.name.bytes().all(is_good));
         let value = another(key, secret_file);
         let flag = told(set(key.name, value));
         assert_ne!(flag, default, "{} changes nothing", key.name);

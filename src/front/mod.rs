@@ -25,6 +25,7 @@ use mio::net::TcpStream;
 use crate::clock::Millis;
 use crate::close::Cause;
 use crate::live::Entry;
+use crate::networks::Networks;
 use crate::refusal::Refusal;
 use crate::tenant::TenantId;
 
@@ -34,6 +35,7 @@ mod conversation;
 pub mod framing;
 pub mod head;
 mod links;
+mod origin;
 mod parked;
 mod passage;
 pub mod plane;
@@ -62,6 +64,8 @@ pub struct FrontSettings {
     pub response_timeout: Duration,
     /// The most bytes of a request's head and of an answer's.
     pub header_bytes_max: usize,
+    /// Whose connections begin with a PROXY header.
+    pub proxy_protocol_from: Networks,
 }
 
 /// Which runtime, as it was when it was dialled.

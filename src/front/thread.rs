@@ -16,6 +16,7 @@ use slab::Slab;
 use super::buffers::Buffers;
 use super::conversation::{Conversation, Tools};
 use super::links::Links;
+use super::origin::Origin;
 use super::plane::{Level, Shared};
 use super::step::{Outcome, Step};
 use super::write::{Manner, Today, put_own};
@@ -24,7 +25,6 @@ use crate::clock::{Clock, Millis};
 use crate::descriptors::Descriptors;
 use crate::live::Mail;
 use crate::permits::{NoPlace, Permit, Permits};
-use crate::refusal::Refusal;
 
 /// The token of the thread's own waker.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -61,7 +61,6 @@ pub(super) struct Front<S: Story> {
     poll: Poll,
     shared: Arc<Shared>,
     clock: Clock,
-    permits: Arc<Permits>,
     listeners: Vec<Listener>,
     slab: Slab<Seated<S>>,
     tools: Tools<S>,
@@ -97,6 +96,7 @@ impl<S: Story> Front<S> {
             mailbox: Arc::clone(&shared.mailbox),
             links: Links::new(Descriptors::of_process()),
             buffers: Buffers::new(settings.header_bytes_max),
+            permits,
             today: Today::default(),
             now: clock.now(),
             is_draining: false,
@@ -106,7 +106,6 @@ impl<S: Story> Front<S> {
             poll,
             shared,
             clock,
-            permits,
             listeners: watched,
             slab: Slab::new(),
             tools,
@@ -222,7 +221,7 @@ impl<S: Story> Front<S> {
     /// Returns whether to go on with this listener.
     fn accept_one(&mut self, place: usize) -> bool {
         let now = self.tools.now;
-        let Some(permit) = self.permits.try_take() else {
+        let Some(permit) = self.tools.permits.try_take() else {
             self.shared.say_full();
             self.listeners[place].paused_until = Some(now.plus(ACCEPT_PAUSE));
             return false;
@@ -237,11 +236,11 @@ impl<S: Story> Front<S> {
                 match error.kind() {
                     ErrorKind::WouldBlock => {
                         listener.is_ready = false;
-                        self.shared.say_not_full(self.permits.available());
+                        self.shared.say_not_full(self.tools.permits.available());
                         return false;
                     }
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => return true,
-                    _ => self.permits.say_short(&error),
+                    _ => self.tools.permits.say_short(&error),
                 }
                 listener.paused_until = Some(now.plus(ACCEPT_PAUSE * 10));
                 false
@@ -250,25 +249,30 @@ impl<S: Story> Front<S> {
     }
 
     fn take_in(&mut self, socket: TcpStream, address: SocketAddr, mut permit: Permit) {
-        match self.permits.seat(&mut permit, address.ip(), &socket) {
+        // Whose descriptor is needed for others gets no answer.
+        if self.tools.permits.admit(&socket).is_err() {
+            return;
+        }
+        let origin = Origin::of(address, &self.tools.settings.proxy_protocol_from);
+        let seated = match origin.is_awaited {
+            true => Ok(()),
+            false => self.tools.permits.seat(&mut permit, address.ip()),
+        };
+        match seated {
             Ok(()) => {
                 let slot = self.slab.vacant_key();
-                let permit = Arc::new(permit);
-                let conversation = Conversation::new(socket, address, permit, slot, &self.tools);
+                let conversation = Conversation::new(socket, origin, permit, slot, &self.tools);
                 self.slab.insert(Seated { conversation, is_ready: true });
                 self.ready.push_back(slot);
             }
-            // Whose descriptor is needed for others gets no answer.
-            Err(NoPlace::Descriptors) => {}
-            Err(NoPlace::Address) => self.turn_away(socket, address),
+            Err(why) => self.turn_away(socket, address, why),
         }
     }
 
     /// Says no without waiting for anything: who opens many connections must not hold places by being
     /// refused.
-    fn turn_away(&mut self, mut socket: TcpStream, address: SocketAddr) {
-        let refusal = Refusal::Overloaded("its address has as many connections as one may have");
-        let response = self.tools.story.refuse_unread(address, refusal);
+    fn turn_away(&mut self, mut socket: TcpStream, address: SocketAddr, why: NoPlace) {
+        let response = self.tools.story.refuse_unread(address, why.refusal());
         let Tools { buffers, today, now, .. } = &mut self.tools;
         let manner = Manner { closes: true, without_body: false, now: *now };
         buffers.out.clear();

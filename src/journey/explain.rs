@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::admission::{Admission, Admitted, Decision, towards};
 use super::trail::Trail;
 use crate::client::Client;
+use crate::connect::Dialer;
 use crate::grant::Grant;
 use crate::refusal::Refusal;
 use crate::tenant::{ApiKey, Tenant};
@@ -87,10 +88,21 @@ impl Asked {
     }
 }
 
-/// Decides about a request as a server would, and says so.
-pub async fn explain(admission: Admission<'_>, parts: Parts, client: Client) -> Explanation {
+/// Decides about a request as a server would, and says so. A name of a runtime's is resolved, since
+/// where it leads decides, too.
+pub async fn explain(
+    admission: Admission<'_>,
+    dialer: &Dialer,
+    parts: Parts,
+    client: Client,
+) -> Explanation {
     let mut trail = Trail::default();
-    let decision = admission.decide(&parts, client, &mut trail).await;
+    let mut decision = admission.decide(&parts, client, &mut trail).await;
+    if let Ok(Decision::Runtime(admitted)) = &decision
+        && let Err(refusal) = dialer.judge(&admitted.instance).await
+    {
+        decision = Err(refusal);
+    }
     let (lines, refused) = match decision {
         Ok(decision) => (accepted(&decision, parts, client), false),
         Err(refusal) => (refused(&refusal, &trail), true),

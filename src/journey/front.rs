@@ -99,7 +99,7 @@ impl Story for FrontDesk {
         if (has_more && !is_handshake) || !journey.may_be_tried(parts) {
             return Reception::HandOver;
         }
-        let client = Client { address, over_tls: false, request_id: journey.request_ids.next() };
+        let client = journey.client(address, false, &parts.headers);
         let wants_page = wants_page(&parts.headers);
         let begun = waited_since.map_or_else(|| journey.clock.micros(), Into::into);
         let mut trail = Trail::start(begun);
@@ -226,8 +226,11 @@ impl Story for FrontDesk {
     fn hand_over(&self, connection: HandedOver) {
         let HandedOver { socket, read, address, permit } = connection;
         tracing::debug!(client = %address, "handed over");
-        let handed_over =
-            accept::HandedOver { socket, read, peer: Peer { address, over_tls: false, permit } };
+        let handed_over = accept::HandedOver {
+            socket,
+            read,
+            peer: Peer { address, over_tls: false, permit, no_place: None },
+        };
         if self.others.try_send(handed_over).is_err() {
             // As many fit in as there are places.
             tracing::error!(client = %address, "a connection was lost on its way");
@@ -294,7 +297,7 @@ impl Journey {
         let Some(confirmed) = confirmed else { return Ok(None) };
         let (tenant, instance) = confirmed?;
         let Admitted { identity, row, path_and_query, .. } = admitted;
-        let Some(addresses) = self.dialer.known_addresses(&instance) else {
+        let Some(addresses) = self.dialer.known_addresses(&instance)? else {
             return Ok(None);
         };
         let may_be_kept = plain::may_be_kept(parts, &identity);
@@ -322,7 +325,7 @@ impl Journey {
         let (tenant, instance) = confirmed?;
         let Admitted { identity, row, path_and_query, .. } = admitted;
         self.reach_at_once(Step::Confirmed);
-        let Some(addresses) = self.dialer.known_addresses(&instance) else {
+        let Some(addresses) = self.dialer.known_addresses(&instance)? else {
             return Ok(None);
         };
         let ours_offered = offers_our_subprotocol(&parts.headers);

@@ -1,16 +1,18 @@
 //! One request, top to bottom: the only place that knows every stage.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
 use crate::accept::Peer;
 use crate::authenticate::Authority;
+use crate::client::forwarded::sender;
 use crate::client::{Client, RequestIds};
 use crate::clock::Clock;
 use crate::close::Cause;
@@ -19,6 +21,7 @@ use crate::exchange::Body;
 use crate::grant::Grant;
 use crate::live::{Entry, Kind, LiveTable, Registered, TooMany};
 use crate::metrics::{Metrics, Outcome, Phase};
+use crate::networks::Networks;
 use crate::passwords::Passwords;
 use crate::refusal::{Refusal, wants_page};
 use crate::registry::usage::Usage;
@@ -51,6 +54,8 @@ const CONFIRMATIONS_MAX: usize = 4;
 pub struct Journey {
     /// The registrable domain of the tenant hosts.
     pub base_domain: String,
+    /// The proxies in front that are believed when they say whose a request is.
+    pub trusted_proxies: Networks,
     /// Time.
     pub clock: Clock,
     /// Where tenants are found.
@@ -87,13 +92,15 @@ pub struct Journey {
 }
 
 impl Journey {
+    /// Who has sent a request that came from this peer.
+    fn client(&self, peer: SocketAddr, over_tls: bool, headers: &HeaderMap) -> Client {
+        let (address, over_tls) = sender(peer, over_tls, headers, &self.trusted_proxies);
+        Client { address, over_tls, request_id: self.request_ids.next() }
+    }
+
     /// Answers one request of the data plane.
     pub async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
-        let client = Client {
-            address: peer.address,
-            over_tls: peer.over_tls,
-            request_id: self.request_ids.next(),
-        };
+        let client = self.client(peer.address, peer.over_tls, request.headers());
         let mut trail = Trail::start(self.clock.micros());
         let (parts, body) = request.into_parts();
         let wants_page = wants_page(&parts.headers);
@@ -145,6 +152,9 @@ impl Journey {
         peer: Peer,
         trail: &mut Trail,
     ) -> Result<Response<Body>, Refusal> {
+        if let Some(why) = peer.no_place {
+            return Err(why.refusal());
+        }
         let admitted = match self.admission().decide(&parts, client, trail).await? {
             Decision::Own(own @ (Own::Health | Own::Ready)) => return Ok(self.answer_probe(own)),
             Decision::Own(own) => return self.page(own, parts, body, client, trail).await,

@@ -12,12 +12,13 @@ fn socket() -> File {
 }
 
 fn seated(permits: &Permits, from: &str) -> Result<Permit, NoPlace> {
-    let mut permit = permits.try_take().expect("a place");
-    permits.seat(&mut permit, address(from), socket()).map(|()| permit)
+    permits.take_beside(address(from))
 }
 
 fn permits(per_address_max: usize) -> Permits {
-    Permits::for_clients(10_000, per_address_max, Descriptors::of(1_000_000))
+    let proxies = Networks::from(vec!["10.0.0.0/8".parse().unwrap()]);
+    Permits::for_clients(10_000, Descriptors::of(1_000_000))
+        .with_limit_per_address(per_address_max, proxies)
 }
 
 #[test]
@@ -41,6 +42,13 @@ fn an_ipv6_subscriber_is_one_address() {
 }
 
 #[test]
+fn a_proxy_is_not_one_client() {
+    let permits = permits(1);
+    let held: Vec<Permit> = (0..100).map(|_| seated(&permits, "10.1.2.3").unwrap()).collect();
+    assert_eq!((held.len(), permits.by_address.len()), (100, 0));
+}
+
+#[test]
 fn zero_sets_no_limit_and_counts_nobody() {
     let permits = permits(0);
     let held: Vec<Permit> = (0..1000).map(|_| seated(&permits, "192.0.2.1").unwrap()).collect();
@@ -49,9 +57,10 @@ fn zero_sets_no_limit_and_counts_nobody() {
 
 #[test]
 fn there_are_so_many_in_all() {
-    let permits = Permits::for_clients(2, 0, Descriptors::of(1_000_000));
-    let _held = [permits.try_take().unwrap(), permits.try_take().unwrap()];
+    let permits = Permits::for_clients(2, Descriptors::of(1_000_000));
+    let _held = [permits.try_take().unwrap(), seated(&permits, "192.0.2.1").unwrap()];
     assert!(permits.try_take().is_none());
+    assert_eq!(seated(&permits, "192.0.2.1").err(), Some(NoPlace::All));
 }
 
 /// Addresses come and go; those that have gone are forgotten, those that are there are not.
@@ -73,14 +82,10 @@ fn the_table_stays_small() {
 fn a_descriptor_of_the_last_ones_is_not_a_clients() {
     // Whatever other tests have open beside it.
     let late = rustix::io::fcntl_dupfd_cloexec(socket(), 500).unwrap();
-    let clients = Permits::for_clients(10, 0, Descriptors::of(512));
-    let mut permit = clients.try_take().unwrap();
-    let from = address("192.0.2.1");
-    assert_eq!(clients.seat(&mut permit, from, &late), Err(NoPlace::Descriptors));
+    let clients = Permits::for_clients(10, Descriptors::of(512));
+    assert_eq!(clients.admit(&late), Err(NoPlace::Descriptors));
     assert!(clients.is_short.load(Ordering::Relaxed));
-    assert_eq!(clients.seat(&mut permit, from, socket()), Ok(()));
+    assert_eq!(clients.admit(socket()), Ok(()));
     assert!(!clients.is_short.load(Ordering::Relaxed));
-    let operators = Permits::for_operators(1);
-    let mut permit = operators.try_take().unwrap();
-    assert_eq!(operators.seat(&mut permit, from, &late), Ok(()));
+    assert_eq!(Permits::for_operators(1).admit(&late), Ok(()));
 }

@@ -67,7 +67,7 @@ impl Mike {
             live,
             presence: Arc::new(presence.unwrap()),
             usage: Arc::default(),
-            dialer: Arc::new(Dialer::new(CONNECT, Clock::start()).unwrap()),
+            dialer: Arc::new(Dialer::new(CONNECT, Arc::default(), Clock::start()).unwrap()),
             refused: Arc::default(),
             base_domain: "flows.localhost".to_owned(),
         };

@@ -9,6 +9,9 @@ impl Refusal {
     pub(super) fn face_of_the_runtime(&self) -> Face {
         use StatusCode as S;
         match self {
+            Self::RuntimeDenied(_) => {
+                face(S::BAD_GATEWAY, "runtime_denied", "The runtime's address is not allowed here.")
+            }
             Self::RuntimeUnreachable(_) => {
                 face(S::BAD_GATEWAY, "runtime_unreachable", "The runtime cannot be reached.")
             }

@@ -1,7 +1,8 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 45] = [
+pub const LABELS: [&str; 47] = [
+    "address_denied",
     "bad_handover",
     "bad_handshake",
     "bad_input",
@@ -30,6 +31,7 @@ pub const LABELS: [&str; 45] = [
     "revision_needed",
     "runtime_broke",
     "runtime_certificate",
+    "runtime_denied",
     "runtime_moved",
     "runtime_timeout",
     "runtime_unreachable",

@@ -22,6 +22,8 @@ pub enum OperatorRefusal {
     Host,
     /// There is no such tenant, plan, key, …
     Missing(&'static str),
+    /// An instance's address is one that is never dialled; the text says which and why.
+    AddressDenied(String),
     /// It has another revision than the request expects.
     Stale {
         /// The one it has.
@@ -42,6 +44,7 @@ impl OperatorRefusal {
             Self::Role { needed: "admin" },
             Self::Host,
             Self::Missing("There is no such tenant."),
+            Self::AddressDenied("169.254.1.1 is a link-local address".to_owned()),
             Self::Stale { revision: 7 },
             Self::Unconditional,
         ]
@@ -53,6 +56,7 @@ impl OperatorRefusal {
             Self::Token | Self::Ticket => StatusCode::UNAUTHORIZED,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Missing(_) => StatusCode::NOT_FOUND,
+            Self::AddressDenied(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Stale { .. } => StatusCode::PRECONDITION_FAILED,
             Self::Unconditional => StatusCode::PRECONDITION_REQUIRED,
         }
@@ -66,6 +70,7 @@ impl OperatorRefusal {
             Self::Role { .. } => "wrong_role",
             Self::Host => "wrong_host",
             Self::Missing(_) => "missing",
+            Self::AddressDenied(_) => "address_denied",
             Self::Stale { .. } => "stale_revision",
             Self::Unconditional => "revision_needed",
         }
@@ -81,6 +86,7 @@ impl OperatorRefusal {
             Self::Role { needed } => format!("The token's role is not enough: {needed} is.").into(),
             Self::Host => "This listener has another name; see admin_hosts.".into(),
             Self::Missing(what) => (*what).into(),
+            Self::AddressDenied(what) => format!("instance.address: {what}.").into(),
             Self::Stale { revision } => {
                 format!("It was changed meanwhile: its revision is {revision}.").into()
             }

@@ -49,6 +49,16 @@ impl FromStr for CertificateFiles {
     }
 }
 
+impl CertificateFiles {
+    /// The certificate and its key, to be shown to a server.
+    ///
+    /// # Errors
+    /// As for [`Certificates::load`].
+    pub fn read(&self) -> Result<Arc<CertifiedKey>, CertificateFault> {
+        Certificate::read(self).map(|certificate| certificate.key)
+    }
+}
+
 /// Why a certificate is of no use: one line, without anything of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFault(String);

@@ -2,7 +2,7 @@
 //! planes hand around.
 //!
 //! Deliberately absent: a way to accept a runtime's certificate unverified, 0-RTT, renegotiation,
-//! client certificates.
+//! client certificates of anybody but operators.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,8 +21,10 @@ pub mod operators;
 pub mod runtimes;
 pub mod server;
 
-/// What is negotiated by ALPN (RFC 7301), on every leg.
+/// What is negotiated by ALPN (RFC 7301), on any leg.
 const HTTP_1_1: &[u8] = b"http/1.1";
+/// Offered to clients of the data plane alone.
+const HTTP_2: &[u8] = b"h2";
 
 /// The one source of cryptography.
 fn provider() -> Arc<CryptoProvider> {
@@ -39,6 +41,15 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Whether both sides have agreed on HTTP/2.
+    #[must_use]
+    pub fn speaks_http_2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(HTTP_2),
+        }
+    }
+
     /// Takes the socket from tokio, with its TLS session. What the session has read and opened is
     /// still in it.
     ///

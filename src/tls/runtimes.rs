@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
@@ -45,7 +46,7 @@ impl Connector {
     /// Never with the cryptography that is built in.
     pub fn new() -> Result<Self, rustls::Error> {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        Ok(Self { public: config(roots)?, own: Mutex::default() })
+        Ok(Self { public: config(roots, None)?, own: Mutex::default() })
     }
 
     /// Does one handshake. Bounded by nothing but the runtime: give it a deadline.
@@ -74,7 +75,7 @@ impl Connector {
         if let Some(config) = own.get(ca_pem) {
             return Ok(Arc::clone(config));
         }
-        let made = config(authorities(ca_pem)?).map_err(|error| error.to_string())?;
+        let made = config(authorities(ca_pem)?, None).map_err(|error| error.to_string())?;
         // They are made anew at little cost.
         if own.len() >= CONFIGS_MAX {
             own.clear();
@@ -111,11 +112,20 @@ pub fn authorities(ca_pem: &str) -> Result<RootCertStore, String> {
     }
 }
 
-pub(super) fn config(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let mut config = ClientConfig::builder_with_provider(provider())
+/// A client's configuration; the certificate is for servers that ask for one.
+pub(super) fn config(
+    roots: RootCertStore,
+    certificate: Option<Arc<CertifiedKey>>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match certificate {
+        None => builder.with_no_client_auth(),
+        Some(certificate) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certificate)))
+        }
+    };
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
     config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
     Ok(Arc::new(config))

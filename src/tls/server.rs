@@ -3,13 +3,23 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::crypto::ring::Ticketer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::certificates::Certificates;
-use super::{HTTP_1_1, Stream, provider};
+use super::{HTTP_1_1, HTTP_2, Stream, provider};
+
+/// What a listener asks of its clients, and offers them.
+#[derive(Debug, Default)]
+pub struct Asks {
+    /// HTTP/2 is offered, before HTTP/1.1.
+    pub http_2: bool,
+    /// A client needs a certificate by one of these.
+    pub client_authorities: Option<RootCertStore>,
+}
 
 /// Does handshakes: TLS 1.2 and 1.3, with session tickets whose keys change every six hours.
 #[derive(Clone)]
@@ -25,14 +35,27 @@ impl Acceptor {
     /// One that presents these certificates, as they are at the time of each handshake.
     ///
     /// # Errors
-    /// The system has no randomness to give for ticket keys.
-    pub fn new(certificates: Arc<Certificates>) -> Result<Self, rustls::Error> {
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(certificates);
+    /// The system has no randomness to give for ticket keys, or there are no authorities.
+    pub fn new(certificates: Arc<Certificates>, asks: Asks) -> Result<Self, rustls::Error> {
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?;
+        let builder = match asks.client_authorities {
+            None => builder.with_no_client_auth(),
+            Some(roots) => {
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+                let verifier = verifier.build();
+                builder.with_client_cert_verifier(
+                    verifier.map_err(|error| rustls::Error::General(error.to_string()))?,
+                )
+            }
+        };
+        let mut config = builder.with_cert_resolver(certificates);
         config.ticketer = Ticketer::new()?;
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        if asks.http_2 {
+            config.alpn_protocols.insert(0, HTTP_2.to_vec());
+        }
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 

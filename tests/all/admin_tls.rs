@@ -93,3 +93,83 @@ fn a_server_on_this_machine_is_asked_as_its_settings_say() {
         .env("FLOWGATE_ADMIN_TOKEN", ADMIN));
     assert!(said.contains("mike"), "{said}");
 }
+
+/// curl with the admin token; status, or what curl says.
+fn curl(authority: &Authority, url: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new("curl")
+        .args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--cacert"])
+        .arg(authority.file())
+        .args(arguments)
+        .arg(url)
+        .output()
+        .expect("curl is needed");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn operators_need_a_certificate_besides_the_token() {
+    let (authority, clients, other) = (Authority::new(), Authority::new(), Authority::new());
+    let files = authority.issue("admin", &["localhost"]);
+    let ada = clients.issue("ada", &["ada.example"]);
+    let eve = other.issue("eve", &["ada.example"]);
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = tokens_file(folder.path());
+    let (tokens, pair, wanted) = (tokens.to_str().unwrap(), files.pair(), clients.file());
+    let flags = ["--admin-tls-certificates", &pair, "--admin-tokens-file", tokens];
+    let flags = [&flags[..], &["--admin-client-ca-file", wanted.to_str().unwrap()]].concat();
+    let flowgate = Flowgate::start(&mike(Runtime::nowhere()), &flags);
+    let url = format!("https://localhost:{}", flowgate.admin.port());
+    let status = format!("{url}/admin/v1/status");
+    let token = format!("Authorization: Bearer {ADMIN}");
+    let by = |files: &crate::support::tls::Files| {
+        (files.chain.display().to_string(), files.key.display().to_string())
+    };
+    let (chain, key) = by(&ada);
+    let with = ["--cert", &*chain, "--key", &*key];
+    for version in [["--tlsv1.3", "-4"], ["--tls-max", "1.2"]] {
+        let asked = [&version[..], &with, &["-H", &token]].concat();
+        assert_eq!(curl(&authority, &status, &asked), "200");
+        // Besides the token, not in its place.
+        assert_eq!(curl(&authority, &status, &[&version[..], &with].concat()), "401");
+        assert_eq!(curl(&authority, &status, &[&version[..], &["-H", &token]].concat()), "000");
+        let (chain, key) = by(&eve);
+        let asked = [&version[..], &["--cert", &chain, "--key", &key, "-H", &token]].concat();
+        assert_eq!(curl(&authority, &status, &asked), "000");
+        // Probes, too.
+        assert_eq!(curl(&authority, &format!("{url}/healthz"), &version), "000");
+    }
+
+    let ca = authority.file();
+    let ca = ["--ca", ca.to_str().unwrap()];
+    let (adas, eves) = (ada.pair(), eve.pair());
+    let shown = [&ca[..], &["--certificate", &adas]].concat();
+    assert!(ok(&mut list(&url, &shown)).contains("mike"));
+    assert!(ok(list(&url, &ca).env("FLOWGATE_ADMIN_CERTIFICATE", &adas)).contains("mike"));
+    let foreign = [&ca[..], &["--certificate", &eves]].concat();
+    for flags in [&ca[..], &foreign] {
+        let (code, _, error) = run(&mut list(&url, flags));
+        assert_eq!(code, 69, "{error}");
+        assert!(!error.contains(ADMIN), "{error}");
+    }
+    let nothing = [&ca[..], &["--certificate", "/nowhere/ada.pem"]].concat();
+    let (code, _, error) = run(&mut list(&url, &nothing));
+    assert!(code == 64 && error.contains("/nowhere/ada.pem"), "{error}");
+}
+
+#[test]
+fn a_setting_that_would_ask_nobody_for_a_certificate_is_refused() {
+    let authority = Authority::new();
+    let files = authority.issue("admin", &["localhost"]);
+    let ca = authority.file();
+    let check = |flags: &[&str]| run(program().arg("check").args(flags));
+    let asking = ["--admin-client-ca-file", ca.to_str().unwrap()];
+    let (code, _, error) = check(&asking);
+    assert!(code == 78 && error.contains("needs admin_tls_certificates"), "{error}");
+    let pair = files.pair();
+    let with = ["--admin-tls-certificates", &*pair];
+    assert_eq!(check(&[&with[..], &asking].concat()).0, 0);
+    for file in [files.key.to_str().unwrap(), "/nowhere/ca.pem"] {
+        let (code, _, error) = check(&[&with[..], &["--admin-client-ca-file", file]].concat());
+        assert!(code == 78 && error.contains("admin_client_ca_file: /"), "{error}");
+    }
+}

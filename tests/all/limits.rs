@@ -1,18 +1,17 @@
 //! What one client, one address and a shortage of descriptors can and cannot do.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
 
-use crate::support::flowgate::{Flowgate, ask, program};
+use crate::support::flowgate::{Flowgate, ask};
 use crate::support::profiles::{MIKE_KEY, mike};
 use crate::support::runtime::{Runtime, echo, text_from_client};
+use crate::support::tls::Authority;
 use crate::support::websocket::{WebSocket, handshake};
 use crate::support::{PATIENCE, wait_until};
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+const FULL: &str = "its address has as many connections as one may have";
 const DATA: &str = "/public/mike/data";
 
 /// A client that says nothing.
@@ -45,9 +44,7 @@ fn an_address_has_so_many_connections_and_not_one_more() {
         "{refused}"
     );
     assert!(refused.contains("\r\nRetry-After: 2\r\n"), "{refused}");
-    flowgate.wait_for_line("why is in the log", |line| {
-        line["why"] == "its address has as many connections as one may have"
-    });
+    flowgate.wait_for_line("why is in the log", |line| line["why"] == FULL);
     // Operators have places of their own, and who is connected stays so.
     assert!(ask(flowgate.admin, HEALTH).starts_with("HTTP/1.1 200 "));
     for websocket in &mut held {
@@ -56,6 +53,59 @@ fn an_address_has_so_many_connections_and_not_one_more() {
     }
     held.pop();
     wait_until("the place is free again", || told(silent(flowgate.data), HEALTH).contains(" 200 "));
+    drop(held);
+}
+
+/// Behind a balancer it is the client's address that counts, with and without TLS; the balancer's own
+/// looks, and proxies that are believed, are not counted.
+#[test]
+fn behind_a_balancer_the_clients_address_is_counted() {
+    let runtime = Runtime::echo();
+    let authority = Authority::new();
+    let pair = authority.issue("front", &["localhost"]).pair();
+    let flags = ["--connections-per-address-max", "2", "--proxy-protocol-from", "127.0.0.0/8"];
+    let tls = ["--tls-listen", "127.0.0.1:0", "--tls-certificates", &pair];
+    let flowgate = Flowgate::start(&mike(runtime.address), &[&flags[..], &tls].concat());
+    let from = |address: &str| format!("PROXY TCP4 {address} 192.0.2.1 5 80\r\n");
+    let request = |before: &str| told(silent(flowgate.data), &format!("{before}{HEALTH}"));
+    let connect = |before: &str| {
+        let handshake = handshake(DATA, "localhost", "");
+        let websocket = WebSocket::open(flowgate.data, format!("{before}{handshake}"));
+        assert!(websocket.head.starts_with("HTTP/1.1 101 "), "{}", websocket.head);
+        websocket
+    };
+    let [one, other] = ["203.0.113.7", "203.0.113.8"].map(from);
+    let mut held = vec![connect(&one), connect(&one)];
+    let refused = request(&one);
+    assert!(
+        refused.starts_with("HTTP/1.1 503 ") && refused.contains("\"overloaded\""),
+        "{refused}"
+    );
+    flowgate.wait_for_line("whose it is is in the log", |line| {
+        line["why"] == FULL && line["client"] == "203.0.113.7:5"
+    });
+    // Nor by the other listener: the end comes before the handshake of TLS.
+    assert_eq!(told(silent(flowgate.tls()), &one), "");
+    flowgate.wait_for_line("so does the other say", |line| {
+        line["error"] == "Address" && line["message"] == "place for it failed"
+    });
+    for before in [&other, "PROXY UNKNOWN\r\n"] {
+        assert!(request(before).starts_with("HTTP/1.1 200 "), "{before}");
+    }
+    let unknown: Vec<WebSocket> = (0..5).map(|_| connect("PROXY UNKNOWN\r\n")).collect();
+    held.pop();
+    wait_until("the place is free again", || request(&one).contains(" 200 "));
+    drop((held, unknown));
+}
+
+#[test]
+fn a_believed_proxy_is_many_clients() {
+    let runtime = Runtime::echo();
+    let flags = ["--connections-per-address-max", "1", "--trusted-proxies", "127.0.0.1"];
+    let flowgate = Flowgate::start(&mike(runtime.address), &flags);
+    let held: Vec<WebSocket> =
+        (0..5).map(|_| WebSocket::connect(flowgate.data, DATA, "")).collect();
+    assert!(ask(flowgate.data, HEALTH).starts_with("HTTP/1.1 200 "));
     drop(held);
 }
 
@@ -70,8 +120,7 @@ fn who_is_turned_away_holds_no_place() {
     for socket in turned_away {
         assert!(told(socket, "").starts_with("HTTP/1.1 503 "));
     }
-    let why = "its address has as many connections as one may have";
-    let lines = || flowgate.log().iter().filter(|line| line["why"] == why).count();
+    let lines = || flowgate.log().iter().filter(|line| line["why"] == FULL).count();
     wait_until("all of that is in the log", || lines() == 50);
     let full = "connections_max is reached: new connections wait";
     assert!(!flowgate.raw_log().contains(full));
@@ -128,31 +177,4 @@ fn short_of_descriptors_clients_are_refused_and_everyone_else_goes_on() {
     flowgate
         .wait_for_line("it is over", |line| line["message"] == "there are file descriptors again");
     assert_eq!(count(), 1);
-}
-
-/// The program as a user starts it, without the tests' own flags.
-#[test]
-fn there_are_no_core_dumps() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut child = program()
-        .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-        .args(["--registry", "memory:"])
-        .current_dir(folder.path())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("\"ready\"")), "it ended");
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    let words: Vec<&str> = core.split_whitespace().collect();
-    assert!(words[4..6].iter().all(|limit| ["0", "1"].contains(limit)), "{core}");
-    // What belongs to root then is nobody else's to look into.
-    let memory = std::fs::metadata(format!("/proc/{}/environ", child.id())).unwrap();
-    assert_eq!(memory.uid(), 0);
-    assert!(
-        Command::new("kill").args(["-ABRT", &child.id().to_string()]).status().unwrap().success()
-    );
-    let status = child.wait().unwrap();
-    assert_eq!((status.signal(), status.core_dumped()), (Some(6), false));
 }

@@ -11,8 +11,21 @@ const FILE_LINES_MAX: usize = 400;
 /// Modules by floor, from the vocabulary up.
 const FLOORS: [&[&str]; 4] = [
     &[
-        "tenant", "grant", "plan", "secret", "refusal", "close", "client", "clock", "carriers",
-        "path", "row", "cookies", "metrics",
+        "tenant",
+        "grant",
+        "plan",
+        "secret",
+        "refusal",
+        "close",
+        "client",
+        "clock",
+        "carriers",
+        "path",
+        "row",
+        "cookies",
+        "metrics",
+        "networks",
+        "proxy_protocol",
     ],
     &[
         "live",

@@ -18,7 +18,8 @@ use crate::commands::{EXIT_USAGE, Failure};
 use crate::config::Settings;
 use crate::secret::{self, Secret};
 use crate::tls::Stream;
-use crate::tls::operators::ToServer;
+use crate::tls::certificates::CertificateFiles;
+use crate::tls::operators::{ToServer, told};
 
 /// The server cannot be reached, as in sysexits.h.
 const EXIT_UNAVAILABLE: u8 = 69;
@@ -40,6 +41,17 @@ pub struct Client {
     tls: Option<ToServer>,
     token: Secret,
     runtime: tokio::runtime::Runtime,
+}
+
+/// The files that arguments name.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'a> {
+    /// Whose word for the server's certificate counts.
+    pub ca: Option<&'a Path>,
+    /// What is shown to the server, as `CERT:KEY`.
+    pub certificate: Option<&'a str>,
+    /// The admin token.
+    pub token: Option<&'a Path>,
 }
 
 /// What a request expects.
@@ -75,8 +87,7 @@ impl Client {
     pub fn new(
         settings: &Settings,
         url: Option<&str>,
-        ca_file: Option<&Path>,
-        token_file: Option<&Path>,
+        Files { ca, certificate, token }: Files<'_>,
     ) -> Result<Self, Failure> {
         let url = url.map(str::to_owned).or_else(|| settings.client.url.clone());
         let url = url.unwrap_or_else(|| own_url(settings));
@@ -91,12 +102,15 @@ impl Client {
                 "{url:?} must be like http://127.0.0.1:9180 or https://ops.example.org:9180"
             )));
         };
-        let ca_file = ca_file.or(settings.client.ca_file.as_deref());
+        let ca_file = ca.or(settings.client.ca_file.as_deref());
+        let certificate = certificate.map(str::parse).transpose();
+        let certificate = certificate.map_err(|why| usage(format!("--certificate: {why}")))?;
+        let certificate = certificate.or_else(|| settings.client.certificate.clone());
         let tls = match uri.scheme_str() {
-            Some("https") => Some(tls(host, ca_file).map_err(usage)?),
+            Some("https") => Some(tls(host, ca_file, certificate.as_ref()).map_err(usage)?),
             _ => None,
         };
-        let token = match token_file {
+        let token = match token {
             Some(path) => read_token(path).map_err(usage)?,
             None => settings.client.token.clone().ok_or_else(|| Failure {
                 exit_code: EXIT_NO_PERMISSION,
@@ -212,7 +226,10 @@ impl Client {
                 true => "; if it speaks TLS, say https:// in place of http://",
                 false => "",
             };
-            format!("{error}{hint}")
+            match told(&error) {
+                Some(told) => told.to_owned(),
+                None => format!("{error}{hint}"),
+            }
         })?;
         let status = response.status().as_u16();
         let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
@@ -305,7 +322,11 @@ fn port_of(uri: &Uri) -> Option<u16> {
     }
 }
 
-fn tls(host: &str, ca_file: Option<&Path>) -> Result<ToServer, String> {
+fn tls(
+    host: &str,
+    ca_file: Option<&Path>,
+    certificate: Option<&CertificateFiles>,
+) -> Result<ToServer, String> {
     let fault = |path: &Path, what: String| format!("{}: {what}", path.display());
     let pem = match ca_file {
         Some(path) => {
@@ -314,7 +335,7 @@ fn tls(host: &str, ca_file: Option<&Path>) -> Result<ToServer, String> {
         None => None,
     };
     let name = host.trim_start_matches('[').trim_end_matches(']');
-    ToServer::new(name, pem.as_deref()).map_err(|what| match ca_file {
+    ToServer::new(name, pem.as_deref(), certificate).map_err(|what| match ca_file {
         Some(path) => fault(path, what),
         None => what,
     })

@@ -21,7 +21,7 @@ mod tenants;
 mod top;
 
 pub(super) use client::Client;
-use client::{Expecting, encoded};
+use client::{Expecting, Files, encoded};
 
 const AFTER_HELP: &str = "\
 The server is asked over its operators' listener. The token comes from FLOWGATE_ADMIN_TOKEN or
@@ -59,7 +59,8 @@ pub(super) fn with_server(command: Command) -> Command {
         .value_name("FILE")
         .global(true)
         .help("Configuration file in TOML [environment: FLOWGATE_CONFIG]");
-    command.arg(server).arg(ca_arg().global(true)).arg(file).arg(json).arg(config)
+    let command = command.arg(server).arg(ca_arg().global(true));
+    command.arg(certificate_arg().global(true)).arg(file).arg(json).arg(config)
 }
 
 /// Whose word for the server's certificate counts.
@@ -70,11 +71,21 @@ pub(super) fn ca_arg() -> Arg {
     )
 }
 
+/// What is shown to a server that wants a certificate.
+pub(super) fn certificate_arg() -> Arg {
+    Arg::new("certificate").long("certificate").value_name("CERT:KEY").help(
+        "Certificate chain and private key in PEM, or one file with both, for a server that wants one \
+         [environment: FLOWGATE_ADMIN_CERTIFICATE]",
+    )
+}
+
 /// The client that a command's arguments name.
 pub(super) fn client(matches: &ArgMatches, settings: &Settings) -> Result<Client, Failure> {
     let url = matches.get_one::<String>("server").map(String::as_str);
     let file = |name: &str| matches.get_one::<String>(name).map(Path::new);
-    Client::new(settings, url, file("ca"), file("token-file"))
+    let certificate = matches.get_one::<String>("certificate").map(String::as_str);
+    let files = Files { ca: file("ca"), certificate, token: file("token-file") };
+    Client::new(settings, url, files)
 }
 
 /// Runs one of [`commands`].

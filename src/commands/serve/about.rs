@@ -1,6 +1,6 @@
 //! What this process is called, in the registry and by the system.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::system::uname;
@@ -21,6 +21,18 @@ pub(super) fn about(plain: Option<&Vec<TcpListener>>, with_tls: &[TlsListener]) 
         since_unix_ms: Wall::system().now().0,
         listen: addresses.map(|address| address.to_string()).collect(),
     }
+}
+
+/// Where this process listens: nothing is dialled there.
+pub(super) fn own_addresses(
+    admin: &tokio::net::TcpListener,
+    plain: &[Vec<TcpListener>],
+    with_tls: &[TlsListener],
+) -> Vec<SocketAddr> {
+    // Each front thread listens at the same addresses.
+    let plain = plain.first().into_iter().flatten().map(TcpListener::local_addr);
+    let with_tls = with_tls.iter().map(|(listener, _)| listener.local_addr());
+    plain.chain(with_tls).chain([admin.local_addr()]).filter_map(Result::ok).collect()
 }
 
 /// Names for the threads of the handshake plane's runtime: the first are its workers, which stay; those

@@ -59,5 +59,6 @@ fn settings_of(settings: &Settings) -> FrontSettings {
         handshake_timeout: settings.connect.handshake_timeout,
         response_timeout: settings.connect.response_timeout,
         header_bytes_max: settings.accept.header_bytes_max,
+        proxy_protocol_from: settings.accept.proxy_protocol_from.clone(),
     }
 }

@@ -5,10 +5,11 @@ use tokio::sync::Semaphore;
 
 use crate::accept::AcceptSettings;
 use crate::descriptors::Descriptors;
+use crate::networks::Networks;
 use crate::permits::Permits;
 
 /// As many places as configured, or as this process may have sockets for.
-pub(super) fn permits(settings: &AcceptSettings) -> Permits {
+pub(super) fn permits(settings: &AcceptSettings, trusted_proxies: &Networks) -> Permits {
     let limit = getrlimit(Resource::Nofile);
     // Raising our own soft limit to the hard one cannot fail; if it does, the soft one counts.
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -23,5 +24,7 @@ pub(super) fn permits(settings: &AcceptSettings) -> Permits {
         );
     }
     let max = settings.connections_max.min(possible).min(Semaphore::MAX_PERMITS);
-    Permits::for_clients(max, settings.connections_per_address_max, descriptors)
+    let proxies = settings.proxy_protocol_from.and(trusted_proxies);
+    Permits::for_clients(max, descriptors)
+        .with_limit_per_address(settings.connections_per_address_max, proxies)
 }

@@ -18,7 +18,7 @@ fn dialer() -> Dialer {
         response_timeout: Duration::from_secs(5),
         header_bytes_max: 8192,
     };
-    Dialer::new(settings, Clock::start()).unwrap()
+    Dialer::new(settings, Arc::default(), Clock::start()).unwrap()
 }
 
 fn instance(host: &str, port: u16) -> Instance {

@@ -165,7 +165,7 @@ impl World {
             response_timeout: WAIT_MAX,
             header_bytes_max: 8192,
         };
-        let dialer = Arc::new(Dialer::new(connect, clock).unwrap());
+        let dialer = Arc::new(Dialer::new(connect, Arc::default(), clock).unwrap());
         let desk = Desk {
             registry: Arc::clone(&registry),
             passwords: Arc::clone(&passwords),
@@ -178,6 +178,7 @@ impl World {
         };
         let journey = Arc::new(Journey {
             base_domain: "flows.localhost".into(),
+            trusted_proxies: Default::default(),
             clock,
             registry,
             usage,
@@ -274,6 +275,7 @@ fn accept_settings() -> AcceptSettings {
         header_timeout: WAIT_MAX,
         write_stall_max: WAIT_MAX,
         header_bytes_max: 8192,
+        proxy_protocol_from: Default::default(),
     }
 }
 
@@ -307,6 +309,7 @@ pub fn serve_with_front(
         handshake_timeout: WAIT_MAX,
         response_timeout: WAIT_MAX,
         header_bytes_max: 8192,
+        proxy_protocol_from: Default::default(),
     };
     let (others, brought) = mpsc::channel(100);
     let desk = Arc::new(FrontDesk { journey: Arc::clone(journey), others });

@@ -133,6 +133,9 @@ fn the_table_of_what_clients_cannot_help() {
             log: the relay threads are behind
         503 no_runtime; retry-after: 60
             No runtime is set up for this account.
+        502 runtime_denied
+            The runtime's address is not allowed here.
+            log: 169.254.1.1:1880: a link-local address
         502 runtime_unreachable
             The runtime cannot be reached.
             log: 10.0.0.1:1880: Connection refused

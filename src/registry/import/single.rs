@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{has_room, text, to_record};
 use crate::clock::UnixMillis;
 use crate::registry::profiles::Profile;
-use crate::registry::record::TenantRecord;
+use crate::registry::record::{InstanceRecord, TenantRecord};
 use crate::secret::json_fault;
 
 /// A tenant's settings, and which of their credentials were given along.
@@ -46,6 +46,12 @@ impl Wanted {
     #[must_use]
     pub fn plan(&self) -> Option<&str> {
         self.record.plan.as_deref()
+    }
+
+    /// Where the runtime is.
+    #[must_use]
+    pub fn instance(&self) -> Option<&InstanceRecord> {
+        self.record.instance.as_ref()
     }
 
     /// The record for somebody new.

@@ -161,8 +161,12 @@ pub fn to_profile(instance: &InstanceRecord) -> Value {
 pub const ADMIN_ROOT_ADVICE: &str = "must not be, or contain, node_root: the flows' paths would open the editor; \
      in the runtime's settings.js set e.g. httpAdminRoot: \"/red\" and httpNodeRoot: \"/api\"";
 
-/// Whether it is https, host and port. The text itself is not repeated in the fault: it may hold a password.
-fn parse_address(address: &str) -> Result<(bool, String, u16), &'static str> {
+/// Whether it is https, host and port. The text itself is not repeated in the fault: it may hold a
+/// password.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_address(address: &str) -> Result<(bool, String, u16), &'static str> {
     const BAD: &str = "must be like \"http://127.0.0.1:1880\", without a path";
     let uri: http::Uri = address.parse().map_err(|_| BAD)?;
     let authority = uri.authority().ok_or(BAD)?;

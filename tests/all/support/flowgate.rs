@@ -73,6 +73,19 @@ impl Flowgate {
         Self::start_by(command, folder, None, flags)
     }
 
+    /// The same with variables in its environment.
+    pub fn start_with_variables(
+        profiles: &Value,
+        variables: &[(&str, String)],
+        flags: &[&str],
+    ) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        std::fs::write(folder.path().join("profiles.json"), profiles.to_string()).unwrap();
+        let mut command = program();
+        command.envs(variables.iter().map(|(name, value)| (*name, value)));
+        Self::start_by(command, folder, None, flags)
+    }
+
     /// `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

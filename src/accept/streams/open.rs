@@ -1,0 +1,143 @@
+//! The requests of one HTTP/2 connection that are open: what tells a client that is slow from one that
+//! is of no good.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Response;
+use hyper::body::{Body, Frame, SizeHint};
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::accept::Permit;
+
+/// How many more requests a client may take back while they are worked on than it waits for. Each has
+/// cost a way to a runtime, which no limit on requests at once bounds ("rapid reset").
+const ABANDONED_MAX: u32 = 100;
+
+/// The open requests of a connection.
+#[derive(Debug)]
+pub(super) struct Open {
+    state: Mutex<State>,
+    overrun: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// For each request since when the client has not asked for more of the answer; `None` while it
+    /// is up to others that nothing comes.
+    waits: Slab<Option<Instant>>,
+    abandoned: u32,
+    last_end: Instant,
+}
+
+/// A request's place among the open ones; dropped when its answer has ended, or was not waited for.
+#[derive(Debug)]
+pub(super) struct Place {
+    open: Arc<Open>,
+    key: usize,
+    is_answered: bool,
+    _permit: Permit,
+}
+
+impl Open {
+    pub(super) fn new() -> Self {
+        let state = State { waits: Slab::new(), abandoned: 0, last_end: Instant::now() };
+        Self { state: Mutex::new(state), overrun: Notify::new() }
+    }
+
+    pub(super) fn enter(self: &Arc<Self>, permit: Permit) -> Place {
+        let key = self.state().waits.insert(None);
+        Place { open: Arc::clone(self), key, is_answered: false, _permit: permit }
+    }
+
+    /// The client has taken back more requests than anybody would. Cancel safe.
+    pub(super) async fn overrun(&self) {
+        self.overrun.notified().await;
+    }
+
+    /// For how long no request was open.
+    pub(super) fn idle_for(&self, now: Instant) -> Duration {
+        let state = self.state();
+        match state.waits.is_empty() {
+            true => now.saturating_duration_since(state.last_end),
+            false => Duration::ZERO,
+        }
+    }
+
+    /// For how long the client has taken nothing of the answer that it has left alone longest.
+    pub(super) fn stalled_for(&self, now: Instant) -> Duration {
+        let state = self.state();
+        let since = state.waits.iter().filter_map(|(_, since)| *since).min();
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    fn wait_since(&self, since: Option<Instant>) {
+        if let Some(wait) = self.open.state().waits.get_mut(self.key) {
+            *wait = since;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.open.state();
+        state.waits.try_remove(self.key);
+        state.last_end = Instant::now();
+        state.abandoned = match self.is_answered {
+            true => state.abandoned.saturating_sub(1),
+            false => state.abandoned.saturating_add(1),
+        };
+        if state.abandoned > ABANDONED_MAX {
+            self.open.overrun.notify_one();
+        }
+    }
+}
+
+/// An answer's body that notes whether the client takes it.
+#[derive(Debug)]
+pub(super) struct Watched<B> {
+    body: Pin<Box<B>>,
+    place: Place,
+}
+
+impl<B: Body> Watched<B> {
+    pub(super) fn response(response: Response<B>, mut place: Place) -> Response<Self> {
+        place.is_answered = true;
+        response.map(|body| Self { body: Box::pin(body), place })
+    }
+}
+
+impl<B: Body> Body for Watched<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    /// Asked once there is room for more: what it has given last was taken by then.
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.get_mut();
+        let frame = this.body.as_mut().poll_frame(context);
+        let is_given = matches!(frame, Poll::Ready(Some(Ok(_))));
+        this.place.wait_since(is_given.then(Instant::now));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -112,7 +112,7 @@ pub async fn serve<H, F, B>(
             }
         };
         if let Err(why) = permits.admit(&socket) {
-            tracing::debug!(client = %address, ?why, "a client was turned away");
+            tracing::debug!(client = %address, why = why.why(), "a client was turned away");
             continue;
         }
         let arrived = Arrived { socket, address, permit };
@@ -244,9 +244,9 @@ async fn secure(
         if settings.proxy_protocol_from.contain(client.ip()) {
             address = origin::read(&socket).await?.unwrap_or(client);
         }
-        awaited = "place for it";
+        awaited = "taking a place";
         // Before the handshake of TLS there are no words for a refusal.
-        let no_place = |why| io::Error::other(format!("{why:?}"));
+        let no_place = |why: NoPlace| io::Error::other(why.why());
         permits.seat(&mut permit, address.ip()).map_err(no_place)?;
         let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
         awaited = "TLS handshake";

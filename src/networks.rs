@@ -29,6 +29,12 @@ impl Network {
     }
 }
 
+impl Network {
+    fn is_one_address(&self) -> bool {
+        self.prefix_bits == if self.first.is_ipv4() { 32 } else { 128 }
+    }
+}
+
 fn first_v4(address: Ipv4Addr, prefix_bits: u8) -> Ipv4Addr {
     let mask = u32::MAX.checked_shl(32 - u32::from(prefix_bits)).unwrap_or(0);
     Ipv4Addr::from_bits(address.to_bits() & mask)
@@ -92,6 +98,12 @@ impl Networks {
     #[must_use]
     pub fn and(&self, others: &Self) -> Self {
         Self(self.0.iter().chain(others.0.iter()).copied().collect())
+    }
+
+    /// Whether one of them is this address and nothing else.
+    #[must_use]
+    pub fn name(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.is_one_address() && network.contains(address))
     }
 
     /// Whether there is none.

@@ -29,14 +29,20 @@ pub enum NoPlace {
 }
 
 impl NoPlace {
-    /// What a client is told, and the log.
+    /// The same for the log.
     #[must_use]
-    pub fn refusal(self) -> Refusal {
-        Refusal::Overloaded(match self {
+    pub fn why(self) -> &'static str {
+        match self {
             Self::All => "connections_max is reached",
             Self::Address => "its address has as many connections as one may have",
             Self::Descriptors => "file descriptors run short",
-        })
+        }
+    }
+
+    /// What a client is told.
+    #[must_use]
+    pub fn refusal(self) -> Refusal {
+        Refusal::Overloaded(self.why())
     }
 }
 

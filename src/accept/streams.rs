@@ -105,6 +105,8 @@ pub(super) async fn converse<H, F, B>(
                     }
                     // It was told to go, and has had time to take the end of the last answer.
                     Some(since) if is_idle && now - since >= settings.write_stall_max => return,
+                    // It has not even said that it speaks HTTP/2, or never asked for anything.
+                    Some(_) if is_idle && !open.was_used() => return,
                     _ => {}
                 }
             }

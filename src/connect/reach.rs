@@ -8,8 +8,9 @@ use crate::networks::Networks;
 use crate::refusal::Refusal;
 use crate::tenant::Instance;
 
-/// Where clouds tell a machine its own secrets, beyond what is link-local: AWS, Alibaba, Azure, GCP.
-const METADATA: [IpAddr; 4] = [
+/// Where clouds tell a machine its own secrets: nearly all, AWS, Alibaba, Azure, GCP.
+const METADATA: [IpAddr; 5] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
@@ -25,7 +26,8 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// One that allows what is in these networks in any case.
+    /// One that allows what is in these networks. Metadata services and own listeners it allows only
+    /// where the address stands there alone.
     #[must_use]
     pub fn new(allowed: Networks) -> Self {
         Self { allowed, own: OnceLock::new() }
@@ -42,17 +44,29 @@ impl Reach {
     /// What it is that nobody may dial.
     pub fn judge(&self, address: SocketAddr) -> Result<(), &'static str> {
         let ip = address.ip().to_canonical();
+        if self.allowed.name(ip) {
+            return Ok(());
+        }
+        let behind = match ip {
+            IpAddr::V6(v6) => embedded(v6).map(IpAddr::V4),
+            IpAddr::V4(_) => None,
+        };
+        let mut meant = [Some(ip), behind].into_iter().flatten();
+        if let Some(what) = meant.clone().find_map(|ip| self.dangerous(ip, address.port())) {
+            return Err(what);
+        }
         if self.allowed.contain(ip) {
             return Ok(());
         }
-        let found = forbidden(ip).or_else(|| match ip {
-            IpAddr::V6(v6) => embedded(v6).and_then(|v4| forbidden(v4.into())),
-            IpAddr::V4(_) => None,
-        });
-        match found {
-            Some(what) => Err(what),
-            None if self.is_own(ip, address.port()) => Err("a listener of flowgate itself"),
-            None => Ok(()),
+        meant.find_map(forbidden).map_or(Ok(()), Err)
+    }
+
+    /// What is never meant by a network that is allowed, but at most by an address that is.
+    fn dangerous(&self, ip: IpAddr, port: u16) -> Option<&'static str> {
+        match ip {
+            ip if METADATA.contains(&ip) => Some("a cloud's metadata service"),
+            ip if self.is_own(ip, port) => Some("a listener of flowgate itself"),
+            _ => None,
         }
     }
 
@@ -108,9 +122,7 @@ fn forbidden(ip: IpAddr) -> Option<&'static str> {
         IpAddr::V4(v4) => v4.octets()[0] == 0,
         IpAddr::V6(v6) => v6.is_unspecified(),
     };
-    if ip == IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)) || METADATA.contains(&ip) {
-        Some("a cloud's metadata service")
-    } else if is_link_local {
+    if is_link_local {
         Some("a link-local address")
     } else if is_nobody {
         Some("an unspecified address")
@@ -123,15 +135,17 @@ fn forbidden(ip: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// The IPv4 address that a gateway would make of it: IPv4-compatible, NAT64 (RFC 6052) and 6to4
-/// (RFC 3056).
+/// The IPv4 address that a gateway would make of it: IPv4-compatible, IPv4-translated (RFC 2765), NAT64
+/// (RFC 6052, RFC 8215) and 6to4 (RFC 3056).
 fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = v6.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match segments {
         // `::1` and the like are no such.
         [0, 0, 0, 0, 0, 0, high, low] if high > 0 => Some(v4(high, low)),
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(v4(high, low)),
+        [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, .., high, low] => Some(v4(high, low)),
         [0x2002, high, low, ..] => Some(v4(high, low)),
         _ => None,
     }

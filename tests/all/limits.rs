@@ -87,7 +87,7 @@ fn behind_a_balancer_the_clients_address_is_counted() {
     // Nor by the other listener: the end comes before the handshake of TLS.
     assert_eq!(told(silent(flowgate.tls()), &one), "");
     flowgate.wait_for_line("so does the other say", |line| {
-        line["error"] == "Address" && line["message"] == "place for it failed"
+        line["error"] == FULL && line["message"] == "taking a place failed"
     });
     for before in [&other, "PROXY UNKNOWN\r\n"] {
         assert!(request(before).starts_with("HTTP/1.1 200 "), "{before}");

@@ -25,6 +25,7 @@ mod explaining;
 mod first_light;
 mod front;
 mod http2;
+mod http2_frames;
 mod limits;
 mod logs;
 mod metrics;

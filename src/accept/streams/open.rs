@@ -31,6 +31,8 @@ struct State {
     /// is up to others that nothing comes.
     waits: Slab<Option<Instant>>,
     abandoned: u32,
+    /// There was one.
+    was_used: bool,
     last_end: Instant,
 }
 
@@ -45,12 +47,16 @@ pub(super) struct Place {
 
 impl Open {
     pub(super) fn new() -> Self {
-        let state = State { waits: Slab::new(), abandoned: 0, last_end: Instant::now() };
+        let (waits, last_end) = (Slab::new(), Instant::now());
+        let state = State { waits, abandoned: 0, was_used: false, last_end };
         Self { state: Mutex::new(state), overrun: Notify::new() }
     }
 
     pub(super) fn enter(self: &Arc<Self>, permit: Permit) -> Place {
-        let key = self.state().waits.insert(None);
+        let mut state = self.state();
+        state.was_used = true;
+        let key = state.waits.insert(None);
+        drop(state);
         Place { open: Arc::clone(self), key, is_answered: false, _permit: permit }
     }
 
@@ -66,6 +72,11 @@ impl Open {
             true => now.saturating_duration_since(state.last_end),
             false => Duration::ZERO,
         }
+    }
+
+    /// Whether a request has come yet.
+    pub(super) fn was_used(&self) -> bool {
+        self.state().was_used
     }
 
     /// For how long the client has taken nothing of the answer that it has left alone longest.
@@ -139,5 +150,53 @@ impl<B: Body> Body for Watched<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::permits::Permits;
+
+    const SPAN: Duration = Duration::from_secs(10);
+
+    fn permit() -> Permit {
+        Arc::new(Permits::for_operators(1).try_take().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_worked_on_is_neither_idle_nor_stalled() {
+        let open = Arc::new(Open::new());
+        assert!(!open.was_used());
+        assert!(open.idle_for(Instant::now() + SPAN) >= SPAN);
+        let place = Open::enter(&open, permit());
+        let later = Instant::now() + SPAN;
+        assert!(open.was_used());
+        assert_eq!(
+            (open.idle_for(later), open.stalled_for(later)),
+            (Duration::ZERO, Duration::ZERO)
+        );
+        drop(place);
+        assert!(open.idle_for(Instant::now() + SPAN) >= SPAN);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_stalled_from_when_it_gave_something_until_more_is_asked_of_it() {
+        let open = Arc::new(Open::new());
+        let answer = Response::new(Full::new(Bytes::from_static(b"hello")));
+        let mut body = Watched::response(answer, Open::enter(&open, permit())).into_body();
+        let later = || Instant::now() + SPAN;
+        assert_eq!(open.stalled_for(later()), Duration::ZERO);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut body).poll_frame(&mut context).is_ready());
+        let at = later();
+        assert!(open.stalled_for(at) >= SPAN && open.idle_for(at) == Duration::ZERO);
+        assert!(Pin::new(&mut body).poll_frame(&mut context).is_ready());
+        assert_eq!(open.stalled_for(later()), Duration::ZERO);
     }
 }

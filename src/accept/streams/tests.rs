@@ -24,6 +24,22 @@ const SHORT: Duration = Duration::from_millis(200);
 
 type Sender = client::SendRequest<Empty<Bytes>>;
 
+fn peer(address: std::net::SocketAddr, permits: &Permits) -> Peer {
+    let permit = Arc::new(permits.take_beside(address.ip()).unwrap());
+    Peer { address, over_tls: true, permit, no_place: None }
+}
+
+fn settings(header_timeout: Duration, write_stall_max: Duration) -> AcceptSettings {
+    AcceptSettings {
+        connections_max: 1,
+        connections_per_address_max: 0,
+        header_timeout,
+        write_stall_max,
+        header_bytes_max: 8192,
+        proxy_protocol_from: Networks::default(),
+    }
+}
+
 /// Both ends of a connection, whose server end does `handler`; the tasks of server and client.
 async fn connect<H, F, B>(
     patience: (Duration, Duration),
@@ -56,16 +72,7 @@ where
     let dialled = TcpStream::connect(listener.local_addr().unwrap());
     let (dialled, accepted) = tokio::join!(dialled, listener.accept());
     let (socket, address) = accepted.unwrap();
-    let permit = Arc::new(permits.take_beside(address.ip()).unwrap());
-    let peer = Peer { address, over_tls: true, permit, no_place: None };
-    let settings = AcceptSettings {
-        connections_max: 1,
-        connections_per_address_max: 0,
-        header_timeout,
-        write_stall_max,
-        header_bytes_max: 8192,
-        proxy_protocol_from: Networks::default(),
-    };
+    let (peer, settings) = (peer(address, &permits), settings(header_timeout, write_stall_max));
     let stream = Rewound::from(Stream::Plain(socket));
     let server = tokio::spawn(converse(stream, peer, permits, settings, drain, handler));
     let (sender, connection) = client::Builder::new(TokioExecutor::new())
@@ -213,15 +220,17 @@ async fn a_connection_without_requests_is_told_to_go() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_worked_on_is_waited_for() {
+async fn a_client_that_does_not_even_begin_is_cut_without_the_time_for_an_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (socket, address) = listener.accept().await.unwrap();
     let (_drain, drained) = watch::channel(false);
-    let handler = |_, _| async {
-        tokio::time::sleep(SHORT * 5).await;
-        ok(b"late")
-    };
-    let (mut sender, _server) = connect((SHORT, SHORT), 65_535, drained, handler).await;
-    let response = sender.send_request(ask()).await.unwrap();
-    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "late");
+    let handler = |_, _| async { ok(b"nobody asks") };
+    let stream = Rewound::from(Stream::Plain(socket));
+    let permits = Arc::new(Permits::for_operators(PLACES));
+    let (peer, settings) = (peer(address, &permits), settings(SHORT, Duration::MAX));
+    converse(stream, peer, permits, settings, drained, handler).await;
+    drop(silent);
 }
 
 #[tokio::test]

@@ -21,6 +21,9 @@ fn what_nobody_may_dial_is_told() {
         ("[::ffff:169.254.169.254]:80", "metadata"),
         ("[::169.254.169.254]:80", "metadata"),
         ("[64:ff9b::169.254.169.254]:80", "metadata"),
+        ("[64:ff9b:1::169.254.169.254]:80", "metadata"),
+        ("[64:ff9b:1:7::169.254.169.254]:80", "metadata"),
+        ("[::ffff:0:169.254.169.254]:80", "metadata"),
         ("[2002:a9fe:a9fe::1]:80", "metadata"),
         ("169.254.0.1:1880", "link-local"),
         ("[fe80::1]:1880", "link-local"),
@@ -90,10 +93,28 @@ fn nobody_dials_our_own_listeners() {
     ] {
         assert_eq!(reach.judge(at(address)).is_err(), is_own, "{address}");
     }
-    let allowing = Reach::new(Networks::from(vec!["127.0.0.2".parse().unwrap()]));
-    allowing.listening_on(vec![at("0.0.0.0:8080")]);
-    assert_eq!(allowing.judge(at("127.0.0.2:8080")), Ok(()));
-    assert!(allowing.judge(at("127.0.0.1:8080")).is_err());
+    for address in ["[64:ff9b::127.0.0.1]:9180", "[2002:7f00:1::]:9180"] {
+        assert!(reach.judge(at(address)).is_err(), "{address}");
+    }
+}
+
+#[test]
+fn own_listeners_and_metadata_are_allowed_by_name_alone() {
+    let allowed = ["127.0.0.2", "127.0.0.0/8", "169.254.0.0/16", "168.63.129.16"];
+    let allowed: Vec<_> = allowed.iter().map(|network| network.parse().unwrap()).collect();
+    let reach = Reach::new(Networks::from(allowed));
+    reach.listening_on(vec![at("0.0.0.0:8080")]);
+    for (address, is_allowed) in [
+        ("127.0.0.2:8080", true),
+        ("127.0.0.1:8080", false),
+        ("127.0.0.1:8081", true),
+        ("169.254.0.1:80", true),
+        ("169.254.169.254:80", false),
+        ("[::ffff:169.254.169.254]:80", false),
+        ("168.63.129.16:80", true),
+    ] {
+        assert_eq!(reach.judge(at(address)).is_ok(), is_allowed, "{address}");
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@
 //! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
 //!   [`relay`]
 //! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`tls`], [`upload`],
-//!   [`rewound`]
+//!   [`rewound`], [`permits`], [`descriptors`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`],
 //!   [`networks`], [`proxy_protocol`]
@@ -54,10 +54,15 @@ pub mod commands;
 pub mod config;
 pub mod connect;
 pub mod cookies;
+pub mod descriptors;
 pub mod drain;
 pub mod exchange;
 pub mod follow;
 pub mod front;
+// Not on the map: it travels with nothing, and no build that serves anybody has it.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod grant;
 pub mod journey;
 pub mod json;
@@ -66,6 +71,7 @@ pub mod metrics;
 pub mod networks;
 pub mod passwords;
 pub mod path;
+pub mod permits;
 pub mod plan;
 pub mod presence;
 pub mod profile;

@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::certificates::InUse;
 use super::import::{self, open};
-use super::{EXIT_CONFIG, Failure};
+use super::{EXIT_CONFIG, Failure, memory};
 use crate::accept::{self, AcceptSettings};
 use crate::admin::tokens::TokensInUse;
-use crate::admin::{self, Admin, Places};
+use crate::admin::{self, Admin};
 use crate::client::RequestIds;
 use crate::clock::{Clock, Wall};
 use crate::config::Settings;
@@ -29,6 +29,7 @@ use crate::live::LiveTable;
 use crate::metrics::Metrics;
 use crate::networks::Networks;
 use crate::passwords::Passwords;
+use crate::permits::Permits;
 use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
 use crate::registry::Registry;
@@ -47,7 +48,7 @@ mod signals;
 
 use about::{about, own_addresses, thread_names};
 use attend::attend;
-use limits::connections_max;
+use limits::permits;
 use signals::Signals;
 
 /// Name look-ups and reads of the registry at once; everything else that blocks has threads of its own.
@@ -60,6 +61,9 @@ type TlsListener = (TcpListener, Option<Acceptor>);
 
 /// Runs until a signal.
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
+    if !settings.debuggable {
+        memory::keep_private();
+    }
     let cannot = |what: &str, error: io::Error| Failure::runtime(format!("cannot {what}: {error}"));
     let _flushed_at_the_end =
         telemetry::start(&settings.log).map_err(|error| cannot("start the log's thread", error))?;
@@ -164,7 +168,7 @@ async fn serve(
     let revision = journey.registry.store().last_revision().await;
     let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let places = Places::new(connections_max(&settings.accept));
+    let places = Arc::new(permits(&settings.accept, &settings.trusted_proxies));
     let desk = Arc::new(desk(&settings, &journey, &presence, &places, &tokens));
     let request_ids = RequestIds::new().map_err(|error| Failure::runtime(error.to_string()))?;
     let admin = Admin::new(Arc::clone(&desk), request_ids);
@@ -241,7 +245,7 @@ async fn serve_admin(
         proxy_protocol_from: Networks::default(),
         ..settings
     };
-    let permits = Arc::new(Semaphore::new(Admin::CONNECTIONS_MAX));
+    let permits = Arc::new(Permits::for_operators(Admin::CONNECTIONS_MAX));
     accept::serve(listener, tls, settings, permits, stopped, move |request, peer| {
         let admin = Arc::clone(&admin);
         async move { admin.answer(request, &peer).await }
@@ -264,14 +268,14 @@ fn desk(
     settings: &Settings,
     journey: &Arc<Journey>,
     presence: &Arc<Presence>,
-    places: &Places,
+    places: &Arc<Permits>,
     tokens: &Arc<TokensInUse>,
 ) -> admin::Desk {
     admin::Desk {
         journey: Arc::clone(journey),
         presence: Arc::clone(presence),
         tokens: Arc::clone(tokens),
-        places: places.clone(),
+        places: Arc::clone(places),
         metrics_open: settings.metrics_open,
         hosts: admin::own_hosts(settings.admin_listen)
             .chain(settings.admin_hosts.iter().cloned())
@@ -289,11 +293,11 @@ fn serve_data(
     (listeners, tls_listeners): (Vec<Vec<std::net::TcpListener>>, Vec<TlsListener>),
     settings: &Settings,
     journey: &Arc<Journey>,
-    places: &Places,
+    places: &Arc<Permits>,
     data_stopped: &watch::Receiver<bool>,
     data_tasks: &mut JoinSet<()>,
 ) -> Result<FrontPlane, Failure> {
-    let permits = Arc::clone(&places.permits);
+    let permits = Arc::clone(places);
     let (front, brought) = front::start(listeners, settings, &permits, journey)?;
     let answering = Arc::clone(journey);
     data_tasks.spawn(accept::serve_handed_over(

@@ -168,6 +168,12 @@ pub const KEYS: &[Key] = &[
         "100000",
         "Clients' sockets at once, live connections included; fewer if the process may not open so many",
     ),
+    key(
+        "connections_per_address_max",
+        "N",
+        "0",
+        "The same for one address, which is a /64 in IPv6; 0 for no limit",
+    ),
     key("header_bytes_max", "BYTES", "32768", "Most bytes of a request's or an answer's headers"),
     key("body_bytes_max", "BYTES", "2147483648", "Most bytes of a request's body"),
     key(
@@ -222,6 +228,12 @@ pub const KEYS: &[Key] = &[
         "At a stop: time between \"not ready\" and closing the listeners, for load balancers to notice",
     ),
     key("drain_timeout", "SPAN", "30s", "At a stop: everything is over after this time"),
+    key(
+        "debuggable",
+        "BOOL",
+        "false",
+        "Whether debuggers may look into the process, and core dumps be written: true or false",
+    ),
     key("log", "LEVELS", "info", "Log levels, e.g. debug or warn,flowgate::relay=debug"),
     key("log_format", "FORMAT", "auto", "text, json, or auto: text on a terminal"),
 ];

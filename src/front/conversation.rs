@@ -1,7 +1,6 @@
 //! One client's connection: request after request, until it ends, is handed over or switches.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use super::write::{Manner, Today, put_own};
 use super::{FrontSettings, HandedOver, Permit, Reception, Story, Switched, Wait};
 use crate::clock::Millis;
 use crate::live::Mailbox;
+use crate::permits::{self, Permits};
 use crate::refusal::Refusal;
 
 /// Steps of one turn, each a read of at most one buffer, so that no connection starves the others.
@@ -38,6 +38,7 @@ pub(super) struct Tools<S: Story> {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) links: Links,
     pub(super) buffers: Buffers,
+    pub(super) permits: Arc<Permits>,
     pub(super) today: Today,
     pub(super) now: Millis,
     pub(super) is_draining: bool,
@@ -67,14 +68,14 @@ pub(super) struct Conversation<S: Story> {
 impl<S: Story> Conversation<S> {
     pub(super) fn new(
         socket: TcpStream,
-        address: SocketAddr,
-        permit: Permit,
+        origin: Origin,
+        permit: permits::Permit,
         slot: usize,
         tools: &Tools<S>,
     ) -> Self {
         let client = ClientLeg::new(socket, Token(slot * 2));
         let deadline = tools.now.plus(tools.settings.header_timeout);
-        let origin = Origin::of(address, &tools.settings.proxy_protocol_from);
+        let permit = Arc::new(permit);
         Self { client, origin, permit, state: State::Head { part: Vec::new(), deadline } }
     }
 
@@ -161,11 +162,17 @@ impl<S: Story> Conversation<S> {
         };
         let mut end = start + length;
         if self.origin.is_awaited {
-            match self.origin.take_header(scratch, end, part) {
-                Some(0) => return Step::On,
-                Some(left) => end = left,
-                None => return Step::End(Outcome::Over),
+            let Some(left) = self.origin.take_header(scratch, end, part) else {
+                return Step::End(Outcome::Over);
+            };
+            if let Err(why) = self.origin.seat(&mut self.permit, &tools.permits) {
+                // Who is refused holds no place for longer.
+                return self.refuse_unread(why.refusal(), false, tools);
             }
+            if left == 0 {
+                return Step::On;
+            }
+            end = left;
         } else if start > 0 {
             let part = std::mem::take(part);
             // Without another line's end there is no more to understand than before.
@@ -228,13 +235,7 @@ impl<S: Story> Conversation<S> {
                 let part = tools.buffers.lend();
                 self.wait_for_the_rest(part, 0, length, tools)
             }
-            Reading::TooLarge => {
-                let refusal = Refusal::HeadersTooLarge;
-                let response = tools.story.refuse_unread(self.origin.address, refusal);
-                self.client.readable = true;
-                let asked = Asked { closes: true, without_body: false, behind: Vec::new() };
-                self.answer(&response, &asked, tools)
-            }
+            Reading::TooLarge => self.refuse_unread(Refusal::HeadersTooLarge, true, tools),
             Reading::Whole(_, Reception::HandOver) | Reading::Strange => {
                 Step::End(Outcome::HandOver(tools.buffers.scratch[..length].to_vec()))
             }
@@ -251,6 +252,14 @@ impl<S: Story> Conversation<S> {
                 Step::On
             }
         }
+    }
+
+    /// Ends with a word of ours, before a request was understood; `lingers` until it is surely read.
+    fn refuse_unread(&mut self, refusal: Refusal, lingers: bool, tools: &mut Tools<S>) -> Step {
+        let response = tools.story.refuse_unread(self.origin.address, refusal);
+        self.client.readable = lingers;
+        let asked = Asked { closes: true, without_body: false, behind: Vec::new() };
+        self.answer(&response, &asked, tools)
     }
 
     /// Sends an answer of our own.

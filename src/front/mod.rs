@@ -21,7 +21,6 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use mio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::Millis;
 use crate::close::Cause;
@@ -48,7 +47,7 @@ pub mod write;
 use head::Written;
 
 /// A connection's place under the limit.
-pub type Permit = Arc<OwnedSemaphorePermit>;
+pub type Permit = Arc<crate::permits::Permit>;
 
 /// How long the front waits, and what it reads.
 #[derive(Clone, Debug)]

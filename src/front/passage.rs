@@ -12,6 +12,7 @@ use super::links::Watched;
 use super::reading::Asked;
 use super::{Destination, Forward, Story};
 use crate::clock::Millis;
+use crate::descriptors::dial_refusal;
 use crate::refusal::Refusal;
 
 mod answer;
@@ -151,7 +152,10 @@ impl<S: Story> Passage<S> {
                 self.last_error = address.to_string();
                 self.phase = Phase::Send;
             }
-            Err(error) => self.last_error = format!("{address}: {error}"),
+            Err(error) => match dial_refusal(&error, format!("{address}: {error}")) {
+                Refusal::RuntimeUnreachable(why) => self.last_error = why,
+                refusal => return Progress::Refuse(refusal),
+            },
         }
         Progress::On
     }

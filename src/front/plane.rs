@@ -10,12 +10,12 @@ use std::thread::JoinHandle;
 use mio::{Poll, Waker};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind as bind_to, listen, sockopt};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use super::thread::{Front, Start, WAKER};
 use super::{FrontSettings, Story};
 use crate::clock::Clock;
 use crate::live::Mailbox;
+use crate::permits::Permits;
 
 const BACKLOG: i32 = 4096;
 
@@ -113,7 +113,7 @@ impl Plane {
     pub fn start<S: Story>(
         listeners: Vec<Vec<TcpListener>>,
         settings: &FrontSettings,
-        permits: &Arc<Semaphore>,
+        permits: &Arc<Permits>,
         clock: Clock,
         handle: &Handle,
         story: &Arc<S>,

@@ -2,26 +2,29 @@
 //! timer.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::net::TcpListener;
+use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use tokio::sync::Semaphore;
 
 use super::buffers::Buffers;
 use super::conversation::{Conversation, Tools};
 use super::links::Links;
+use super::origin::Origin;
 use super::plane::{Level, Shared};
 use super::step::{Outcome, Step};
-use super::write::Today;
+use super::write::{Manner, Today, put_own};
 use super::{FrontSettings, Story};
 use crate::clock::{Clock, Millis};
+use crate::descriptors::Descriptors;
 use crate::live::Mail;
+use crate::permits::{NoPlace, Permit, Permits};
 
 /// The token of the thread's own waker.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -58,7 +61,6 @@ pub(super) struct Front<S: Story> {
     poll: Poll,
     shared: Arc<Shared>,
     clock: Clock,
-    permits: Arc<Semaphore>,
     listeners: Vec<Listener>,
     slab: Slab<Seated<S>>,
     tools: Tools<S>,
@@ -72,7 +74,7 @@ pub(super) struct Start<S: Story> {
     pub(super) poll: Poll,
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Clock,
-    pub(super) permits: Arc<Semaphore>,
+    pub(super) permits: Arc<Permits>,
     pub(super) listeners: Vec<std::net::TcpListener>,
     pub(super) settings: FrontSettings,
     pub(super) story: Arc<S>,
@@ -92,8 +94,9 @@ impl<S: Story> Front<S> {
             story,
             registry: poll.registry().try_clone()?,
             mailbox: Arc::clone(&shared.mailbox),
-            links: Links::default(),
+            links: Links::new(Descriptors::of_process()),
             buffers: Buffers::new(settings.header_bytes_max),
+            permits,
             today: Today::default(),
             now: clock.now(),
             is_draining: false,
@@ -103,7 +106,6 @@ impl<S: Story> Front<S> {
             poll,
             shared,
             clock,
-            permits,
             listeners: watched,
             slab: Slab::new(),
             tools,
@@ -219,7 +221,7 @@ impl<S: Story> Front<S> {
     /// Returns whether to go on with this listener.
     fn accept_one(&mut self, place: usize) -> bool {
         let now = self.tools.now;
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+        let Some(permit) = self.tools.permits.try_take() else {
             self.shared.say_full();
             self.listeners[place].paused_until = Some(now.plus(ACCEPT_PAUSE));
             return false;
@@ -227,28 +229,58 @@ impl<S: Story> Front<S> {
         let listener = &mut self.listeners[place];
         match listener.socket.accept() {
             Ok((socket, address)) => {
-                let slot = self.slab.vacant_key();
-                let permit = Arc::new(permit);
-                let conversation = Conversation::new(socket, address, permit, slot, &self.tools);
-                self.slab.insert(Seated { conversation, is_ready: true });
-                self.ready.push_back(slot);
+                self.take_in(socket, address, permit);
                 true
             }
             Err(error) => {
                 match error.kind() {
                     ErrorKind::WouldBlock => {
                         listener.is_ready = false;
-                        self.shared.say_not_full(self.permits.available_permits());
+                        self.shared.say_not_full(self.tools.permits.available());
                         return false;
                     }
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => return true,
-                    _ => {}
+                    _ => self.tools.permits.say_short(&error),
                 }
-                tracing::warn!(%error, "could not accept a connection");
                 listener.paused_until = Some(now.plus(ACCEPT_PAUSE * 10));
                 false
             }
         }
+    }
+
+    fn take_in(&mut self, socket: TcpStream, address: SocketAddr, mut permit: Permit) {
+        // Whose descriptor is needed for others gets no answer.
+        if self.tools.permits.admit(&socket).is_err() {
+            return;
+        }
+        let origin = Origin::of(address, &self.tools.settings.proxy_protocol_from);
+        let seated = match origin.is_awaited {
+            true => Ok(()),
+            false => self.tools.permits.seat(&mut permit, address.ip()),
+        };
+        match seated {
+            Ok(()) => {
+                let slot = self.slab.vacant_key();
+                let conversation = Conversation::new(socket, origin, permit, slot, &self.tools);
+                self.slab.insert(Seated { conversation, is_ready: true });
+                self.ready.push_back(slot);
+            }
+            Err(why) => self.turn_away(socket, address, why),
+        }
+    }
+
+    /// Says no without waiting for anything: who opens many connections must not hold places by being
+    /// refused.
+    fn turn_away(&mut self, mut socket: TcpStream, address: SocketAddr, why: NoPlace) {
+        let response = self.tools.story.refuse_unread(address, why.refusal());
+        let Tools { buffers, today, now, .. } = &mut self.tools;
+        let manner = Manner { closes: true, without_body: false, now: *now };
+        buffers.out.clear();
+        put_own(&mut buffers.out, &response, manner, today);
+        // Unread bytes would have the system reset the connection, answer and all. What fails here
+        // fails for the client alone.
+        let _ = socket.read(&mut buffers.scratch);
+        let _ = socket.write(&buffers.out);
     }
 
     /// One turn for everyone who was ready when it began.

@@ -226,8 +226,11 @@ impl Story for FrontDesk {
     fn hand_over(&self, connection: HandedOver) {
         let HandedOver { socket, read, address, permit } = connection;
         tracing::debug!(client = %address, "handed over");
-        let handed_over =
-            accept::HandedOver { socket, read, peer: Peer { address, over_tls: false, permit } };
+        let handed_over = accept::HandedOver {
+            socket,
+            read,
+            peer: Peer { address, over_tls: false, permit, no_place: None },
+        };
         if self.others.try_send(handed_over).is_err() {
             // As many fit in as there are places.
             tracing::error!(client = %address, "a connection was lost on its way");

@@ -152,6 +152,9 @@ impl Journey {
         peer: Peer,
         trail: &mut Trail,
     ) -> Result<Response<Body>, Refusal> {
+        if let Some(why) = peer.no_place {
+            return Err(why.refusal());
+        }
         let admitted = match self.admission().decide(&parts, client, trail).await? {
             Decision::Own(own @ (Own::Health | Own::Ready)) => return Ok(self.answer_probe(own)),
             Decision::Own(own) => return self.page(own, parts, body, client, trail).await,

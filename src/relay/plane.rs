@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use mio::{Poll, Waker};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::counts::{Counts, Load};
 use super::pair::{Patience, Rules};
@@ -15,6 +14,7 @@ use super::thread::{Relay, WAKER};
 use super::wire::Wire;
 use crate::clock::Clock;
 use crate::live::{Mailbox, Registered};
+use crate::permits;
 use crate::row::Row;
 
 /// Connections that may be on their way to one thread.
@@ -41,13 +41,13 @@ pub struct Adoption {
 #[derive(Debug)]
 pub enum Permit {
     /// Nobody else holds it: it needs no memory of its own.
-    Own(OwnedSemaphorePermit),
+    Own(permits::Permit),
     /// Somebody else may hold it, too.
     Shared(Arc<dyn std::fmt::Debug + Send + Sync>),
 }
 
-impl From<Arc<OwnedSemaphorePermit>> for Permit {
-    fn from(permit: Arc<OwnedSemaphorePermit>) -> Self {
+impl From<Arc<permits::Permit>> for Permit {
+    fn from(permit: Arc<permits::Permit>) -> Self {
         match Arc::try_unwrap(permit) {
             Ok(permit) => Self::Own(permit),
             Err(permit) => Self::Shared(permit),

@@ -12,6 +12,8 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::accept::Permit;
+
 /// How many more requests a client may take back while they are worked on than it waits for. Each has
 /// cost a way to a runtime, which no limit on requests at once bounds ("rapid reset").
 const ABANDONED_MAX: u32 = 100;
@@ -40,6 +42,7 @@ pub(super) struct Place {
     open: Arc<Open>,
     key: usize,
     is_answered: bool,
+    _permit: Permit,
 }
 
 impl Open {
@@ -49,12 +52,12 @@ impl Open {
         Self { state: Mutex::new(state), overrun: Notify::new() }
     }
 
-    pub(super) fn enter(self: &Arc<Self>) -> Place {
+    pub(super) fn enter(self: &Arc<Self>, permit: Permit) -> Place {
         let mut state = self.state();
         state.was_used = true;
         let key = state.waits.insert(None);
         drop(state);
-        Place { open: Arc::clone(self), key, is_answered: false }
+        Place { open: Arc::clone(self), key, is_answered: false, _permit: permit }
     }
 
     /// The client has taken back more requests than anybody would. Cancel safe.
@@ -158,15 +161,20 @@ mod tests {
     use http_body_util::Full;
 
     use super::*;
+    use crate::permits::Permits;
 
     const SPAN: Duration = Duration::from_secs(10);
+
+    fn permit() -> Permit {
+        Arc::new(Permits::for_operators(1).try_take().unwrap())
+    }
 
     #[tokio::test]
     async fn a_request_that_is_worked_on_is_neither_idle_nor_stalled() {
         let open = Arc::new(Open::new());
         assert!(!open.was_used());
         assert!(open.idle_for(Instant::now() + SPAN) >= SPAN);
-        let place = Open::enter(&open);
+        let place = Open::enter(&open, permit());
         let later = Instant::now() + SPAN;
         assert!(open.was_used());
         assert_eq!(
@@ -181,7 +189,7 @@ mod tests {
     async fn an_answer_is_stalled_from_when_it_gave_something_until_more_is_asked_of_it() {
         let open = Arc::new(Open::new());
         let answer = Response::new(Full::new(Bytes::from_static(b"hello")));
-        let mut body = Watched::response(answer, Open::enter(&open)).into_body();
+        let mut body = Watched::response(answer, Open::enter(&open, permit())).into_body();
         let later = || Instant::now() + SPAN;
         assert_eq!(open.stalled_for(later()), Duration::ZERO);
         let mut context = Context::from_waker(Waker::noop());

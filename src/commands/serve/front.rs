@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::super::Failure;
 use super::cannot_listen;
@@ -14,6 +14,7 @@ use crate::front::FrontSettings;
 use crate::front::plane::{self, Plane};
 use crate::journey::Journey;
 use crate::journey::front::FrontDesk;
+use crate::permits::Permits;
 
 /// The data listeners without TLS, for each front thread its own.
 pub(super) fn listen(settings: &Settings) -> Result<Vec<Vec<TcpListener>>, Failure> {
@@ -36,11 +37,11 @@ pub(super) fn listen(settings: &Settings) -> Result<Vec<Vec<TcpListener>>, Failu
 pub(super) fn start(
     listeners: Vec<Vec<TcpListener>>,
     settings: &Settings,
-    permits: &Arc<Semaphore>,
+    permits: &Arc<Permits>,
     journey: &Arc<Journey>,
 ) -> Result<(Plane, mpsc::Receiver<HandedOver>), Failure> {
     // Each of them has a permit, so there is room for all.
-    let (others, brought) = mpsc::channel(permits.available_permits());
+    let (others, brought) = mpsc::channel(permits.max());
     let desk = Arc::new(FrontDesk { journey: Arc::clone(journey), others });
     let settings = settings_of(settings);
     let clock = journey.clock;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::super::front::FrontDesk;
 use super::super::steps::Gate;
@@ -16,6 +16,7 @@ use crate::clock::Wall;
 use crate::connect::ConnectSettings;
 use crate::front::FrontSettings;
 use crate::front::plane::{self as front_plane, Plane as FrontPlane};
+use crate::permits::Permits;
 use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
 use crate::registry::record::{InstanceRecord, KeyRecord, TenantRecord};
@@ -270,6 +271,7 @@ pub fn is_closed_with(received: &[u8], reason: &str) -> bool {
 fn accept_settings() -> AcceptSettings {
     AcceptSettings {
         connections_max: 100,
+        connections_per_address_max: 0,
         header_timeout: WAIT_MAX,
         write_stall_max: WAIT_MAX,
         header_bytes_max: 8192,
@@ -285,7 +287,7 @@ fn serve_without_front(journey: &Arc<Journey>, drained: watch::Receiver<bool>) -
         listener,
         None,
         accept_settings(),
-        Arc::new(Semaphore::new(100)),
+        Arc::new(Permits::for_operators(100)),
         drained,
         move |request, peer| Arc::clone(&answering).answer(request, peer),
     ));
@@ -312,7 +314,7 @@ pub fn serve_with_front(
     let (others, brought) = mpsc::channel(100);
     let desk = Arc::new(FrontDesk { journey: Arc::clone(journey), others });
     let handle = tokio::runtime::Handle::current();
-    let permits = Arc::new(Semaphore::new(100));
+    let permits = Arc::new(Permits::for_operators(100));
     let listeners = vec![listeners];
     let front =
         FrontPlane::start(listeners, &settings, &permits, journey.clock, &handle, &desk).unwrap();

@@ -1,7 +1,7 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 45] = [
+pub const LABELS: [&str; 46] = [
     "bad_handover",
     "bad_handshake",
     "bad_input",
@@ -36,6 +36,7 @@ pub const LABELS: [&str; 45] = [
     "service_worker",
     "stale_form",
     "stale_revision",
+    "too_many_attempts",
     "too_many_logins",
     "two_identities",
     "unknown_outcome",

@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 4] = [
         "tenant", "grant", "plan", "secret", "refusal", "close", "client", "clock", "carriers",
         "path", "row", "cookies", "metrics",
     ],
-    &["live", "registry", "passwords", "telemetry", "tls", "upload", "rewound"],
+    &["live", "registry", "guessing", "passwords", "telemetry", "tls", "upload", "rewound"],
     &["front", "accept", "route", "authenticate", "connect", "exchange", "relay"],
     &[
         "journey", "commands", "admin", "drain", "config", "profile", "revoke", "follow",

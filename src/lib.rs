@@ -25,8 +25,8 @@
 //!   [`presence`], [`commands`], [`admin`], [`json`], [`drain`], [`config`]
 //! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
 //!   [`relay`]
-//! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`tls`], [`upload`],
-//!   [`rewound`], [`permits`], [`descriptors`]
+//! - 2, services: [`live`], [`registry`], [`guessing`], [`passwords`], [`telemetry`], [`tls`],
+//!   [`upload`], [`rewound`], [`permits`], [`descriptors`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`],
 //!   [`networks`], [`proxy_protocol`]
@@ -36,6 +36,7 @@
 //! - Nobody gets an `Identity` for a private row but from [`authenticate`].
 //! - [`tenant::Tenant::allows`] alone says whether a grant holds, [`tenant::Tenant::keeps`] alone
 //!   whether what runs may stay on the instance that it was made for.
+//! - No client's password is checked but by [`passwords::Passwords::verify`], which asks [`guessing`].
 //! - Whatever runs is in the live table before its runtime is dialled, and out of it by a guard.
 //! - Nothing of a frame is forwarded before its header was judged, and nothing of it is changed.
 //! - A connection at rest owns no buffer, no task and no timer.
@@ -64,6 +65,7 @@ pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod grant;
+pub mod guessing;
 pub mod journey;
 pub mod json;
 pub mod live;

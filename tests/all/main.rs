@@ -24,6 +24,7 @@ mod documents;
 mod explaining;
 mod first_light;
 mod front;
+mod guessing;
 mod http2;
 mod http2_frames;
 mod limits;

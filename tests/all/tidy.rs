@@ -30,6 +30,7 @@ const FLOORS: [&[&str]; 4] = [
     &[
         "live",
         "registry",
+        "guessing",
         "passwords",
         "telemetry",
         "tls",

@@ -198,6 +198,7 @@ impl<S: Story> Conversation<S> {
         tools: &mut Tools<S>,
     ) -> Step {
         part.extend_from_slice(&tools.buffers.scratch[start..end]);
+        self.client.acknowledge();
         if let State::Head { part: kept, deadline } = &mut self.state {
             if start == 0 {
                 *deadline = tools.now.plus(tools.settings.header_timeout);
@@ -366,6 +367,7 @@ impl<S: Story> Conversation<S> {
         read: Vec<u8>,
         registry: &Registry,
     ) -> io::Result<HandedOver> {
+        self.client.acknowledge();
         let socket = self.client.into_socket(registry)?.into();
         Ok(HandedOver { socket, read, address: self.address, permit: self.permit })
     }

@@ -68,7 +68,8 @@ pub struct Plane {
 }
 
 /// Binds one listener for each of `threads` on the same address; the system spreads clients over
-/// them. All of a listener's clients have `TCP_NODELAY`.
+/// them. All of a listener's clients have `TCP_NODELAY`, and what they send first is acknowledged by
+/// what is sent to them, or a little later.
 ///
 /// # Errors
 /// The address is in use or not ours.
@@ -102,6 +103,8 @@ fn socket(address: SocketAddr, is_shared: bool) -> io::Result<std::os::fd::Owned
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_socket_reuseport(&socket, is_shared)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
+    // The answer acknowledges the request, as a rule: see `ClientLeg::acknowledge` for the others.
+    sockopt::set_tcp_quickack(&socket, false)?;
     Ok(socket)
 }
 

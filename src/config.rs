@@ -71,9 +71,9 @@ pub struct Settings {
     pub import: Option<PathBuf>,
     /// The registrable domain of the tenant hosts, in lower case.
     pub base_domain: String,
-    /// Threads of the handshake plane.
+    /// Threads for whatever has to wait.
     pub workers: usize,
-    /// Threads of the relay plane.
+    /// Threads that accept connections without TLS and relay frames.
     pub relay_threads: usize,
     /// The longest body of a request, in bytes.
     pub body_bytes_max: u64,

@@ -32,7 +32,7 @@ use crate::profile::{self, Desk};
 use crate::registry::Registry;
 use crate::registry::store::redacted;
 use crate::registry::usage::Usage;
-use crate::relay::plane::Plane;
+use crate::relay::plane::{Plane, Prepared};
 use crate::telemetry;
 use crate::tls::server::Acceptor;
 use crate::web;
@@ -55,6 +55,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A listener, and what speaks TLS there.
 type TlsListener = (TcpListener, Option<Acceptor>);
+
+/// What the front's threads begin with.
+type Fronts = (Vec<Vec<std::net::TcpListener>>, Vec<Prepared>);
 
 /// Runs until a signal.
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
@@ -79,7 +82,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let registry = Registry::new(store, settings.caching, clock, wall);
     let registry = registry.keeping_audit(settings.audit_kept).with_sessions(settings.sessions);
     let registry = Arc::new(registry);
-    let plane = Plane::start(settings.relay_threads, settings.patience, clock)
+    let (plane, prepared) = Plane::prepare(settings.relay_threads, settings.patience, clock)
         .map_err(|error| cannot("start the relay threads", error))?;
     let passwords = Passwords::start(clock);
     let passwords =
@@ -123,7 +126,8 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         #[cfg(test)]
         gate: Arc::default(),
     });
-    let outcome = runtime.block_on(serve(settings, journey, presence, (certificates, tokens)));
+    let outcome =
+        runtime.block_on(serve(settings, journey, presence, (certificates, tokens), prepared));
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
@@ -144,6 +148,7 @@ async fn serve(
     journey: Arc<Journey>,
     presence: Arc<Presence>,
     (certificates, tokens): (InUse, Arc<TokensInUse>),
+    prepared: Vec<Prepared>,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
@@ -174,7 +179,7 @@ async fn serve(
     presence.enter(about(listeners.first(), &tls_listeners)).await;
     let (stop_data, data_stopped) = watch::channel(false);
     let mut data_tasks = JoinSet::new();
-    let listeners = (listeners, tls_listeners);
+    let listeners = ((listeners, prepared), tls_listeners);
     let front =
         serve_data(listeners, &settings, &journey, &places, &data_stopped, &mut data_tasks)?;
     let attending = attend(Arc::clone(&journey), Arc::clone(&presence), revision);
@@ -202,8 +207,9 @@ async fn serve(
     data_tasks.shutdown().await;
     // Not a task of its own: it would queue behind name look-ups.
     tokio::task::block_in_place(|| {
-        front.stop();
+        // First the flag, so that nothing is left for threads that are about to end.
         journey.plane.stop();
+        front.stop();
     });
     attendant.abort();
     // Whatever it was about to write must not come behind the last words.
@@ -276,7 +282,7 @@ fn desk(
 
 /// Begins to serve clients: those without TLS at the front.
 fn serve_data(
-    (listeners, tls_listeners): (Vec<Vec<std::net::TcpListener>>, Vec<TlsListener>),
+    (fronts, tls_listeners): (Fronts, Vec<TlsListener>),
     settings: &Settings,
     journey: &Arc<Journey>,
     places: &Places,
@@ -284,7 +290,7 @@ fn serve_data(
     data_tasks: &mut JoinSet<()>,
 ) -> Result<FrontPlane, Failure> {
     let permits = Arc::clone(&places.permits);
-    let (front, brought) = front::start(listeners, settings, &permits, journey)?;
+    let (front, brought) = front::start(fronts, settings, &permits, journey)?;
     let answering = Arc::clone(journey);
     data_tasks.spawn(accept::serve_handed_over(
         brought,

@@ -136,6 +136,11 @@ impl ClientLeg {
         self.watched.raise(wanted, &mut self.socket, self.token, registry)
     }
 
+    /// The socket, and whether it is watched.
+    pub(super) fn into_switched(self) -> (TcpStream, bool) {
+        (self.socket, self.watched != Watched::No)
+    }
+
     /// The socket; nobody watches it then.
     pub(super) fn into_socket(mut self, registry: &Registry) -> io::Result<TcpStream> {
         if self.watched != Watched::No {

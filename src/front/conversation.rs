@@ -310,7 +310,7 @@ impl<S: Story> Conversation<S> {
         };
         let Some(cause) = S::entry(passage.errand()).closing() else { return Step::Wait };
         if passage.is_switched() {
-            // The relay plane tells both sides.
+            // Whoever relays tells both sides.
             return Step::Wait;
         }
         if passage.is_answered() {
@@ -372,13 +372,12 @@ impl<S: Story> Conversation<S> {
         Ok(HandedOver { socket, read, address: self.address, permit: self.permit })
     }
 
-    pub(super) fn into_switched(self, tools: &mut Tools<S>) -> io::Result<(S::Errand, Switched)> {
-        let State::Passage(passage) = self.state else {
-            return Err(io::Error::other("nothing was switched"));
-        };
-        let client = self.client.into_socket(&tools.registry)?;
+    pub(super) fn into_switched(self, tools: &mut Tools<S>) -> Option<(S::Errand, Switched)> {
+        let State::Passage(passage) = self.state else { return None };
         let (errand, runtime, read_ahead) = passage.into_switched(tools)?;
-        let sockets = [client, runtime];
-        Ok((errand, Switched { sockets, read_ahead, permit: self.permit }))
+        let (client, runtime) = (self.client.into_switched(), runtime);
+        let sockets = [client.0, runtime.0];
+        let is_watched = [client.1, runtime.1];
+        Some((errand, Switched { sockets, is_watched, read_ahead, permit: self.permit }))
     }
 }

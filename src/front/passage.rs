@@ -1,6 +1,6 @@
 //! A request's way to its runtime, and the answer's way back.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 
 use mio::net::TcpStream;
@@ -238,15 +238,13 @@ impl<S: Story> Passage<S> {
         (self.errand, self.asked)
     }
 
-    /// Takes it apart for the relay plane.
+    /// Takes it apart for whoever relays; the runtime's socket, and whether it is watched.
     pub(super) fn into_switched(
         self,
         tools: &mut Tools<S>,
-    ) -> io::Result<(S::Errand, TcpStream, [Vec<u8>; 2])> {
-        let gone = || io::Error::other("the connection to the runtime is gone");
-        let id = self.link.ok_or_else(gone)?;
-        let runtime = tools.links.take_out(id, &tools.registry)?;
+    ) -> Option<(S::Errand, (TcpStream, bool), [Vec<u8>; 2])> {
+        let runtime = tools.links.take_out(self.link?)?;
         tools.buffers.give_back(self.request);
-        Ok((self.errand, runtime, [self.asked.behind, self.answer]))
+        Some((self.errand, runtime, [self.asked.behind, self.answer]))
     }
 }

@@ -1,5 +1,5 @@
-//! One front thread: a readiness loop over listeners, clients and runtimes. No task, no future, no
-//! timer.
+//! One front thread: a readiness loop over listeners, clients and runtimes, shared with a companion
+//! that goes on with what is done here. No task, no future, no timer.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -19,7 +19,7 @@ use super::links::Links;
 use super::plane::{Level, Shared};
 use super::step::{Outcome, Step};
 use super::write::Today;
-use super::{FrontSettings, Story};
+use super::{Companion, FrontSettings, Story};
 use crate::clock::{Clock, Millis};
 use crate::live::Mail;
 
@@ -30,10 +30,9 @@ const LISTENERS_MAX: usize = 1 << 16;
 const FIRST_LISTENER: usize = usize::MAX - LISTENERS_MAX;
 const EVENTS_PER_POLL: usize = 1024;
 /// Connections that one listener may bring in one round.
-const ACCEPTS_PER_ROUND: usize = 64;
-/// Turns after which the story settles what they left: one wake-up for many handshakes, and none
-/// waits for long.
-const TURNS_PER_SETTLING: usize = 16;
+const ACCEPTS_PER_ROUND: usize = 16;
+/// Turns in one round: then the companion has its own, however many requests there are.
+const TURNS_PER_ROUND: usize = 16;
 /// How long a listener rests when there is no room: no place, no descriptor, no memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_millis(100);
@@ -56,6 +55,7 @@ struct Listener {
 /// The state of one thread.
 pub(super) struct Front<S: Story> {
     poll: Poll,
+    companion: S::Companion,
     shared: Arc<Shared>,
     clock: Clock,
     permits: Arc<Semaphore>,
@@ -70,6 +70,7 @@ pub(super) struct Front<S: Story> {
 /// What a thread starts with.
 pub(super) struct Start<S: Story> {
     pub(super) poll: Poll,
+    pub(super) companion: S::Companion,
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Clock,
     pub(super) permits: Arc<Semaphore>,
@@ -80,7 +81,7 @@ pub(super) struct Start<S: Story> {
 
 impl<S: Story> Front<S> {
     pub(super) fn new(start: Start<S>) -> std::io::Result<Self> {
-        let Start { poll, shared, clock, permits, listeners, settings, story } = start;
+        let Start { poll, companion, shared, clock, permits, listeners, settings, story } = start;
         let mut watched = Vec::new();
         for (place, listener) in listeners.into_iter().enumerate().take(LISTENERS_MAX) {
             let mut socket = TcpListener::from_std(listener);
@@ -101,6 +102,7 @@ impl<S: Story> Front<S> {
         };
         Ok(Self {
             poll,
+            companion,
             shared,
             clock,
             permits,
@@ -113,18 +115,25 @@ impl<S: Story> Front<S> {
         })
     }
 
-    pub(super) fn run(mut self) {
+    /// Serves until it is cut, or drained; then the thread is its companion's.
+    pub(super) fn run(self) {
+        let (poll, companion, shared) = self.serve();
+        companion.run(poll, || shared.level() == Level::Cut);
+    }
+
+    fn serve(mut self) -> (Poll, S::Companion, Arc<Shared>) {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         loop {
             match self.shared.level() {
                 Level::Serve => {}
                 Level::Drain => self.begin_drain(),
-                Level::Cut => return,
+                Level::Cut => break,
             }
             if self.tools.is_draining && self.slab.is_empty() {
-                return;
+                break;
             }
-            match self.poll.poll(&mut events, self.patience_with_events()) {
+            let patience = self.patience_with_events().min(self.companion.patience_with_events());
+            match self.poll.poll(&mut events, Some(patience)) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     tracing::error!(%error, "poll failed on a front thread");
                 }
@@ -133,26 +142,31 @@ impl<S: Story> Front<S> {
             self.tools.now = self.clock.now();
             // All events first: what a turn closes may be another's from then on.
             for event in &events {
-                self.note(event);
+                if !self.companion.note(event) {
+                    self.note(event);
+                }
             }
+            // Frames first: a request may wait for them, and takes longer.
+            self.companion.round(self.tools.now);
             self.read_mail();
             self.accept();
             self.run_ready();
             self.sweep();
         }
+        (self.poll, self.companion, self.shared)
     }
 
-    fn patience_with_events(&self) -> Option<Duration> {
+    fn patience_with_events(&self) -> Duration {
         let waits = |listener: &Listener| listener.paused_until.is_some();
         let may_accept = |listener: &Listener| listener.is_ready && !waits(listener);
         if !self.ready.is_empty() || self.listeners.iter().any(may_accept) {
-            Some(Duration::ZERO)
+            Duration::ZERO
         } else if self.listeners.iter().any(waits) {
-            Some(ACCEPT_PAUSE)
+            ACCEPT_PAUSE
         } else if !self.slab.is_empty() {
-            Some(TICK)
+            TICK
         } else {
-            Some(TICK_EMPTY)
+            TICK_EMPTY
         }
     }
 
@@ -251,9 +265,9 @@ impl<S: Story> Front<S> {
         }
     }
 
-    /// One turn for everyone who was ready when it began.
+    /// One turn for those who have been ready for longest.
     fn run_ready(&mut self) {
-        for turns in 1..=self.ready.len() {
+        for _ in 0..self.ready.len().min(TURNS_PER_ROUND) {
             let Some(slot) = self.ready.pop_front() else { break };
             let Some(seated) = self.slab.get_mut(slot) else { continue };
             seated.is_ready = false;
@@ -262,11 +276,7 @@ impl<S: Story> Front<S> {
                 Outcome::Again => Step::On,
                 outcome => Step::End(outcome),
             });
-            if turns % TURNS_PER_SETTLING == 0 {
-                self.tools.story.settle();
-            }
         }
-        self.tools.story.settle();
     }
 
     /// A mistake of ours about one connection must not end the thread's others.
@@ -298,9 +308,13 @@ impl<S: Story> Front<S> {
             Outcome::HandOver(read) => conversation
                 .into_handed_over(read, &tools.registry)
                 .map(|handed_over| tools.story.hand_over(handed_over)),
-            Outcome::Adopt => conversation
-                .into_switched(tools)
-                .map(|(errand, switched)| tools.story.adopt(errand, switched)),
+            Outcome::Adopt => {
+                if let Some((errand, switched)) = conversation.into_switched(tools) {
+                    let companion = &mut self.companion;
+                    tools.story.adopt(errand, switched, companion, tools.now);
+                }
+                Ok(())
+            }
             Outcome::Idle | Outcome::Again | Outcome::Over => {
                 conversation.let_go(tools);
                 Ok(())

@@ -13,35 +13,11 @@ use crate::close::Cause;
 use crate::plan::Budget;
 
 mod leg;
+mod turn;
+
+pub use turn::{Outcome, TURN_BYTES_MAX, Turn};
 
 use leg::{Lane, Leg};
-
-/// The most bytes that one leg may bring in one turn, so that no connection starves the others.
-pub const TURN_BYTES_MAX: usize = 256 * 1024;
-
-/// What a turn needs from its thread.
-#[derive(Debug)]
-pub struct Turn<'a> {
-    /// The present moment.
-    pub now: Millis,
-    /// The tenant's message budget, if the plan has one.
-    pub budget: Option<&'a Budget>,
-    /// [`super::pair::HOLD_BYTES_MAX`] + [`READ_BYTES_MAX`] bytes to read into.
-    pub scratch: &'a mut [u8],
-    /// Buffers to borrow.
-    pub pool: Pool<'a>,
-}
-
-/// How a turn ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Nothing to do before the next event.
-    Idle,
-    /// It has had its share; there is more to do.
-    Again,
-    /// Both legs are done: drop it.
-    Over,
-}
 
 /// One live, relayed WebSocket.
 #[derive(Debug)]
@@ -85,6 +61,17 @@ impl<S: Socket> Connection<S> {
         let leg = &mut self.legs[side as usize];
         leg.readable = true;
         leg.read_closed |= read_closed;
+    }
+
+    /// An event will tell when this side has bytes: nothing is to be tried before that.
+    pub fn await_bytes(&mut self, side: Side) {
+        self.legs[side as usize].readable = false;
+    }
+
+    /// This side did not take all that there was for it.
+    pub fn lacks_room(&self, side: Side) -> bool {
+        let leg = &self.legs[side as usize];
+        !leg.writable && !leg.lost
     }
 
     /// This side may take bytes.

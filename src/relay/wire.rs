@@ -148,12 +148,31 @@ impl Wire {
         Self::Plain(socket)
     }
 
-    /// Asks for readiness events under `token`.
+    /// Asks for events under `token` when there is something to be read; what is there already makes
+    /// one, too. `is_watched` if the same poll has watched the socket so far.
     ///
     /// # Errors
     /// The system is out of memory or watches.
-    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(self.socket(), token, Interest::READABLE | Interest::WRITABLE)
+    pub fn watch(&mut self, registry: &Registry, token: Token, is_watched: bool) -> io::Result<()> {
+        match is_watched {
+            true => registry.reregister(self.socket(), token, Interest::READABLE),
+            false => registry.register(self.socket(), token, Interest::READABLE),
+        }
+    }
+
+    /// Asks for events when it takes bytes, too. Every socket would report that once, so nobody asks
+    /// before it is of interest.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn watch_for_room(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.reregister(self.socket(), token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Whether all that is to be read is where the system sees it.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
     }
 }
 

@@ -21,11 +21,10 @@ mod shared;
 pub mod traffic;
 
 pub use busiest::TenantTraffic;
-pub use counter::Counter;
+pub use counter::{Counter, Counts};
 pub use mailbox::{Mail, Mailbox};
-pub use shared::Relayed;
 use shared::TenantLive;
-use traffic::{Meter, Taken, Traffic};
+use traffic::{Meter, Traffic};
 
 /// Plain requests of one tenant at once.
 const EXCHANGES_PER_TENANT_MAX: u32 = 1000;
@@ -58,7 +57,6 @@ pub struct Entry {
     pub from_client: Counter,
     /// What came from the runtime.
     pub from_runtime: Counter,
-    taken: Taken,
     closing: AtomicU8,
     /// Where it is among the tenant's entries.
     place: u32,
@@ -247,7 +245,6 @@ impl LiveTable {
             since: now,
             from_client: Counter::default(),
             from_runtime: Counter::default(),
-            taken: Taken::default(),
             closing: AtomicU8::new(0),
             place: entries.vacant_place(),
             whereabouts: Mutex::new(Whereabouts {
@@ -267,8 +264,9 @@ impl LiveTable {
     }
 
     fn leave(&self, entry: &Entry) {
-        self.traffic.take_in(entry);
-        entry.shared.entries().remove(entry);
+        if let Some(news) = entry.shared.entries().remove(entry) {
+            self.traffic.take_in(entry.tenant(), news);
+        }
         if let Grant::Session { id, .. } = entry.grant {
             self.sessions.remove_if_mut(&id, |_, (_, count)| {
                 *count -= 1;
@@ -300,7 +298,10 @@ impl LiveTable {
     /// Takes in what was relayed since the last call; to be called every few seconds.
     pub fn meter(&self, now: UnixMillis) {
         self.traffic.tick(now);
-        self.entries().iter().for_each(|entry| self.traffic.take_in(entry));
+        for shared in &self.tenants {
+            let news = shared.entries().news();
+            self.traffic.take_in(shared.tenant, news);
+        }
     }
 
     /// What was relayed for a tenant, up to the last call of [`LiveTable::meter`].

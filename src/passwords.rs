@@ -34,9 +34,6 @@ const REMEMBERED_MAX: usize = 65_536;
 /// Below everything that relays.
 const NICE: i32 = 10;
 
-/// Counted apart from the verdicts, behind which it comes.
-const REMEMBERED: usize = 3;
-
 /// What came of checking a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -46,6 +43,8 @@ pub enum Verdict {
     Wrong,
     /// Too many are waiting.
     Busy,
+    /// It is the one: somebody else's check has just found that.
+    Remembered,
 }
 
 /// What the pool was asked since the start, and what waits for it.
@@ -76,7 +75,7 @@ pub struct Passwords {
 
 #[derive(Debug)]
 enum Job {
-    Check { hash: Arc<str>, password: Secret, digest: Digest, done: oneshot::Sender<bool> },
+    Check { hash: Arc<str>, password: Secret, digest: Digest, done: oneshot::Sender<Verdict> },
     Hash { password: Secret, done: oneshot::Sender<Result<String, &'static str>> },
 }
 
@@ -132,15 +131,15 @@ impl Passwords {
         };
         let digest = self.memory.digest(hash, password);
         if self.memory.knows(&digest) {
-            self.verdicts.add(REMEMBERED);
-            return Verdict::Right;
+            self.verdicts.add(Verdict::Remembered as usize);
+            return Verdict::Remembered;
         }
         // The decoy's work is to be done all the same.
         let password = if is_possible { password.clone() } else { Secret::new(String::new()) };
         let began = self.memory.clock.micros();
         let verdict = self.check(Arc::clone(hash), password, digest, client).await;
         self.verdicts.add(verdict as usize);
-        if verdict != Verdict::Busy {
+        if matches!(verdict, Verdict::Right | Verdict::Wrong) {
             self.durations.note(self.memory.clock.micros().since(began));
         }
         verdict
@@ -160,12 +159,8 @@ impl Passwords {
         if self.queue.try_send(job).is_err() {
             return Verdict::Busy;
         }
-        match answer.await {
-            Ok(true) => Verdict::Right,
-            Ok(false) => Verdict::Wrong,
-            // A thread died over it; that says nothing about the password.
-            Err(_) => Verdict::Busy,
-        }
+        // A thread that died over it says nothing about the password.
+        answer.await.unwrap_or(Verdict::Busy)
     }
 }
 
@@ -265,15 +260,17 @@ fn check_all(jobs: &Mutex<Receiver<Job>>, memory: &Memory) {
     }
 }
 
-fn check_one(memory: &Memory, hash: &str, password: &Secret, digest: Digest) -> bool {
+fn check_one(memory: &Memory, hash: &str, password: &Secret, digest: Digest) -> Verdict {
     // Many devices of one tenant may have queued up with the same password.
-    let right = memory.knows(&digest) || is_right(password, hash);
-    if right {
-        memory.remember(digest);
-    } else {
-        even_out(hash);
+    if memory.knows(&digest) {
+        return Verdict::Remembered;
     }
-    right
+    if is_right(password, hash) {
+        memory.remember(digest);
+        return Verdict::Right;
+    }
+    even_out(hash);
+    Verdict::Wrong
 }
 
 /// Whether a password is the one of a hash. Takes as long as the hash's cost says.

@@ -1,6 +1,6 @@
 //! Paths as a runtime would see them.
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
 
 /// Whether `path` is `root` or below it, as Express would see it: decoded, without empty segments,
 /// whatever the case.
@@ -8,6 +8,13 @@ use percent_encoding::percent_decode_str;
 pub fn is_under(path: &str, root: &str) -> bool {
     let mut path = segments(path);
     segments(root).all(|segment| path.next() == Some(segment))
+}
+
+/// A path as it can be shown: what is no visible ASCII stands percent-encoded, as it ought to have come.
+/// Raw bytes of UTF-8 are relayed as they are, and among them are characters that a terminal obeys, and
+/// some that turn the text around them.
+pub fn visible(path: &str) -> impl Iterator<Item = char> {
+    utf8_percent_encode(path, CONTROLS).flat_map(str::chars)
 }
 
 fn segments(path: &str) -> impl Iterator<Item = Vec<u8>> {
@@ -18,7 +25,18 @@ fn segments(path: &str) -> impl Iterator<Item = Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_under;
+    use super::{is_under, visible};
+
+    #[test]
+    fn a_path_is_shown_in_visible_ascii_and_stays_the_same_path() {
+        for (path, shown) in [
+            ("/api/a%20b;c=\"{}\"?", "/api/a%20b;c=\"{}\"?"),
+            ("/\u{9b}2J\u{202e}ü\u{1b}\u{7f}", "/%C2%9B2J%E2%80%AE%C3%BC%1B%7F"),
+        ] {
+            assert_eq!(visible(path).collect::<String>(), shown);
+            assert!(is_under(shown, path) && is_under(path, shown));
+        }
+    }
 
     #[test]
     fn a_path_is_compared_as_express_would() {

@@ -75,7 +75,7 @@ pub(super) struct ConnectionView {
     tenant: String,
     /// The runtime's, without query.
     path: String,
-    /// What it rests on: `anonymous`, `password`, `key:` and an id.
+    /// What it rests on: `anonymous`, `password`, `session`, `key:default`, or `key:` and an id.
     grant: String,
     key_name: Option<String>,
     client: String,

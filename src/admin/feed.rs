@@ -25,10 +25,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::guard::Anyone;
+use super::tokens::{AdminToken, TokensInUse};
 use super::{Answer, At, Desk};
 use crate::accept::Permit;
-use crate::clock::Millis;
+use crate::client::Client;
 use crate::connect::upgrade::expected_accept;
 use crate::journey::handshake;
 use crate::json::{Asked, Private};
@@ -122,10 +122,10 @@ pub(super) struct FeedTicket {
     responses((status = 200, body = FeedTicket)), security(("admin_token" = ["read"])))]
 pub(super) async fn issue(
     State(desk): At,
-    Extension(operator): Anyone,
+    Extension(token): Extension<AdminToken>,
     headers: HeaderMap,
 ) -> Answer<FeedTicket> {
-    let ticket = desk.feeds.tickets.issue(&operator, &headers, desk.clock().now())?;
+    let ticket = desk.feeds.tickets.issue(token, &headers, desk.clock().now())?;
     let ticket = ticket.expose().to_owned();
     let expires_in_seconds = LIFE.0 / 1000;
     Ok(Private(StatusCode::OK, FeedTicket { ticket, expires_in_seconds }))
@@ -145,13 +145,17 @@ struct FeedQuery {
 async fn open(
     State(desk): At,
     Asked(query): Asked<FeedQuery>,
+    Extension(client): Extension<Client>,
     permit: Option<Extension<Permit>>,
     request: Request,
 ) -> Result<Response, Refusal> {
+    const NO_TICKET: Refusal = Refusal::Operator(OperatorRefusal::Ticket);
     let (mut parts, _) = request.into_parts();
-    let now: Millis = desk.clock().now();
-    let ticket = query.ticket.map(Secret::new).ok_or(Refusal::Operator(OperatorRefusal::Ticket))?;
-    let operator = desk.feeds.tickets.take(&ticket, &parts.headers, now)?;
+    let ticket = query.ticket.map(Secret::new).ok_or(NO_TICKET)?;
+    let token = desk.feeds.tickets.take(&ticket, &parts.headers, desk.clock().now())?;
+    if !desk.tokens.has(&token) {
+        return Err(NO_TICKET);
+    }
     // What a body is here would be taken for frames.
     let has_body = ["content-length", "transfer-encoding"];
     let has_body = has_body.iter().any(|name| parts.headers.contains_key(*name));
@@ -163,14 +167,12 @@ async fn open(
     let place = place.map_err(|_| Refusal::Overloaded("32 live feeds are open"))?;
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let upgrade = upgrade.ok_or(Refusal::BadHandshake("No upgrade is possible."))?;
-    tracing::info!(
-        by = operator.name,
-        request_id = %operator.client.request_id,
-        "an operator watches"
-    );
+    tracing::info!(by = token.name, request_id = %client.request_id, "an operator watches");
     let watching = Watching {
         heard: desk.feeds.listen(&desk),
         stop: desk.feeds.stop.subscribe(),
+        tokens: Arc::clone(&desk.tokens),
+        token,
         _held: (place, permit.map(|Extension(permit)| permit)),
     };
     tokio::spawn(async move {
@@ -178,7 +180,6 @@ async fn open(
             Ok(Ok(upgraded)) => watching.serve(upgraded).await,
             _ => tracing::debug!("whoever wanted to watch was gone at once"),
         }
-        tracing::debug!(by = operator.name, "an operator watches no more");
     });
     let mut response = (StatusCode::SWITCHING_PROTOCOLS, Body::empty()).into_response();
     let accept = HeaderValue::from_str(&expected_accept(&parts.headers));
@@ -199,6 +200,9 @@ type Io = TokioIo<Upgraded>;
 struct Watching {
     heard: broadcast::Receiver<Bytes>,
     stop: watch::Receiver<bool>,
+    /// Among these it must be as long as it is served.
+    tokens: Arc<TokensInUse>,
+    token: AdminToken,
     /// Its place among the feeds, and its connection's under the listener's limit.
     _held: (OwnedSemaphorePermit, Option<Permit>),
 }
@@ -207,6 +211,7 @@ struct Watching {
 type Ending = (u16, &'static str);
 
 const STOPPING: Ending = (1001, "flowgate stops");
+const REMOVED: Ending = (1008, "the token was removed or changed");
 const SLOW: Ending = (1008, "too slow");
 const TALKS: Ending = (1008, "nothing is to be sent here");
 const DONE: Ending = (1000, "");
@@ -218,9 +223,11 @@ impl Watching {
         let (pongs, mut pings) = mpsc::channel(PONGS_MAX);
         // One future to the end: reading a frame must not be begun anew.
         let mut hearing = pin!(hear(reader, pongs));
+        let mut removed = pin!(self.tokens.without(&self.token));
         let ended = loop {
             let frame = tokio::select! {
                 ended = &mut hearing => break ended,
+                () = &mut removed => break Some(REMOVED),
                 heard = self.heard.recv() => match heard {
                     Ok(message) => Frame::text(Payload::Owned(message.to_vec())),
                     Err(RecvError::Lagged(_)) => break Some(SLOW),
@@ -236,6 +243,9 @@ impl Watching {
         if let Some((code, reason)) = ended {
             let _ = write_frame(&mut writer, Frame::close(code, reason.as_bytes())).await;
         }
+        // Gone without a word: RFC 6455 section 7.1.5.
+        let code = ended.map_or(1006, |(code, _)| code);
+        tracing::debug!(by = self.token.name, code, "an operator watches no more");
     }
 }
 

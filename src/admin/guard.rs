@@ -4,13 +4,13 @@ use axum::extract::{Extension, FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use http::request::Parts;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::feed::TICKETS_PATH;
-use super::tokens::Role;
+use super::tokens::{AdminToken, Role};
 use super::{Answer, Desk, metrics};
 use crate::client::Client;
 use crate::json::Private;
@@ -94,12 +94,7 @@ pub(super) async fn check_token(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let mut values = request.headers().get_all(AUTHORIZATION).iter();
-    let token = match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok().and_then(bearer),
-        _ => None,
-    };
-    let Some(token) = token.and_then(|token| desk.tokens.find(&token)) else {
+    let Some(token) = token(&desk, request.headers()) else {
         return Refusal::Operator(OperatorRefusal::Token).into_response();
     };
     let is_to_look = request.method().is_safe() || request.uri().path() == TICKETS_PATH;
@@ -110,7 +105,17 @@ pub(super) async fn check_token(
     }
     let operator = Operator { name: token.name.clone(), role: token.role, client };
     request.extensions_mut().insert(operator);
+    request.extensions_mut().insert(token);
     next.run(request).await
+}
+
+/// The token that a request comes with, if it is one.
+pub(super) fn token(desk: &Desk, headers: &HeaderMap) -> Option<AdminToken> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => desk.tokens.find(&bearer(value.to_str().ok()?)?),
+        _ => None,
+    }
 }
 
 fn bearer(value: &str) -> Option<Secret> {

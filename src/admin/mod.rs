@@ -125,6 +125,11 @@ impl Desk {
         self.registry().wall().now()
     }
 
+    /// Whether the process stops, for an operator or for a signal.
+    fn is_stopping(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed) || self.presence.is_draining()
+    }
+
     /// The tenant of a path.
     async fn tenant(&self, username: &str) -> Result<Arc<Tenant>, Refusal> {
         let missing = Refusal::Operator(NO_TENANT);

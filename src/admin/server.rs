@@ -62,7 +62,7 @@ pub(super) async fn status(State(desk): At) -> Answer<Status> {
         pid: std::process::id(),
         uptime_seconds: desk.clock().now().0 / 1000,
         ready: desk.journey.ready.load(Ordering::Relaxed),
-        draining: desk.presence.is_draining() || desk.is_draining.load(Ordering::Relaxed),
+        draining: desk.is_stopping(),
         live: desk.live().len(),
         registry: RegistryStatus::of(&desk),
         admin_tokens: desk.tokens.len(),

@@ -17,7 +17,7 @@ use super::{Answer, At, Desk};
 use crate::clock::{Millis, UnixMillis};
 use crate::journey::totals::Totals;
 use crate::json::{Asked, Private};
-use crate::live::{Counter, Entry, Kind};
+use crate::live::{Counts, Entry, Kind};
 use crate::refusal::Refusal;
 use crate::tenant::Username;
 
@@ -99,33 +99,16 @@ pub(super) struct Stats {
     busiest: Vec<BusyConnection>,
 }
 
-/// What had passed over a connection: messages and bytes, from its client and from its runtime.
-#[derive(Clone, Copy, Debug, Default)]
-struct Passed([u64; 4]);
-
-impl Passed {
-    fn of(entry: &Entry) -> Self {
-        let counts = |counter: &Counter| (counter.messages(), counter.bytes());
-        let (from_client, from_runtime) = (counts(&entry.from_client), counts(&entry.from_runtime));
-        Self([from_client.0, from_client.1, from_runtime.0, from_runtime.1])
-    }
-
-    fn zip(self, other: Self, with: impl Fn(u64, u64) -> u64) -> Self {
-        Self(std::array::from_fn(|place| with(self.0[place], other.0[place])))
-    }
-
-    fn bytes(self) -> u64 {
-        self.0[1].saturating_add(self.0[3])
-    }
-
-    fn rates(self, span: Duration) -> [Passing; 2] {
-        let [messages_in, bytes_in, messages_out, bytes_out] =
-            self.0.map(|it| per_second(it, span));
-        [
-            Passing { messages_per_second: messages_in, bytes_per_second: bytes_in },
-            Passing { messages_per_second: messages_out, bytes_per_second: bytes_out },
-        ]
-    }
+/// What passed in a span, from clients and from runtimes.
+fn rates(passed: Counts, span: Duration) -> [Passing; 2] {
+    let passing = |messages: u64, bytes: u64| Passing {
+        messages_per_second: per_second(messages, span),
+        bytes_per_second: per_second(bytes, span),
+    };
+    [
+        passing(passed.messages_from_client, passed.bytes_from_client),
+        passing(passed.messages_from_runtime, passed.bytes_from_runtime),
+    ]
 }
 
 /// To a tenth, as nobody reads more.
@@ -141,7 +124,8 @@ struct Sample {
     at: Millis,
     totals: Totals,
     refusals: u64,
-    passed: HashMap<u64, Passed>,
+    /// By connection.
+    passed: HashMap<u64, Counts>,
 }
 
 /// A sample, and what came of comparing it with the one before.
@@ -187,8 +171,8 @@ impl Desk {
         let desk = Arc::clone(self);
         let counted = spawn_blocking(move || {
             let entries = desk.live().entries();
-            let passed = entries.iter().map(|entry| (entry.id, Passed::of(entry))).collect();
-            let refusals = desk.journey.refused.list(0, 0, |_| false).1;
+            let passed = entries.iter().map(|entry| (entry.id, entry.counts())).collect();
+            let refusals = desk.journey.refused.total();
             let totals = desk.journey.totals();
             let sample = Sample { at: desk.clock().now(), totals, refusals, passed };
             let stats = before.map(|before| Arc::new(desk.compare(&before, &sample, &entries)));
@@ -218,15 +202,9 @@ impl Desk {
         let since = |entry: &Entry| {
             let before = before.passed.get(&entry.id).copied().unwrap_or_default();
             let now = now.passed.get(&entry.id).copied().unwrap_or_default();
-            now.zip(before, u64::saturating_sub)
+            now.since(before)
         };
-        let all = Passed([
-            totals.messages_from_client,
-            totals.bytes_from_client,
-            totals.messages_from_runtime,
-            totals.bytes_from_runtime,
-        ]);
-        let [from_client, from_runtime] = all.rates(span);
+        let [from_client, from_runtime] = rates(totals.relayed, span);
         let connections = entries.iter().filter(|it| it.kind == Kind::Connection).count();
         let at = self.now();
         Stats {
@@ -248,15 +226,15 @@ impl Desk {
     fn busiest(
         &self,
         entries: &[Arc<Entry>],
-        since: impl Fn(&Entry) -> Passed,
+        since: impl Fn(&Entry) -> Counts,
         span: Duration,
     ) -> Vec<BusyConnection> {
         let mut busy: Vec<_> = entries.iter().map(|entry| (since(entry), entry)).collect();
         busy.retain(|(passed, _)| passed.bytes() > 0);
         busy.sort_unstable_by_key(|(passed, entry)| (u64::MAX - passed.bytes(), entry.id));
         busy.truncate(BUSIEST_MAX);
-        let view = |(passed, entry): (Passed, &Arc<Entry>)| {
-            let [from_client, from_runtime] = passed.rates(span);
+        let view = |(passed, entry): (Counts, &Arc<Entry>)| {
+            let [from_client, from_runtime] = rates(passed, span);
             let (id, shown) = self.presence.show(entry);
             BusyConnection {
                 id: id.to_string(),
@@ -274,13 +252,13 @@ impl Desk {
 
 fn busy_tenants(
     entries: &[Arc<Entry>],
-    since: impl Fn(&Entry) -> Passed,
+    since: impl Fn(&Entry) -> Counts,
     span: Duration,
 ) -> Vec<BusyTenant> {
-    let mut by_name: HashMap<&Username, (Passed, usize, usize)> = HashMap::new();
+    let mut by_name: HashMap<&Username, (Counts, usize, usize)> = HashMap::new();
     for entry in entries {
         let (passed, connections, exchanges) = by_name.entry(entry.username()).or_default();
-        *passed = passed.zip(since(entry), u64::saturating_add);
+        *passed = passed.plus(since(entry));
         match entry.kind {
             Kind::Connection => *connections += 1,
             Kind::Exchange => *exchanges += 1,
@@ -292,8 +270,8 @@ fn busy_tenants(
         (u64::MAX - passed.bytes(), running, username.as_str().to_owned())
     });
     busy.truncate(BUSIEST_MAX);
-    let view = |(username, (passed, connections, exchanges)): (&Username, (Passed, _, _))| {
-        let [from_client, from_runtime] = passed.rates(span);
+    let view = |(username, (passed, connections, exchanges)): (&Username, (Counts, _, _))| {
+        let [from_client, from_runtime] = rates(passed, span);
         let tenant = username.to_string();
         BusyTenant { tenant, connections, exchanges, from_client, from_runtime }
     };

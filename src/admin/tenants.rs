@@ -190,7 +190,7 @@ impl Desk {
         if let Some(present) = before.and_then(|before| before.password.as_ref()) {
             let stored = Password::from_hash(&present.hash, present.fingerprint);
             match self.journey.passwords.verify(Some(&stored), password, client).await {
-                Verdict::Right => return Ok(present.hash.clone()),
+                Verdict::Right | Verdict::Remembered => return Ok(present.hash.clone()),
                 Verdict::Wrong => {}
                 Verdict::Busy => return Err(busy()),
             }

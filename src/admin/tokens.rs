@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
@@ -117,7 +118,7 @@ fn read_file(path: &Path) -> Result<Zeroizing<String>, String> {
 pub struct AdminTokens(Vec<AdminToken>);
 
 /// One of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminToken {
     /// Whose or what for; the audit log says it.
     pub name: String,
@@ -173,14 +174,14 @@ impl AdminTokens {
 #[derive(Debug, Default)]
 pub struct TokensInUse {
     sources: TokenSources,
-    present: RwLock<Arc<AdminTokens>>,
+    present: watch::Sender<Arc<AdminTokens>>,
     read: Mutex<Stamp>,
 }
 
 /// Tokens that stay as they are.
 impl From<AdminTokens> for TokensInUse {
     fn from(tokens: AdminTokens) -> Self {
-        Self { present: RwLock::new(Arc::new(tokens)), ..Self::default() }
+        Self { present: watch::Sender::new(Arc::new(tokens)), ..Self::default() }
     }
 }
 
@@ -192,7 +193,7 @@ impl TokensInUse {
     pub fn load(sources: TokenSources) -> Result<Self, String> {
         // The stamp comes first: what is written while the file is read counts as a change.
         let read = sources.file.as_deref().and_then(stamp);
-        let present = RwLock::new(Arc::new(sources.read()?));
+        let present = watch::Sender::new(Arc::new(sources.read()?));
         Ok(Self { sources, present, read: Mutex::new(read) })
     }
 
@@ -218,14 +219,27 @@ impl TokensInUse {
         match self.sources.read() {
             Ok(tokens) => {
                 tracing::info!(tokens = tokens.len(), "admin tokens read again");
-                *self.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+                self.present.send_replace(Arc::new(tokens));
             }
             Err(error) => tracing::error!(error, "admin tokens not read again: the old ones stay"),
         }
     }
 
     fn present(&self) -> Arc<AdminTokens> {
-        Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.present.borrow())
+    }
+
+    /// Whether a token is among them, with the same secret and role.
+    #[must_use]
+    pub fn has(&self, token: &AdminToken) -> bool {
+        self.present().0.contains(token)
+    }
+
+    /// Waits until [`TokensInUse::has`] says no. Cancel safe.
+    pub async fn without(&self, token: &AdminToken) {
+        let mut present = self.present.subscribe();
+        // Nobody else has the sender: it stays as long as this is borrowed.
+        let _ = present.wait_for(|tokens| !tokens.0.contains(token)).await;
     }
 
     /// As [`AdminTokens::is_empty`].

@@ -166,13 +166,15 @@ impl Authority<'_> {
                 }
                 Ok((tenant, grant))
             }
+            // Whoever had it checked has it hashed anew if need be: once is enough for all.
+            (Verdict::Remembered, Ok((_, grant)), Some(tenant)) => Ok((tenant, grant)),
             (_, Err(why), tenant) => Err(wrong(why, tenant.as_deref())),
             (_, Ok(_), tenant) => Err(wrong("wrong password", tenant.as_deref())),
         }
     }
 
     /// Hashes a right password anew, since its hash was made with another cost. What rests on the
-    /// password goes on. If it cannot be done now, the next login will.
+    /// password goes on. If it cannot be done now, the next check will.
     async fn rehash(self, tenant: &Tenant, stored: &Password, named: &Named, client: IpAddr) {
         let password = &named.secret;
         let Ok(hash) = self.passwords.hash(password, client).await else { return };

@@ -171,6 +171,25 @@ async fn a_disabled_tenants_password_is_never_known_to_be_right() {
 }
 
 #[tokio::test]
+async fn a_password_is_hashed_anew_by_whoever_had_it_checked() {
+    let registry = testing::registry().await;
+    for (id, username, is_remembered) in [(1, "checked", false), (2, "remembered", true)] {
+        let record = tenant(username, Some("old-password"), None);
+        let id = testing::add(&registry, id, &record).await;
+        let stored = testing::tenant(&registry, id).await.password.clone().unwrap();
+        assert!(passwords::is_outdated(stored.hash()));
+        if is_remembered {
+            PASSWORDS.remember(&stored, &Secret::new("old-password".into()));
+        }
+        let basic = basic(&format!("{username}:old-password"));
+        let expected = format!("{username} password consumed");
+        assert_eq!(told_by(&registry, "/", &[&basic]).await, expected);
+        let stored = testing::tenant(&registry, id).await.password.clone().unwrap();
+        assert_eq!(passwords::is_outdated(stored.hash()), is_remembered, "{username}");
+    }
+}
+
+#[tokio::test]
 async fn a_named_key_must_be_that_tenants() {
     for (user, key, expected) in [
         ("mike", ROBERTO_KEY, "401 wrong API key"),

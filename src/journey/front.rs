@@ -207,7 +207,7 @@ impl Story for FrontDesk {
     }
 
     fn switch(&self, errand: &mut Errand, answer: Answer<'_>) -> Result<(), Refusal> {
-        let Way::Handshake { accept, ours_offered, reserved, .. } = &mut errand.way else {
+        let Way::Handshake { accept, ours_offered, reserved } = &mut errand.way else {
             return Err(Refusal::RuntimeBroke("it switched protocols unasked".into()));
         };
         check_switch(answer.headers, accept)?;

@@ -1,18 +1,19 @@
 //! The refusals of a short while ago, for operators to look at.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use super::trail::Trail;
 use crate::client::{Client, RequestId};
 use crate::clock::UnixMillis;
+use crate::path::visible;
 use crate::refusal::Refusal;
 use crate::tenant::Username;
 
 /// How many are kept; the oldest go.
 pub const KEPT_MAX: usize = 1000;
-/// Of a path that is longer.
-const PATH_CHARACTERS_MAX: usize = 256;
+/// Of a path, or a reason, that is longer: a runtime's certificate may give one of many KiB.
+const TEXT_CHARACTERS_MAX: usize = 256;
 
 /// One refusal: no more than the log has of it.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ pub struct Refused {
     pub tenant: Option<Username>,
     /// The row, as far as it was found.
     pub row: &'static str,
-    /// The path, without query.
+    /// The path, without query, as [`visible`] has it.
     pub path: String,
     /// What was refused.
     pub is_handshake: bool,
@@ -52,7 +53,6 @@ pub struct Recent(Mutex<Kept>);
 #[derive(Debug, Default)]
 struct Kept {
     noted: u64,
-    by_label: BTreeMap<&'static str, u64>,
     last: VecDeque<Refused>,
 }
 
@@ -77,17 +77,16 @@ impl Recent {
             client: client.address.ip().to_canonical().to_string(),
             tenant: trail.tenant.clone().or(claimed),
             row: trail.row,
-            path: trail.path.chars().take(PATH_CHARACTERS_MAX).collect(),
+            path: visible(&trail.path).take(TEXT_CHARACTERS_MAX).collect(),
             is_handshake,
             status: refusal.status().as_u16(),
             label: refusal.label(),
-            why: refusal.to_string(),
-            why_for_tenant: refusal.for_tenant(),
+            why: beginning(&refusal.to_string()),
+            why_for_tenant: beginning(&refusal.for_tenant()),
             since,
         };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.noted += 1;
-        *kept.by_label.entry(refused.label).or_default() += 1;
         refused.number = kept.noted;
         if kept.last.len() >= KEPT_MAX {
             kept.last.pop_front();
@@ -109,9 +108,13 @@ impl Recent {
         (some.filter(|refused| is_wanted(refused)).take(limit).cloned().collect(), kept.noted)
     }
 
-    /// How many there have been since the start of the process, by label.
+    /// How many there have been since the start of the process.
     #[must_use]
-    pub fn by_label(&self) -> BTreeMap<&'static str, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).by_label.clone()
+    pub fn total(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).noted
     }
+}
+
+fn beginning(text: &str) -> String {
+    text.chars().take(TEXT_CHARACTERS_MAX).collect()
 }

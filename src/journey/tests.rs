@@ -112,3 +112,31 @@ async fn no_race_between_handshakes_and_a_revocation_has_a_survivor() {
         world.wait_until_idle().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn room_on_the_relay_plane_is_taken_once_the_runtime_has_switched() {
+    for way in WAYS {
+        let world = World::start(way).await;
+        let all_places =
+            || -> Vec<_> { std::iter::from_fn(|| world.journey.plane.reserve()).collect() };
+        let free = all_places().len();
+        world.journey.gate.hold_at(Step::Answered);
+        let client = world.client();
+        world.journey.gate.reached().await;
+        let places = all_places();
+        assert_eq!(places.len(), free, "{way:?}: whoever waits for a runtime has none");
+        world.journey.gate.open();
+        let received = tokio::task::spawn_blocking(|| client.join().unwrap()).await.unwrap();
+        assert!(received.starts_with(b"HTTP/1.1 503"), "{way:?}");
+        world.wait_until_idle().await;
+        drop(places);
+        world.journey.gate.hold_at(Step::Switched);
+        let client = world.client();
+        world.journey.gate.reached().await;
+        assert_eq!(all_places().len(), free - 1, "{way:?}: there is room for who was told so");
+        world.regenerate().await;
+        world.journey.gate.open();
+        let received = tokio::task::spawn_blocking(|| client.join().unwrap()).await.unwrap();
+        assert!(is_closed_with(&received, "API key regenerated"), "{way:?}");
+    }
+}

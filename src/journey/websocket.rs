@@ -59,8 +59,6 @@ impl Journey {
         self.reach(Step::Entered).await;
         let (_, instance) = self.confirm(&admitted, registered.entry()).await?;
         self.reach(Step::Confirmed).await;
-        let reservation =
-            self.plane.reserve().ok_or(Refusal::Overloaded("the relay threads are behind"))?;
 
         let client_upgrade = parts.extensions.remove::<OnUpgrade>();
         let client_upgrade =
@@ -83,6 +81,7 @@ impl Journey {
             }
         };
         self.reach(Step::Answered).await;
+        let reservation = self.reserve()?;
         let reserved = rewrite_switch(response.headers_mut(), row, ours_offered);
         let switch = Switch {
             row,
@@ -95,6 +94,12 @@ impl Journey {
         };
         tokio::spawn(Arc::clone(self).switch(switch));
         Ok(response.map(|()| Body::empty()))
+    }
+
+    /// Room on the relay plane, from before the client is told that there is. Not sooner: a runtime that
+    /// does not answer must not take it from the others.
+    pub(super) fn reserve(&self) -> Result<Reservation, Refusal> {
+        self.plane.reserve().ok_or(Refusal::Overloaded("the relay threads are behind"))
     }
 
     /// Waits until the client has its 101, then hands both sockets to the relay plane.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
 
-use super::{Entry, Kind};
+use super::{Counts, Entry, Kind};
 use crate::clock::Millis;
 use crate::plan::{Budget, Plan};
 use crate::tenant::{Tenant, TenantId, Username};
@@ -64,25 +64,9 @@ pub(super) struct Entries {
     /// The path that was called last: a tenant's devices often call the same.
     path: Arc<str>,
     /// What entries relayed that are gone.
-    gone: Relayed,
-}
-
-/// Messages and bytes, each from clients and from runtimes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Relayed {
-    /// Whole data messages.
-    pub messages: [u64; 2],
-    /// Bytes on the wire.
-    pub bytes: [u64; 2],
-}
-
-impl Relayed {
-    fn add(&mut self, entry: &Entry) {
-        for (side, counter) in [&entry.from_client, &entry.from_runtime].into_iter().enumerate() {
-            self.messages[side] += counter.messages();
-            self.bytes[side] += counter.bytes();
-        }
-    }
+    gone: Counts,
+    /// What was told to be new of what all have relayed.
+    told: Counts,
 }
 
 impl Entries {
@@ -116,17 +100,22 @@ impl Entries {
         self.by_place.insert(entry);
     }
 
-    pub(super) fn remove(&mut self, entry: &Entry) {
-        if self.by_place.try_remove(entry.place as usize).is_some() {
-            self.exchanges -= usize::from(entry.kind == Kind::Exchange);
-            self.gone.add(entry);
-        }
+    /// Takes an entry out. Returns what is new of all if it was the last one: nobody may ask for it later.
+    pub(super) fn remove(&mut self, entry: &Entry) -> Option<Counts> {
+        self.by_place.try_remove(entry.place as usize)?;
+        self.exchanges -= usize::from(entry.kind == Kind::Exchange);
+        self.gone = self.gone.plus(entry.counts());
+        self.by_place.is_empty().then(|| self.news())
+    }
+
+    /// What all entries have relayed since that was asked last.
+    pub(super) fn news(&mut self) -> Counts {
+        let relayed = self.relayed();
+        relayed.since(std::mem::replace(&mut self.told, relayed))
     }
 
     /// What all entries have relayed, those that are gone included. Never falls.
-    pub(super) fn relayed(&self) -> Relayed {
-        let mut relayed = self.gone;
-        self.by_place.iter().for_each(|(_, entry)| relayed.add(entry));
-        relayed
+    pub(super) fn relayed(&self) -> Counts {
+        self.all().fold(self.gone, |sum, entry| sum.plus(entry.counts()))
     }
 }

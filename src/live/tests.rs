@@ -298,3 +298,36 @@ fn counts_add_up() {
     assert_eq!((counter.messages(), counter.bytes()), (2, 30));
     assert_eq!(counter.last_data_at(), Millis(200));
 }
+
+#[test]
+fn the_busiest_tenants_are_those_with_the_most_bytes() {
+    let table = Arc::new(LiveTable::default());
+    let named = |id: u128, name: &str| Tenant {
+        username: Username::parse(name).unwrap(),
+        ..tenant(id, None)
+    };
+    let mut held = Vec::new();
+    for (id, name, bytes) in [(1, "ana", 5), (2, "zoe", 7), (3, "mike", 9), (4, "bo", 9)] {
+        for _ in 0..2 {
+            let connection = enter(&table, &named(id, name)).unwrap();
+            connection.entry().from_client.add(1, bytes, None);
+            connection.entry().from_runtime.add(2, 1, None);
+            held.push(connection);
+        }
+    }
+    let told = |limit| {
+        let busiest = table.busiest(limit).into_iter();
+        busiest.map(|it| (it.username.to_string(), it.connections)).collect::<Vec<_>>()
+    };
+    let all = ["bo", "mike", "zoe", "ana"].map(|name| (name.to_owned(), 2));
+    for limit in 0..6 {
+        assert_eq!(told(limit), all[..limit.min(4)], "{limit}");
+    }
+    // What has ended counts as long as something of theirs runs.
+    held.truncate(7);
+    let bo = table.busiest(1).remove(0);
+    assert_eq!((bo.connections, bo.relayed.bytes_from_client), (1, 18));
+    assert_eq!((bo.relayed.messages_from_runtime, bo.relayed.bytes()), (4, 20));
+    held.truncate(6);
+    assert_eq!(told(9), all[1..]);
+}

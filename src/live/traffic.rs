@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 
-use super::Entry;
+use super::Counts;
 use crate::clock::UnixMillis;
 use crate::tenant::TenantId;
 
@@ -20,36 +20,6 @@ const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 /// Tenants of whom it is kept, at less than 4 KiB each; nothing is kept of more.
 const TENANTS_MAX: usize = 16_384;
-
-/// What was relayed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Counts {
-    /// Whole data messages.
-    pub messages_from_client: u64,
-    /// Whole data messages.
-    pub messages_from_runtime: u64,
-    /// Bytes on the wire.
-    pub bytes_from_client: u64,
-    /// Bytes on the wire.
-    pub bytes_from_runtime: u64,
-}
-
-impl Counts {
-    /// Both together.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        let Self { messages_from_client, messages_from_runtime, .. } = self;
-        let Self { bytes_from_client, bytes_from_runtime, .. } = self;
-        Self {
-            messages_from_client: messages_from_client.saturating_add(other.messages_from_client),
-            messages_from_runtime: messages_from_runtime
-                .saturating_add(other.messages_from_runtime),
-            bytes_from_client: bytes_from_client.saturating_add(other.bytes_from_client),
-            bytes_from_runtime: bytes_from_runtime.saturating_add(other.bytes_from_runtime),
-        }
-    }
-}
 
 /// A minute or an hour, counted from 1970, and what was relayed in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,25 +101,6 @@ fn last_of(ring: &[Span], now: u64) -> Vec<Span> {
     told
 }
 
-/// What of an entry's counts has been taken in.
-#[derive(Debug, Default)]
-pub(super) struct Taken([AtomicU64; 4]);
-
-impl Taken {
-    /// What has come since the last call. Two at once share it between them.
-    fn news(&self, entry: &Entry) -> Counts {
-        let news = |place: usize, count: u64| {
-            count.saturating_sub(self.0[place].fetch_max(count, Ordering::Relaxed))
-        };
-        Counts {
-            messages_from_client: news(0, entry.from_client.messages()),
-            messages_from_runtime: news(1, entry.from_runtime.messages()),
-            bytes_from_client: news(2, entry.from_client.bytes()),
-            bytes_from_runtime: news(3, entry.from_runtime.bytes()),
-        }
-    }
-}
-
 /// All tenants' traffic.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
@@ -167,17 +118,16 @@ impl Meter {
         }
     }
 
-    /// Takes in what is new of an entry.
-    pub(super) fn take_in(&self, entry: &Entry) {
-        let news = entry.taken.news(entry);
+    /// Takes in what is new of a tenant's.
+    pub(super) fn take_in(&self, tenant: TenantId, news: Counts) {
         if news == Counts::default() {
             return;
         }
-        if !self.tenants.contains_key(&entry.tenant()) && self.tenants.len() >= TENANTS_MAX {
+        if !self.tenants.contains_key(&tenant) && self.tenants.len() >= TENANTS_MAX {
             return;
         }
         let (minute, hour) = numbers(UnixMillis(self.now_unix_ms.load(Ordering::Relaxed)));
-        let mut rings = self.tenants.entry(entry.tenant()).or_default();
+        let mut rings = self.tenants.entry(tenant).or_default();
         add_to(&mut rings.minutes, minute, news);
         add_to(&mut rings.hours, hour, news);
     }

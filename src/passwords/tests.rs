@@ -92,7 +92,7 @@ async fn a_right_password_needs_no_second_check_until_the_hash_changes() {
     let (old, new) = (stored("same"), stored("same"));
     let digest = passwords.memory.digest(old.hash(), &secret("same"));
     passwords.memory.remember(digest);
-    assert_eq!(passwords.verify(Some(&old), &secret("same"), HERE).await, Verdict::Right);
+    assert_eq!(passwords.verify(Some(&old), &secret("same"), HERE).await, Verdict::Remembered);
     assert!(jobs.try_recv().is_err(), "nothing was asked of the pool");
 
     let same = secret("same");
@@ -101,6 +101,14 @@ async fn a_right_password_needs_no_second_check_until_the_hash_changes() {
     assert!(asked.is_err(), "it waits for the pool");
     let Ok(Job::Check { hash, .. }) = jobs.try_recv() else { panic!("no check was asked for") };
     assert_eq!(hash, *new.hash());
+}
+
+#[test]
+fn of_those_who_queue_up_with_one_password_the_first_has_it_checked() {
+    let (memory, mike, right) = (memory(), stored("right"), secret("right"));
+    let digest = memory.digest(mike.hash(), &right);
+    let verdicts = [0, 1, 2].map(|_| check_one(&memory, mike.hash(), &right, digest));
+    assert_eq!(verdicts, [Verdict::Right, Verdict::Remembered, Verdict::Remembered]);
 }
 
 #[tokio::test]
@@ -137,8 +145,8 @@ async fn a_full_queue_is_busy_and_a_dead_pool_is_not_wrong() {
     assert_eq!(passwords.verify(None, &wrong, HERE).await, Verdict::Busy);
     assert_eq!(
         passwords.verify(Some(&mike), &right, HERE).await,
-        Verdict::Right,
-        "it is remembered"
+        Verdict::Remembered,
+        "no place is needed for that"
     );
 
     drop(jobs);

@@ -12,6 +12,7 @@ use crate::close::Cause;
 use crate::grant::{Grant, KeyId};
 use crate::live::traffic::Traffic;
 use crate::live::{Entry, Kind};
+use crate::path::visible;
 use crate::registry::replicas::{ANSWER_BYTES_MAX, Numbered, Question, Wanted};
 use crate::registry::store::Notice;
 use crate::tenant::TenantId;
@@ -30,7 +31,7 @@ pub struct Shown {
     pub number: u64,
     /// Whether it is a plain request, and no connection.
     pub is_exchange: bool,
-    /// The runtime's path, without query.
+    /// The runtime's path, without query, as [`visible`] has it.
     pub path: String,
     /// What it rests on, as in logs.
     pub grant: String,
@@ -63,7 +64,7 @@ impl Shown {
         Self {
             number: entry.id,
             is_exchange: entry.kind == Kind::Exchange,
-            path: entry.path.to_string(),
+            path: visible(&entry.path).collect(),
             grant: entry.grant.to_string(),
             key: key.as_ref().map(KeyId::to_string),
             client: entry.client.address.to_string(),

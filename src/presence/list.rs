@@ -42,6 +42,12 @@ pub struct Connections {
 }
 
 impl Connections {
+    /// How much of what is shown are plain requests.
+    #[must_use]
+    pub fn exchanges(&self) -> u64 {
+        self.shown.iter().filter(|(_, shown)| shown.is_exchange).count() as u64
+    }
+
     /// How much runs that is not shown: a replica has more than its answer held.
     #[must_use]
     pub fn unlisted(&self) -> u64 {

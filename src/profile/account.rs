@@ -68,7 +68,7 @@ pub(super) async fn set_password(
     passwords::check(new).map_err(|what| Refusal::BadInput(format!("The new password {what}.")))?;
     let stored = identity.tenant.password.as_ref();
     match desk.passwords.verify(stored, old, identity.client).await {
-        Verdict::Right => {}
+        Verdict::Right | Verdict::Remembered => {}
         Verdict::Wrong => return Err(Refusal::WrongOldPassword),
         Verdict::Busy => return Err(Refusal::Overloaded("too many passwords wait to be checked")),
     }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::view::{grouped, size};
 use super::{Answer, At, Owner, Private};
 use crate::clock::UnixMillis;
-use crate::live::traffic::{Counts, HOURS, MINUTES, Span, Traffic, numbers};
+use crate::live::Counts;
+use crate::live::traffic::{HOURS, MINUTES, Span, Traffic, numbers};
 
 /// The height of a picture; a bar of this height is the peak. As in the template's `viewBox`.
 const HEIGHT: u64 = 100;

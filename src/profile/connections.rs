@@ -29,6 +29,7 @@ fn describe(tenant: &Tenant, id: Numbered, shown: &Shown) -> Value {
     let key = shown.key.as_deref().and_then(KeyId::from_hex);
     json!({
         "id": id.to_string(),
+        "kind": if shown.is_exchange { "exchange" } else { "connection" },
         "path": shown.path,
         "grant": shown.grant,
         "key_name": key.and_then(|key| tenant.key(key)).and_then(|key| key.name.as_deref()),

@@ -14,7 +14,7 @@ use crate::authenticate::Identity;
 use crate::client::Client;
 use crate::close::Cause;
 use crate::cookies::{self, Jar, Way};
-use crate::grant::Grant;
+use crate::grant::{Grant, KeyId};
 use crate::json::Private;
 use crate::refusal::{Refusal, wants_page};
 use crate::registry::keys::{NewKey, Rotation};
@@ -202,8 +202,12 @@ async fn regenerate(
     fields: &Fields,
 ) -> Result<Outcome, Refusal> {
     let about = keys::About::made(number(&fields.made, "The secret's time")?);
+    let is_first = identity.tenant.key(KeyId::DEFAULT).is_none();
     let (secret, _, ended) = keys::make_default(desk, identity, client, about).await?;
-    let text = format!("This is the new API key. The old one is dead. {}", closed(ended));
+    let text = match is_first {
+        true => "This is the API key.".to_owned(),
+        false => format!("This is the new API key. The old one is dead. {}", closed(ended)),
+    };
     Ok(Outcome { text, secret: Some(secret.expose().to_owned()), is_bad: false })
 }
 

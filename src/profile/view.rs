@@ -5,9 +5,10 @@ use super::{Desk, away};
 use crate::clock::UnixMillis;
 use crate::grant::KeyId;
 use crate::journey::recent;
-use crate::plan::Plan;
-use crate::presence::Connections;
+use crate::plan::{Over, Plan, Rate};
+use crate::presence::{Connections, Shown};
 use crate::refusal::Refusal;
+use crate::registry::replicas::Numbered;
 use crate::tenant::{ApiKey, Tenant};
 
 /// An account at a moment.
@@ -49,14 +50,18 @@ pub(super) struct KeyView {
     pub(super) is_expired: bool,
     pub(super) scope: String,
     pub(super) previous_until: Option<Moment>,
-    /// What rests on it now.
+    /// What rests on it, as the log says it.
+    pub(super) grant: String,
+    /// How much that is now, and the sentence about it.
     pub(super) live: usize,
+    pub(super) closes: String,
 }
 
 /// Something that runs.
 pub(super) struct ConnectionView {
     pub(super) id: String,
     pub(super) path: String,
+    pub(super) is_exchange: bool,
     pub(super) credential: String,
     pub(super) since: Moment,
     pub(super) messages: String,
@@ -82,17 +87,16 @@ pub(super) struct Snippet {
 impl View<'_> {
     pub(super) fn facts(&self) -> Facts {
         let plan: &Plan = &self.tenant.plan;
-        let name = self.tenant.plan_name.as_deref().unwrap_or("without limits");
+        let name = self.tenant.plan_name.as_deref().unwrap_or("none, so no limits");
         let mut lines = vec![("Plan", name.to_owned())];
         if let Some(bytes) = plan.message_bytes {
             lines.push(("Largest message", size(bytes)));
         }
         if let Some(rate) = plan.messages {
-            let rate = serde_json::to_value(rate).unwrap_or_default();
-            let number = |key: &str| rate.get(key).map(ToString::to_string).unwrap_or_default();
-            lines.push(("Most messages", format!("{} a second", number("per_second"))));
+            lines.push(("Most messages", in_words(rate)));
         }
-        let live = self.running.total;
+        // The plan does not count plain requests.
+        let live = self.running.total.saturating_sub(self.running.exchanges());
         let (runtime, runtime_is_bad) = (self.runtime.in_words(), self.runtime.is_unreachable());
         Facts { lines, live, live_max: plan.connections, runtime, runtime_is_bad }
     }
@@ -119,7 +123,9 @@ impl View<'_> {
         let last_used = last_used.filter(|used| used.at >= key.created_at);
         let previous = key.previous.filter(|previous| self.now < previous.until);
         let id = key.id.to_string();
-        let rests_on_it = |key: &Option<String>| key.as_deref() == Some(id.as_str());
+        let rests_on_it = |it: &Shown| it.closing.is_none() && it.key.as_deref() == Some(&id);
+        let live = self.running.shown.iter().filter(|(_, it)| rests_on_it(it)).count();
+        let is_all = self.running.incomplete.is_empty() && self.running.unlisted() == 0;
         Ok(KeyView {
             name: key.name.clone().unwrap_or_default(),
             last_four: key.hint.clone().unwrap_or_else(|| "????".to_owned()),
@@ -131,14 +137,19 @@ impl View<'_> {
             is_expired: key.expires_at.is_some_and(|moment| self.now >= moment),
             scope: key.scope.join(" "),
             previous_until: previous.map(|previous| self.moment(previous.until)),
-            live: self.running.shown.iter().filter(|(_, it)| rests_on_it(&it.key)).count(),
+            grant: match key.id {
+                KeyId::DEFAULT => "key:default".to_owned(),
+                id => format!("key:{id}"),
+            },
+            live,
+            closes: closes(live, is_all),
             id,
         })
     }
 
     pub(super) fn connections(&self, max: usize) -> Vec<ConnectionView> {
         let newest = self.running.shown.iter().rev().take(max);
-        let view = |(id, shown): &(crate::registry::replicas::Numbered, crate::presence::Shown)| {
+        let view = |(id, shown): &(Numbered, Shown)| {
             let key = shown.key.as_deref().and_then(KeyId::from_hex);
             let name = key.and_then(|key| self.tenant.key(key)).and_then(|key| key.name.clone());
             let credential = match (name, shown.grant.as_str()) {
@@ -153,6 +164,7 @@ impl View<'_> {
             ConnectionView {
                 id: id.to_string(),
                 path: shown.path.clone(),
+                is_exchange: shown.is_exchange,
                 credential,
                 since: self.moment(UnixMillis(shown.since_unix_ms)),
                 messages: both(
@@ -185,6 +197,28 @@ impl View<'_> {
     fn distance(&self, moment: UnixMillis) -> String {
         let (now, then) = (self.now.0, moment.0);
         distance(now, then)
+    }
+}
+
+/// A message rate in words.
+fn in_words(rate: Rate) -> String {
+    let (per_second, burst) = (grouped(rate.per_second.into()), grouped(rate.burst.into()));
+    let then = match rate.over {
+        Over::Pause => "then they wait",
+        Over::Close => "then the connection closes",
+    };
+    format!("{per_second} a second, {burst} at once; {then}")
+}
+
+/// What ends with a key. The page's script says the same, later.
+fn closes(live: usize, is_all: bool) -> String {
+    match (live, is_all) {
+        (0, true) => "Nothing is connected with it now.".to_owned(),
+        (0, false) => "Whether anything is connected with it is not known.".to_owned(),
+        (1, true) => "One live connection will close.".to_owned(),
+        (1, false) => "At least one live connection will close.".to_owned(),
+        (live, true) => format!("{live} live connections will close."),
+        (live, false) => format!("At least {live} live connections will close."),
     }
 }
 

@@ -92,13 +92,14 @@ impl Refusal {
     /// Only texts of our own go into the page, so nothing needs escaping.
     fn page(&self, request_id: RequestId) -> String {
         let status = self.status().as_u16();
-        let (title, text, advice) = (self.title(), self.public(), self.advice());
+        let (title, text) = (self.title(), self.public());
+        let advice = self.advice().map(|advice| format!("<p>{advice}</p>")).unwrap_or_default();
         format!(
             "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width\"><title>{status} {title}</title>\
-             <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;\
-             padding:0 1em;color:#222}}small{{color:#666}}</style>\
-             <h1>{title}</h1><p>{text}</p><p>{advice}</p>\
+             <style>:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;\
+             max-width:36em;margin:15vh auto;padding:0 1em}}</style>\
+             <h1>{title}</h1><p>{text}</p>{advice}\
              <p><small>{status} {label} &middot; request {request_id}</small></p></html>\n",
             label = self.label(),
         )
@@ -108,19 +109,26 @@ impl Refusal {
         self.status().canonical_reason().unwrap_or("Refused")
     }
 
-    fn advice(&self) -> &'static str {
-        match self.status() {
+    /// What to do about it, where the text does not say so.
+    fn advice(&self) -> Option<&'static str> {
+        Some(match self.status() {
             StatusCode::BAD_REQUEST => "Check the address and the headers that your program sends.",
-            StatusCode::UNAUTHORIZED => "Check the username, the password or the API key.",
-            StatusCode::FORBIDDEN => "Use the credential of the tenant whose address this is.",
+            StatusCode::UNAUTHORIZED if *self != Self::NoSession => {
+                "Check the username, the password or the API key."
+            }
+            StatusCode::FORBIDDEN if *self == Self::WrongTenant => {
+                "Use the credential of the tenant whose address this is."
+            }
             StatusCode::NOT_FOUND => "Check the address.",
             StatusCode::UPGRADE_REQUIRED => "Connect with a WebSocket client, for example wscat.",
+            StatusCode::TOO_MANY_REQUESTS if *self == Self::TooManyLogins => "Try again later.",
             StatusCode::TOO_MANY_REQUESTS => "Close a connection that is not needed, or try later.",
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
                 "The runtime may be starting or stopped. Try again in a moment; if it stays so, tell its owner."
             }
-            _ => "Try again in a moment.",
-        }
+            StatusCode::SERVICE_UNAVAILABLE => "Try again in a moment.",
+            _ => return None,
+        })
     }
 }
 

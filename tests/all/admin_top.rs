@@ -136,6 +136,33 @@ fn a_picture_for_paper_and_lines_for_scripts() {
     assert_eq!(run(&mut command(&flowgate, &["top", "--once"])).0, 69);
 }
 
+#[test]
+fn what_strangers_call_commands_no_terminal() {
+    let runtime = Runtime::echo();
+    let (flowgate, _folder) = start(&mike(runtime.address));
+    // "Erase the screen" in one character, and one that turns the rest of the line around: as UTF-8
+    // both may stand in a path, and are relayed.
+    let (path, shown) = ("/api/\u{9b}2J\u{202e}x", "/api/%C2%9B2J%E2%80%AEx");
+    let headers = format!("apikey: {MIKE_KEY}\r\n");
+    let mut open = WebSocket::connect(flowgate.data, path, &headers);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert!(flowgate.ask(&request).starts_with("HTTP/1.1 401"));
+    echo(&mut open);
+    for arguments in [
+        &["connections", "list"][..],
+        &["connections", "list", "--tenant", "mike", "--path", path],
+        &["server", "refusals"],
+        &["top", "--once"],
+    ] {
+        for json in [&[][..], &["--json"]] {
+            let said = ok(command(&flowgate, arguments).args(json));
+            assert!(said.contains(shown), "{arguments:?}: {said}");
+            let is_plain = |it: char| it.is_ascii_graphic() || matches!(it, ' ' | '\n' | '…');
+            assert!(said.chars().all(is_plain), "{arguments:?}: {said:?}");
+        }
+    }
+}
+
 /// `flowgate top` on a terminal of its own.
 struct Watched {
     child: Child,

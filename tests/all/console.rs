@@ -1,30 +1,16 @@
 //! The operators' console, as a person uses it, in the real Chromium; and its feed as a program does.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use crate::support::admin::{ADMIN, READ, call, tokens_file};
+use crate::support::admin::{ADMIN, READ, call, start};
 use crate::support::flowgate::{Flowgate, ask};
-use crate::support::node::{NodeRed, root, run_in_browser};
+use crate::support::node::{NodeRed, pictures, run_in_browser};
 use crate::support::profiles::{MIKE_KEY, mike, mike_and_roberto};
 use crate::support::runtime::Runtime;
 use crate::support::wait_until;
 use crate::support::websocket::{FIN, Frame, PING, PONG, TEXT, WebSocket, handshake, masked};
-
-/// Where pictures are left: for the docs, or for whoever wants to look.
-fn pictures() -> String {
-    match std::env::var("FLOWGATE_SCREENSHOTS").as_deref() {
-        Ok("1") => root().join("docs/images").to_str().unwrap().to_owned(),
-        _ => std::env::var("FLOWGATE_PICTURES").unwrap_or_default(),
-    }
-}
-
-/// A flowgate whose operators have tokens.
-fn start(profiles: &Value) -> (Flowgate, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let tokens = tokens_file(folder.path());
-    let flags = ["--admin-tokens-file", tokens.to_str().unwrap()];
-    (Flowgate::start(profiles, &flags), folder)
-}
 
 fn texts(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
@@ -36,7 +22,9 @@ fn an_operator_does_everything_in_the_console() {
     let (mut flowgate, _folder) = start(&mike_and_roberto(runtime.address, Runtime::nowhere()));
     let (admin, data) = (flowgate.admin.port().to_string(), flowgate.data.port().to_string());
     let script = include_str!("browser/console.cjs");
-    let said = run_in_browser(script, &[&admin, &data, ADMIN, READ, MIKE_KEY, &pictures()]);
+    // For the docs, or for whoever wants to look.
+    let folder = pictures().or_else(|| std::env::var("FLOWGATE_PICTURES").ok()).unwrap_or_default();
+    let said = run_in_browser(script, &[&admin, &data, ADMIN, READ, MIKE_KEY, &folder]);
 
     let text = |name: &str| said[name].as_str().unwrap_or_else(|| panic!("{name}: {said}"));
     assert_eq!(text("at"), format!("http://127.0.0.1:{admin}/console/"));
@@ -82,10 +70,14 @@ fn an_operator_does_everything_in_the_console() {
     assert!(!log.contains("fgt_"), "no ticket is logged");
 }
 
-fn ticket(flowgate: &Flowgate) -> String {
-    let (status, _, body) = call(flowgate, READ, "POST /admin/v1/feed-tickets", "", &Value::Null);
+fn ticket_of(flowgate: &Flowgate, token: &str) -> String {
+    let (status, _, body) = call(flowgate, token, "POST /admin/v1/feed-tickets", "", &Value::Null);
     assert_eq!((status, &body["expires_in_seconds"]), (200, &json!(30)));
     body["ticket"].as_str().unwrap().to_owned()
+}
+
+fn ticket(flowgate: &Flowgate) -> String {
+    ticket_of(flowgate, READ)
 }
 
 fn watch(flowgate: &Flowgate, ticket: &str, headers: &str) -> WebSocket {
@@ -102,14 +94,11 @@ fn second(feed: &mut WebSocket) -> Value {
     serde_json::from_str(&feed.receive_text()).unwrap()
 }
 
-/// The next frame that tells no second.
+/// The next frame that tells no second; a feed that goes on and on has none.
 fn other(feed: &mut WebSocket) -> Frame {
-    loop {
-        let frame = feed.receive().expect("a frame");
-        if frame.first_byte != FIN | TEXT {
-            return frame;
-        }
-    }
+    const SECONDS_MAX: usize = 60;
+    let mut frames = (0..SECONDS_MAX).map(|_| feed.receive().expect("a frame"));
+    frames.find(|frame| frame.first_byte != FIN | TEXT).expect("something else than seconds")
 }
 
 #[test]
@@ -197,6 +186,37 @@ fn a_feed_opens_with_a_fresh_ticket_only_and_listens_to_nobody() {
     assert_eq!((pong.first_byte, pong.payload.as_slice()), (FIN | PONG, &b"there?"[..]));
     feed.send(&masked(FIN | TEXT, b"hello"));
     assert_eq!(other(&mut feed).close(), (1008, "nothing is to be sent here".to_owned()));
+}
+
+/// Puts other lines into a file that is never seen without them.
+fn replace(file: &Path, from: &str, to: &str) {
+    let fresh = file.with_extension("new");
+    // With its permissions.
+    std::fs::copy(file, &fresh).unwrap();
+    let lines = std::fs::read_to_string(file).unwrap();
+    assert!(lines.contains(from), "{lines}");
+    std::fs::write(&fresh, lines.replace(from, to)).unwrap();
+    std::fs::rename(fresh, file).unwrap();
+}
+
+#[test]
+fn a_feed_ends_with_its_token_and_no_other_does() {
+    let (flowgate, folder) = start(&mike(Runtime::nowhere()));
+    let tokens = folder.path().join("tokens");
+    let ended = (1008, "the token was removed or changed".to_owned());
+    let mut robins = watch(&flowgate, &ticket(&flowgate), "");
+    let mut adas = watch(&flowgate, &ticket_of(&flowgate, ADMIN), "");
+    assert_eq!((status(&robins), status(&adas)), ("101", "101"));
+    let unused = ticket(&flowgate);
+    replace(&tokens, &format!("robin read {READ}\n"), "");
+    assert_eq!(other(&mut robins).close(), ended);
+    assert_eq!(status(&watch(&flowgate, &unused, "")), "401");
+    adas.send(&masked(FIN | PING, b"still?"));
+    assert_eq!(other(&mut adas).first_byte, FIN | PONG);
+    replace(&tokens, "ada admin", "ada operate");
+    assert_eq!(other(&mut adas).close(), ended);
+    let again = watch(&flowgate, &ticket_of(&flowgate, ADMIN), "");
+    assert_eq!(status(&again), "101", "with what the token may do now");
 }
 
 #[test]

@@ -227,6 +227,21 @@ fn who_may_scrape() {
     assert_eq!(status(&open, "/metrics", "Origin: http://evil.example\r\n"), "403");
     assert_eq!(status(&open, "/admin/v1/status", ""), "403");
     assert_eq!(status(&open, "/metrics/", ""), "403");
+    assert_eq!(status(&open, "/metrics?tenants=1", ""), "401", "names of tenants are not open");
+    assert_eq!(status(&open, "/metrics?tenants=0", ""), "200");
+    let both = World::start(&["--metrics-open", "true"]);
+    assert_eq!(status(&both.flowgate, "/metrics?tenants=1", ""), "401");
+    assert_eq!(status(&both.flowgate, "/metrics?tenants=1", &token), "200");
+}
+
+#[test]
+fn a_server_that_was_told_to_stop_is_no_alarm() {
+    let world = World::start(&["--drain-delay", "1m"]);
+    world.wait_for("flowgate_ready", &[], 1.0);
+    assert_eq!(world.scrape().value("flowgate_draining", &[]), 0.0);
+    world.flowgate.signal("-TERM");
+    world.wait_for("flowgate_ready", &[], 0.0);
+    assert_eq!(world.scrape().value("flowgate_draining", &[]), 1.0);
 }
 
 #[test]
@@ -234,7 +249,9 @@ fn both_formats_say_the_same() {
     let world = World::start(&[]);
     assert!(public(&world.flowgate, "/public/mike/declined").starts_with("HTTP/1.1 404"));
     let token = format!("Authorization: Bearer {READ}\r\n");
-    let answer = ask_for(&world.flowgate, "/metrics?tenants=9", &token);
+    let scrape = || ask_for(&world.flowgate, "/metrics?tenants=9", &token);
+    wait_until("nobody is connected any more", || !scrape().contains("tenant=\"mike\""));
+    let answer = scrape();
     let (classic, open) = (Page::read(&answer), world.scrape());
     let names = |page: &Page| page.samples.iter().map(|(name, ..)| name.clone()).collect();
     let (old, new): (BTreeSet<String>, BTreeSet<String>) = (names(&classic), names(&open));

@@ -1,23 +1,21 @@
 //! The tenants' pages and their editors, as a person uses them: in the real Chromium.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
 use crate::support::flowgate::Flowgate;
-use crate::support::node::{NodeRed, root, run_in_browser, wscat_until_disconnected};
-use crate::support::profiles::{MIKE_KEY, MIKE_PASSWORD, ROBERTO_PASSWORD, mike, mike_and_roberto};
+use crate::support::node::{
+    NodeRed, folder, pictures, root, run_in_browser, wscat_until_disconnected,
+};
+use crate::support::profiles::{
+    MIKE_KEY, MIKE_PASSWORD, ROBERTO_PASSWORD, mike, mike_and_roberto, mike_on_plan,
+};
 use crate::support::runtime::{Runtime, text_from_client};
 use crate::support::session::Session;
-use crate::support::websocket::WebSocket;
-
-/// The folder for pictures of the documentation, if they are to be taken anew; a test run leaves the
-/// tree as it is.
-fn pictures() -> Option<String> {
-    std::env::var_os("FLOWGATE_SCREENSHOTS")?;
-    let folder = root().join("docs/images");
-    Some(folder.to_str().unwrap().to_owned())
-}
+use crate::support::websocket::{WebSocket, handshake};
 
 #[test]
 fn the_editor_opens_with_a_session_deploys_and_closes_at_logout() {
@@ -56,7 +54,9 @@ fn the_editor_opens_with_a_session_deploys_and_closes_at_logout() {
 #[test]
 fn the_profile_shows_keys_and_connections_and_changes_them() {
     let runtime = NodeRed::start("mike");
-    let flowgate = Flowgate::start(&mike(runtime.address), &[]);
+    let plan = json!({ "connections": 10, "message_bytes": 65536,
+        "messages": { "per_second": 50, "burst": 200 } });
+    let flowgate = Flowgate::start(&mike_on_plan(runtime.address, plan), &[]);
     let port = flowgate.data.port().to_string();
     let script = include_str!("browser/profile.cjs");
     // For whoever wants to look at every part of it.
@@ -65,7 +65,7 @@ fn the_profile_shows_keys_and_connections_and_changes_them() {
     let url = format!("ws://localhost:{port}/api/thing");
     let key = format!("apikey:{MIKE_KEY}");
     let printed = wscat_until_disconnected(&["-H", &key, "-c", &url], || {
-        said = run_in_browser(script, &[&port, MIKE_PASSWORD, &unfolded]);
+        said = run_in_browser(script, &[&port, MIKE_PASSWORD, MIKE_KEY, &unfolded]);
     });
     assert!(printed.contains("1008") && printed.contains("API key regenerated"), "{printed}");
 
@@ -74,9 +74,26 @@ fn the_profile_shows_keys_and_connections_and_changes_them() {
     for part in ["/api/thing", "default key", "127.0.0.1"] {
         assert!(text(&said["live"]).contains(part), "{said}");
     }
-    assert_eq!(said["warning"], "one live connection will close");
+    let limits = "50 a second, 200 at once; then they wait";
+    for part in ["1 of 10", "tested", "64 KiB", limits, "answers within"] {
+        assert!(text(&said["account"]).contains(part), "{part}: {said}");
+    }
+    for part in ["…cdef", "last used just now from 127.0.0.1"] {
+        assert!(text(&said["used"]).contains(part), "{part}: {said}");
+    }
+    assert_eq!(
+        (&said["warning"], &said["inUse"]),
+        (&json!("One live connection will close."), &json!("2"))
+    );
     assert!(text(&said["regenerated"]["said"]).contains("One connection was closed."), "{said}");
+    assert_eq!(said["copied"], said["regenerated"]["key"], "what was copied is what was shown");
     assert_eq!(said["again"]["keys"], 0, "it is shown once");
+    assert_eq!(said["refusal"]["status"], 401);
+    for part in ["401 request of /api/echo", "API key regenerated just now"] {
+        assert!(text(&said["refusal"]["said"]).contains(part), "{part}: {said}");
+    }
+    let foreign = format!("http://localhost:{port}/api/public/hello");
+    assert_eq!(said["injected"], json!([[], ["inline", "data", foreign]]), "no such script ran");
     assert!(text(&said["again"]["url"]).ends_with("/profile"), "{said}");
     for part in ["<b>pump</b>", "in 30 days", "/thing /a/b"] {
         assert!(text(&said["created"]["row"]).contains(part), "{part}: {said}");
@@ -114,28 +131,103 @@ fn the_profile_is_used_by_keyboard_alone() {
     assert_eq!((&said["unseen"], &said["complaints"]), (&json!([]), &json!([])), "{said}");
 }
 
+/// What the profile offers to be pasted, in its order.
+fn snippets(page: &str) -> Vec<String> {
+    let parts = page.split("<pre id=\"snippet-").skip(1);
+    let snippet = |part: &str| {
+        let (_, rest) = part.split_once('>').unwrap();
+        let text = rest.split("</pre>").next().unwrap();
+        let plain =
+            [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")];
+        plain.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    };
+    parts.map(snippet).collect()
+}
+
+/// The first line that a command prints which has mike's key. It is to end by itself once it has
+/// nothing more to read.
+fn first_line(command: &[&str]) -> String {
+    let programs = folder().join("node_modules/.bin");
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let mut child = Command::new("timeout")
+        .arg("60")
+        .args(command)
+        .envs([("FLOWGATE_KEY", MIKE_KEY), ("PATH", &path)])
+        .current_dir(folder())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let input = child.stdin.take();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    drop(input);
+    child.wait().unwrap();
+    line.trim().to_owned()
+}
+
+#[test]
+fn what_is_ready_to_paste_works() {
+    let runtimes = NodeRed::pair();
+    let flowgate = Flowgate::start(&mike(runtimes[0].address), &[]);
+    let page = Session::begin(flowgate.data, "mike", MIKE_PASSWORD).get("/profile");
+    let [wscat, curl, node, python]: [String; 4] = snippets(&page.body).try_into().unwrap();
+    let answer = r#"{"runtime":"mike","path":"/thing","payload":"hello"}"#;
+    assert_eq!(first_line(&["sh", "-c", &format!("exec {wscat} -x hello -w 60")]), answer);
+    let once = format!("{node}\nsocket.on(\"message\", () => socket.close());");
+    assert_eq!(first_line(&["node", "--input-type=module", "-e", &once]), answer);
+    let echo = first_line(&["sh", "-c", &curl.replacen("curl", "exec curl -s", 1)]);
+    assert!(echo.contains(r#""runtime":"mike","path":"/echo""#), "{echo}");
+    // Its library is not among what the tests install.
+    let parse = ["-c", "import ast, sys; ast.parse(sys.argv[1])", &python];
+    assert!(Command::new("python3").args(parse).status().unwrap().success(), "{python}");
+}
+
+/// An account for pictures: a plan, two keys, two clients that talk, and one with a key of old.
+fn picture(folder: &str) -> Value {
+    let runtime = NodeRed::start("mike");
+    let plan = json!({ "connections": 100, "message_bytes": 16_777_216,
+        "messages": { "per_second": 50, "burst": 200 } });
+    let mut profiles = mike(runtime.address);
+    profiles["plans"] = json!({ "standard": plan });
+    profiles["tenants"][0]["plan"] = json!("standard");
+    let flowgate = Flowgate::start(&profiles, &[]);
+    let owner = ("mike", MIKE_PASSWORD);
+    let make = |name: &str, days: u64, scope: &[&str]| {
+        let key = json!({ "name": name, "expires_in_seconds": days * 86_400, "scope": scope });
+        let (code, said) = flowgate.profile(owner, "POST", "/keys", &key);
+        assert_eq!(code, 201, "{said}");
+        ["id", "key"].map(|member| said[member].as_str().unwrap().to_owned())
+    };
+    let [old, stolen] = make("kitchen", 30, &[]);
+    assert_eq!(flowgate.profile(owner, "DELETE", &format!("/keys/{old}"), &Value::Null).0, 200);
+    let [_, pump] = make("pump", 90, &["/thing"]);
+    make("dashboard", 365, &[]);
+    let header = |key: &str| format!("apikey: {key}\r\n");
+    let refused =
+        WebSocket::open(flowgate.data, handshake("/api/thing", "localhost", &header(&stolen)));
+    assert!(refused.head.starts_with("HTTP/1.1 401"), "{}", refused.head);
+    let mut clients = [(MIKE_KEY, 12), (pump.as_str(), 7)].map(|(key, messages)| {
+        (WebSocket::connect(flowgate.data, "/api/thing", &header(key)), messages)
+    });
+    for (client, messages) in &mut clients {
+        for _ in 0..*messages {
+            client.send(&text_from_client("hello"));
+            client.receive_text();
+        }
+    }
+    let port = flowgate.data.port().to_string();
+    let script = include_str!("browser/pictures.cjs");
+    run_in_browser(script, &[&port, MIKE_PASSWORD, folder])
+}
+
 /// Takes the documentation's pictures with `FLOWGATE_SCREENSHOTS=1`; else it sees that they are there.
 #[test]
 fn the_documentation_has_pictures() {
-    const NAMES: [&str; 6] =
-        ["login", "editor", "profile", "profile-dark", "profile-narrow-dark", "profile-narrow"];
+    const NAMES: [&str; 5] =
+        ["login", "editor", "profile", "profile-tester", "profile-narrow-dark"];
     if let Some(folder) = pictures() {
-        let runtime = NodeRed::start("mike");
-        let flowgate = Flowgate::start(&mike(runtime.address), &[]);
-        let owner = ("mike", MIKE_PASSWORD);
-        for (name, days, scope) in [("pump", 90, json!(["/thing"])), ("dashboard", 365, json!([]))]
-        {
-            let key = json!({ "name": name, "expires_in_seconds": days * 86_400, "scope": scope });
-            assert_eq!(flowgate.profile(owner, "POST", "/keys", &key).0, 201);
-        }
-        let key = format!("apikey: {MIKE_KEY}\r\n");
-        let mut websocket = WebSocket::connect(flowgate.data, "/api/thing", &key);
-        websocket.send(&text_from_client("hello"));
-        websocket.receive_text();
-        let port = flowgate.data.port().to_string();
-        let script = include_str!("browser/pictures.cjs");
-        let taken = run_in_browser(script, &[&port, MIKE_PASSWORD, &folder]);
-        assert_eq!(taken, json!(NAMES));
+        assert_eq!(picture(&folder), json!(NAMES));
     }
     for name in NAMES {
         assert!(root().join(format!("docs/images/{name}.png")).exists(), "{name}");

@@ -215,6 +215,21 @@ fn a_form_that_is_sent_again_replaces_no_second_key() {
 }
 
 #[test]
+fn a_first_key_is_made_in_the_page_and_replaces_none() {
+    let mut profiles = mike(Runtime::nowhere());
+    profiles["tenants"][0].as_object_mut().unwrap().remove("api_key");
+    let flowgate = Flowgate::start(&profiles, &[]);
+    let session = Session::begin(flowgate.data, "mike", MIKE_PASSWORD);
+    let page = session.get("/profile");
+    assert!(page.body.contains("There is none.") && page.body.contains("Make the API key"));
+    let form = format!("token={}&made={}", page.field("token"), page.field("made"));
+    let done = session.post("/profile/do/regenerate", &form);
+    assert!(done.body.contains("This is the API key.") && done.body.contains("fgk_"));
+    assert!(!done.body.contains("The old one") && done.body.contains("Regenerate the API key"));
+    assert_eq!(session.post("/profile/do/regenerate", &form).status, 409, "sent again");
+}
+
+#[test]
 fn nobody_is_logged_in_by_another_page() {
     let (_runtime, flowgate) = start();
     let at = flowgate.data;

@@ -18,7 +18,7 @@ mod tls;
 pub enum Start {
     /// It relays for anybody.
     Relaying,
-    /// It checks credentials among the tenants of [`crate::bench::Scale`].
+    /// It checks credentials among as many tenants as the scale of the run says.
     Checking,
     /// The case does it.
     Itself,

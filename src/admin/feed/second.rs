@@ -37,7 +37,7 @@ struct Second {
     exchanges: usize,
     registry: RegistryStatus,
     /// Accepted handshakes and requests, messages and bytes since the message before.
-    passed: Passed,
+    passed: Totals,
     /// Since the start of the process, by code.
     refusals: BTreeMap<&'static str, u64>,
     /// Those since the message before, the newest first.
@@ -46,16 +46,6 @@ struct Second {
     refused_unlisted: u64,
     /// New entries of the audit log, the newest first.
     audit: Vec<AuditLine>,
-}
-
-#[derive(Debug, Serialize)]
-struct Passed {
-    handshakes: u64,
-    exchanges: u64,
-    messages_from_client: u64,
-    messages_from_runtime: u64,
-    bytes_from_client: u64,
-    bytes_from_runtime: u64,
 }
 
 /// An entry without what changed: that can be long.
@@ -85,7 +75,7 @@ pub(super) async fn tell(desk: Arc<Desk>) {
     let mut told = Told {
         at: desk.clock().now(),
         totals: desk.journey.totals(),
-        refused: desk.journey.refused.list(0, 0, |_| false).1,
+        refused: desk.journey.refused.total(),
         audit: None,
     };
     let _ = told.audit(&desk).await;
@@ -113,19 +103,12 @@ impl Told {
             at: desk.now().to_string(),
             elapsed_ms,
             ready: desk.journey.ready.load(Ordering::Relaxed),
-            draining: desk.presence.is_draining() || desk.is_draining.load(Ordering::Relaxed),
+            draining: desk.is_stopping(),
             connections: desk.live().count(Kind::Connection),
             exchanges: desk.live().count(Kind::Exchange),
             registry: RegistryStatus::of(desk),
-            passed: Passed {
-                handshakes: passed.handshakes,
-                exchanges: passed.exchanges,
-                messages_from_client: passed.messages_from_client,
-                messages_from_runtime: passed.messages_from_runtime,
-                bytes_from_client: passed.bytes_from_client,
-                bytes_from_runtime: passed.bytes_from_runtime,
-            },
-            refusals: desk.journey.refused.by_label(),
+            passed,
+            refusals: desk.journey.metrics.refusals().filter(|(_, count)| *count > 0).collect(),
             refused,
             refused_unlisted,
             audit,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use http::header::{HeaderMap, HeaderValue, ORIGIN};
 
-use crate::admin::guard::Operator;
+use crate::admin::tokens::AdminToken;
 use crate::clock::Millis;
 use crate::refusal::{OperatorRefusal, Refusal};
 use crate::secret::{Secret, SecretDigest};
@@ -21,17 +21,18 @@ pub(in crate::admin) struct Tickets(Mutex<HashMap<String, Ticket>>);
 
 #[derive(Debug)]
 struct Ticket {
-    operator: Operator,
+    /// By which it was asked for.
+    token: AdminToken,
     /// Of the page that asked for it, if a page did.
     origin: Option<HeaderValue>,
     until: Millis,
 }
 
 impl Tickets {
-    /// A ticket for whoever asks.
+    /// A ticket for whoever asks with this token.
     pub fn issue(
         &self,
-        operator: &Operator,
+        token: AdminToken,
         headers: &HeaderMap,
         now: Millis,
     ) -> Result<Secret, Refusal> {
@@ -41,22 +42,20 @@ impl Tickets {
         if tickets.len() >= TICKETS_MAX {
             return Err(Refusal::Overloaded("256 tickets for live feeds wait to be used"));
         }
-        let known = Ticket {
-            operator: operator.clone(),
-            origin: headers.get(ORIGIN).cloned(),
-            until: Millis(now.0 + LIFE.0),
-        };
+        let known =
+            Ticket { token, origin: headers.get(ORIGIN).cloned(), until: Millis(now.0 + LIFE.0) };
         tickets.insert(SecretDigest::of(&ticket).to_hex(), known);
         Ok(ticket)
     }
 
-    /// Takes a ticket, whether it is good or not: there is no second try.
+    /// Takes a ticket, whether it is good or not: there is no second try. Returns the token by which
+    /// it was asked for, which may be none any more.
     pub fn take(
         &self,
         ticket: &Secret,
         headers: &HeaderMap,
         now: Millis,
-    ) -> Result<Operator, Refusal> {
+    ) -> Result<AdminToken, Refusal> {
         // By digest: how long the look-up takes says nothing of the tickets there are.
         let digest = SecretDigest::of(ticket).to_hex();
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
@@ -66,6 +65,6 @@ impl Tickets {
             now < known.until && is_its_page
         };
         let known = known.filter(is_good).ok_or(Refusal::Operator(OperatorRefusal::Ticket))?;
-        Ok(known.operator)
+        Ok(known.token)
     }
 }

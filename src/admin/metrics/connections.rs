@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::page::{Family, Page};
 use crate::journey::Journey;
-use crate::live::{Kind, LiveTable};
+use crate::live::{Counts, Kind, LiveTable};
 use crate::relay::counts::Load;
 use crate::row::Row;
 
@@ -87,11 +87,17 @@ pub(super) fn put_tenants(page: &mut Page<'_>, live: &LiveTable, limit: usize) -
     )?;
     page.counters(
         &TENANT_MESSAGES,
-        busiest.iter().flat_map(|it| by_direction(it.username.as_str(), it.relayed.messages)),
+        busiest.iter().flat_map(|it| {
+            let Counts { messages_from_client, messages_from_runtime, .. } = it.relayed;
+            by_direction(it.username.as_str(), [messages_from_client, messages_from_runtime])
+        }),
     )?;
     page.counters(
         &TENANT_BYTES,
-        busiest.iter().flat_map(|it| by_direction(it.username.as_str(), it.relayed.bytes)),
+        busiest.iter().flat_map(|it| {
+            let Counts { bytes_from_client, bytes_from_runtime, .. } = it.relayed;
+            by_direction(it.username.as_str(), [bytes_from_client, bytes_from_runtime])
+        }),
     )
 }
 

@@ -15,10 +15,11 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 
 use super::{At, Desk, guard};
 use crate::json::Asked;
-use crate::refusal::Refusal;
+use crate::refusal::{OperatorRefusal, Refusal};
 
 mod classic;
 mod connections;
@@ -35,7 +36,8 @@ const TENANTS_MAX: usize = 100;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The route; with a token unless it was opened.
+/// The route; with a token unless it was opened. Even then, names of tenants take one: whoever reaches
+/// the listener may be another tenant's flow.
 pub(super) fn router(desk: &Arc<Desk>) -> Router<Arc<Desk>> {
     let router = Router::new().route(PATH, get(show));
     match desk.metrics_open {
@@ -65,16 +67,26 @@ async fn show(
     if tenants > TENANTS_MAX {
         return Err(Refusal::BadInput(format!("tenants must be at most {TENANTS_MAX}.")));
     }
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape { desk, tenants }));
-    let mut page = String::new();
-    text::encode(&mut page, &registry)
-        .map_err(|_| Refusal::Overloaded("the metrics could not be written"))?;
+    if tenants > 0 && guard::token(&desk, &headers).is_none() {
+        return Err(Refusal::Operator(OperatorRefusal::Token));
+    }
+    // It looks through the live table and reads files, for which a thread that serves others is not kept.
+    let written = spawn_blocking(move || written(Scrape { desk, tenants })).await;
+    let page = written.ok().and_then(Result::ok);
+    let page = page.ok_or(Refusal::Overloaded("the metrics could not be written"))?;
     let (content_type, page) = match takes_open_metrics(&headers) {
         true => (OPEN_METRICS, page),
         false => (CLASSIC, classic::from_open_metrics(&page)),
     };
     Ok(([(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")], page).into_response())
+}
+
+fn written(scrape: Scrape) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(scrape));
+    let mut page = String::new();
+    text::encode(&mut page, &registry)?;
+    Ok(page)
 }
 
 /// Prometheus names it; people's tools say nothing, and get the older format, which all can read.

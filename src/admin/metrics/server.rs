@@ -11,8 +11,10 @@ use crate::registry::freshness::Standing;
 
 const BUILD: Family = Family::new("flowgate_build", "Which flowgate this is.");
 const READY: Family = Family::new("flowgate_ready", "Whether /readyz says yes: 1 or 0.");
-const DRAINING: Family =
-    Family::new("flowgate_draining", "Whether an operator has asked it to stop: 1 or 0.");
+const DRAINING: Family = Family::new(
+    "flowgate_draining",
+    "Whether an operator or a signal has asked it to stop: 1 or 0.",
+);
 const SOCKETS: Family = Family::new(
     "flowgate_client_sockets",
     "Clients' sockets, live connections and kept ones included.",
@@ -71,7 +73,7 @@ const QUEUE_MAX: Family =
 pub(super) fn put(page: &mut Page<'_>, desk: &Desk) -> fmt::Result {
     page.info(&BUILD, [("version", env!("CARGO_PKG_VERSION"))])?;
     page.gauge(&READY, u64::from(desk.journey.ready.load(Ordering::Relaxed)))?;
-    page.gauge(&DRAINING, u64::from(desk.is_draining.load(Ordering::Relaxed)))?;
+    page.gauge(&DRAINING, u64::from(desk.is_stopping()))?;
     let free = desk.places.permits.available_permits();
     page.gauge(&SOCKETS, desk.places.max.saturating_sub(free))?;
     page.gauge(&SOCKETS_MAX, desk.places.max)

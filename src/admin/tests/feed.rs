@@ -84,22 +84,21 @@ async fn tickets_are_few_and_end() {
 #[test]
 fn a_ticket_is_over_after_its_life() {
     let tickets = crate::admin::feed::Tickets::default();
-    let request_id = RequestIds::new().unwrap().next();
-    let client = Client { address: (Ipv4Addr::LOCALHOST, 7).into(), over_tls: false, request_id };
-    let operator = guard::Operator { name: "ada".to_owned(), role: tokens::Role::Read, client };
+    let known = tokens(&format!("robin read {READ}"));
+    let token = known.find(&Secret::new(READ.to_owned())).unwrap();
     let headers = http::HeaderMap::new();
     let begin = Millis(5);
     for (after_ms, is_good) in [(29_999, true), (30_000, false)] {
-        let ticket = tickets.issue(&operator, &headers, begin).unwrap();
+        let ticket = tickets.issue(token.clone(), &headers, begin).unwrap();
         let taken = tickets.take(&ticket, &headers, Millis(begin.0 + after_ms));
         assert_eq!(taken.is_ok(), is_good, "{after_ms}");
     }
     // What is over makes room.
     for _ in 0..256 {
-        tickets.issue(&operator, &headers, begin).unwrap();
+        tickets.issue(token.clone(), &headers, begin).unwrap();
     }
-    assert!(tickets.issue(&operator, &headers, begin).is_err());
-    tickets.issue(&operator, &headers, Millis(begin.0 + 30_000)).unwrap();
+    assert!(tickets.issue(token.clone(), &headers, begin).is_err());
+    tickets.issue(token.clone(), &headers, Millis(begin.0 + 30_000)).unwrap();
 }
 
 #[tokio::test]
@@ -125,6 +124,11 @@ async fn the_console_is_there_without_a_token_and_lets_nothing_foreign_in() {
         let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
         assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
         assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+        // No script may make markup, nor a policy of its own that says it may.
+        for directive in ["require-trusted-types-for 'script'", "trusted-types 'none'"] {
+            assert!(policy.split("; ").any(|it| it == directive), "{policy}");
+        }
+        assert_eq!(response.headers()["cross-origin-resource-policy"], "same-origin");
         assert!(!response.headers().contains_key("set-cookie"));
         for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
             assert!(!text.contains(word), "{path}: {word}");

@@ -72,6 +72,21 @@ async fn the_last_refusals_are_kept() {
 }
 
 #[tokio::test]
+async fn little_is_kept_of_a_refusal_whatever_it_says() {
+    let world = World::new().await;
+    let path = format!("/\u{9b}2J{}", "x".repeat(9000));
+    let trail = Trail { path, ..Trail::default() };
+    let request_id = world.desk.journey.request_ids.next();
+    let client = Client { address: (Ipv4Addr::LOCALHOST, 9).into(), over_tls: false, request_id };
+    let refusal = Refusal::RuntimeCertificate("not for this name, but for ".repeat(1000));
+    world.desk.journey.refused.note(&trail, client, true, &refusal, testing::BEGIN);
+    let page = world.ok("GET /admin/v1/refusals", Value::Null).await;
+    let length = |name: &str| page["refusals"][0][name].as_str().unwrap().len();
+    assert_eq!((length("path"), length("why")), (256, 256));
+    assert!(page["refusals"][0]["path"].as_str().unwrap().starts_with("/%C2%9B2Jxx"), "{page}");
+}
+
+#[tokio::test]
 async fn what_was_exported_can_be_imported() {
     let world = World::new().await;
     world.ok("PUT /admin/v1/plans/small", json!({ "connections": 3 })).await;

@@ -106,6 +106,35 @@ fn tokens_in_use_are_those_of_the_file() {
     assert!(tokens.is_empty() && name_of(TOKEN).is_none());
 }
 
+#[tokio::test]
+async fn who_waits_hears_that_a_token_is_gone_or_another() {
+    const OTHER: &str = "another-token-0123456789-0123456";
+    let before = format!("ada admin {TOKEN}\n");
+    for (after, has) in [
+        (format!("# the same\n{before}olga read {OTHER}\n"), true),
+        ("nonsense\n".to_owned(), true),
+        (format!("olga read {OTHER}\n"), false),
+        (format!("ada read {TOKEN}\n"), false),
+        (format!("ada admin {OTHER}\n"), false),
+        (format!("eve admin {TOKEN}\n"), false),
+        (String::new(), false),
+    ] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &before).unwrap();
+        let sources = TokenSources { file: Some(file.path().to_owned()), environment: None };
+        let tokens = TokensInUse::load(sources).unwrap();
+        let token = tokens.find(&Secret::new(TOKEN.to_owned())).unwrap();
+        let mut gone = std::pin::pin!(tokens.without(&token));
+        let mut is_told = async || {
+            tokio::select! { biased; () = &mut gone => true, () = std::future::ready(()) => false }
+        };
+        assert!(!is_told().await && tokens.has(&token));
+        std::fs::write(file.path(), &after).unwrap();
+        tokens.reload();
+        assert_eq!((is_told().await, tokens.has(&token)), (!has, has), "{after}");
+    }
+}
+
 #[test]
 fn roles_are_in_order() {
     assert!(Role::Read < Role::Operate && Role::Operate < Role::Admin);

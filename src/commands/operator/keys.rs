@@ -14,6 +14,7 @@ pub(super) const COLUMNS: &[Column] = &[
     ("LAST FOUR", "/last_four"),
     ("CREATED", "/created"),
     ("LAST USED", "/last_used"),
+    ("FROM", "/last_used_from"),
     ("EXPIRES", "/expires"),
     ("SCOPE", "/scope"),
 ];

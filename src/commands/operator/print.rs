@@ -1,5 +1,6 @@
 //! Answers as tables for people, or as JSON for scripts.
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 use serde_json::Value;
@@ -13,7 +14,47 @@ pub type Column = (&'static str, &'static str);
 pub fn json(value: &Value) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value);
     let text = text.map_err(|error| Failure::runtime(error.to_string()))?;
-    line(&text)
+    line(&escaped(&text))
+}
+
+/// JSON of the same value that holds nothing for a terminal to obey. JSON itself escapes only what is
+/// below the space.
+pub fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        // Outside of strings, where nothing can be escaped, there is ASCII alone.
+        if character < '\u{7f}' || !is_unseen(character) {
+            text.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            let _ = write!(text, "\\u{unit:04x}");
+        }
+    }
+    text
+}
+
+/// Text for one line of a terminal.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|it| if is_unseen(it) { '\u{fffd}' } else { it }).collect()
+}
+
+/// Control characters, which are the terminal's to obey, and those of Unicode's formats (Cf, Zl and Zp)
+/// that turn the text around them, break it or hide in it.
+fn is_unseen(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// Prints one line.
@@ -55,7 +96,7 @@ pub fn members(columns: &[Column], value: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A value in a line; control characters would be the terminal's to obey.
+/// A value in a line.
 pub fn cell(value: Option<&Value>) -> String {
     let text = match value {
         None | Some(Value::Null) => "-".to_owned(),
@@ -68,7 +109,28 @@ pub fn cell(value: Option<&Value>) -> String {
         }
         Some(other) => other.to_string(),
     };
-    text.chars()
-        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
-        .collect()
+    plain(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_printed_commands_a_terminal() {
+        let harmful = "\u{1b}[2J\n\u{7f}\u{9b}31m\u{202e}\u{2066}\u{200b}\u{2028}\u{feff}\u{e0041}";
+        let value = json!({ "path": harmful, "name": "Zoë 日本 \"ok\"" });
+        for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let printed = escaped(&text);
+            assert!(!printed.replace('\n', "").contains(is_unseen), "{printed:?}");
+            assert!(printed.contains("Zoë 日本"), "{printed}");
+            assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), value);
+        }
+        assert_eq!(cell(value.get("name")), "Zoë 日本 \"ok\"");
+        let shown = cell(value.get("path"));
+        assert_eq!(shown.chars().count(), harmful.chars().count());
+        assert!(!shown.contains(is_unseen), "{shown:?}");
+    }
 }

@@ -114,6 +114,7 @@ async fn connections_are_seen_and_closed_by_their_owner_alone() {
     assert_eq!(ids, [id(&first), id(&second)]);
     assert_eq!((&listed["total"], &listed["incomplete"]), (&json!(2), &json!([])));
     assert_eq!((&all[0]["grant"], &all[0]["key_name"]), (&json!("password"), &Value::Null));
+    assert_eq!((&all[0]["kind"], &all[1]["kind"]), (&json!("connection"), &json!("connection")));
     assert_eq!((&all[1]["path"], &all[1]["key_name"]), (&json!("/api/thing"), &json!("kitchen")));
 
     let close = |id: &str| format!("DELETE /profile/connections/{id}");

@@ -26,6 +26,27 @@ fn snippets_are_for_the_host_and_its_scheme() {
 }
 
 #[test]
+fn what_ends_with_a_key_is_told_as_far_as_it_is_known() {
+    for (live, is_all, text) in [
+        (0, true, "Nothing is connected with it now."),
+        (0, false, "Whether anything is connected with it is not known."),
+        (1, true, "One live connection will close."),
+        (1, false, "At least one live connection will close."),
+        (7, true, "7 live connections will close."),
+        (7, false, "At least 7 live connections will close."),
+    ] {
+        assert_eq!(closes(live, is_all), text);
+    }
+}
+
+#[test]
+fn a_rate_says_what_becomes_of_the_rest() {
+    let rate = |over| in_words(Rate { per_second: 50, burst: 2000, over });
+    assert_eq!(rate(Over::Pause), "50 a second, 2,000 at once; then they wait");
+    assert_eq!(rate(Over::Close), "50 a second, 2,000 at once; then the connection closes");
+}
+
+#[test]
 fn moments_are_told_by_their_distance() {
     const HOUR: u64 = 3_600_000;
     let now = 1000 * HOUR;

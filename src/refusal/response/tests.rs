@@ -212,8 +212,28 @@ fn a_problem_and_a_page() {
     assert_eq!(header(&page, &CONTENT_TYPE), "text/html; charset=utf-8");
     assert!(header(&page, &CONTENT_SECURITY_POLICY).contains("sandbox"));
     expect![[r#"
-        <!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>502 Bad Gateway</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em;color:#222}small{color:#666}</style><h1>Bad Gateway</h1><p>The runtime cannot be reached.</p><p>The runtime may be starting or stopped. Try again in a moment; if it stays so, tell its owner.</p><p><small>502 runtime_unreachable &middot; request [id]</small></p></html>
+        <!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>502 Bad Gateway</title><style>:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em}</style><h1>Bad Gateway</h1><p>The runtime cannot be reached.</p><p>The runtime may be starting or stopped. Try again in a moment; if it stays so, tell its owner.</p><p><small>502 runtime_unreachable &middot; request [id]</small></p></html>
     "#]].assert_eq(page.body());
+}
+
+#[test]
+fn a_page_gives_advice_only_where_it_helps() {
+    let page = |refusal: &Refusal| answer(refusal, true).body().clone();
+    let (tenants, later) = ("Use the credential of the tenant", "Try again in a moment.");
+    assert!(page(&Refusal::WrongTenant).contains(tenants));
+    assert!(page(&Refusal::Overloaded("passwords")).contains(later));
+    for refusal in [
+        Refusal::StaleForm,
+        Refusal::LoginNeedsTls,
+        Refusal::ForeignOrigin,
+        Refusal::PasswordOnly,
+        Refusal::BodyTooLarge,
+    ] {
+        let page = page(&refusal);
+        let is_free = ![tenants, later, "<p></p>"].iter().any(|part| page.contains(part));
+        assert!(is_free, "{page}");
+    }
+    assert!(!page(&Refusal::NoSession).contains("API key"), "it says to log in");
 }
 
 /// Everything that a client can see of it.

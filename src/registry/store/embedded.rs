@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{ReadTransaction, ReadableDatabase};
 use tokio::sync::{Semaphore, watch};
@@ -14,6 +13,7 @@ use super::types::{Bucket, Document, FeedPage, Kind, SeriesUpdate, Write};
 use crate::clock::{Clock, Wall};
 use handle::Handle;
 use open::Known;
+use pace::Pace;
 use tables::{Space, Tables};
 use writer::Writer;
 
@@ -24,17 +24,13 @@ mod expiring;
 mod handle;
 mod holder;
 mod open;
+mod pace;
 mod series;
 mod tables;
 mod writer;
 
 /// Reads at once; the threads that block are not theirs alone.
 const READS_MAX: usize = 8;
-
-/// A look at one document takes longer only if it has to wait for a slow disk.
-const QUICK_MAX_US: u64 = 5_000;
-/// For how long the disk is not waited for on the spot after that.
-const SLOW_FOR_US: u64 = 1_000_000;
 
 /// What a store is opened with.
 #[derive(Clone, Debug)]
@@ -83,7 +79,7 @@ struct Shared {
     wall: Wall,
     reads: Arc<Semaphore>,
     clock: Clock,
-    slow_until_us: AtomicU64,
+    pace: Pace,
     _note: Option<holder::Note>,
     handle: Arc<Handle>,
 }
@@ -121,7 +117,7 @@ impl Embedded {
             wall: settings.wall,
             reads,
             clock: Clock::start(),
-            slow_until_us: AtomicU64::new(0),
+            pace: Pace::default(),
             _note: note,
             handle,
         };
@@ -134,24 +130,23 @@ impl Embedded {
         &self,
         work: impl Fn(&ReadTransaction) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let Shared { handle, clock, slow_until_us, .. } = &*self.shared;
-        let began = clock.micros();
-        if began.0 < slow_until_us.load(Ordering::Relaxed) {
-            return self.read(work).await;
+        // Who looks a thousand times in a row lets others have the thread now and then.
+        tokio::task::coop::consume_budget().await;
+        let Shared { handle, clock, pace, .. } = &*self.shared;
+        if let Some(on_the_spot) = pace.begin(clock.micros()) {
+            let look = || handle.try_with(|database| work(&database.begin_read()?));
+            let looked = catch_unwind(AssertUnwindSafe(look));
+            on_the_spot.end(clock.micros());
+            match looked {
+                Ok(Some(outcome)) => return outcome,
+                Ok(None) => {}
+                // redb panics over some damage.
+                Err(_) => return Err(StoreError::Unavailable("reading it failed".to_owned())),
+            }
         }
-        let look = || handle.try_with(|database| work(&database.begin_read()?));
-        // redb panics over some damage.
-        let Ok(looked) = catch_unwind(AssertUnwindSafe(look)) else {
-            return Err(StoreError::Unavailable("reading it failed".to_owned()));
-        };
-        let now = clock.micros();
-        if now.since(began) > QUICK_MAX_US {
-            slow_until_us.store(now.0 + SLOW_FOR_US, Ordering::Relaxed);
-        }
-        match looked {
-            Some(outcome) => outcome,
-            None => self.read(work).await,
-        }
+        // For who only takes what is there at once, nothing is begun.
+        tokio::task::yield_now().await;
+        self.read(work).await
     }
 
     /// Does `work` on a consistent view, off the async threads.

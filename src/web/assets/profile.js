@@ -88,6 +88,11 @@ const makeRow = (it) => {
     actions.className = "actions";
     row.append(path, ...["Credential", "Since", "Messages", "Bytes", "Peer"].map((label) => cell(label, "")), actions);
     path.firstChild.textContent = it.path;
+    if (it.kind === "exchange") {
+        const kind = document.createElement("small");
+        kind.textContent = "plain request";
+        path.append(" ", kind);
+    }
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = "Close";
@@ -125,8 +130,33 @@ const showConnections = (said) => {
     });
     for (const gone of known.values()) gone.remove();
     element("nothing-live").hidden = newest.length > 0;
-    element("live").textContent = said.total;
-    if (element("use")) element("use").value = said.total;
+    element("incomplete").replaceChildren(...said.incomplete.map((what) => {
+        const gap = document.createElement("p");
+        gap.className = "notice bad";
+        gap.textContent = `Not all is known: ${what}.`;
+        return gap;
+    }));
+    const live = said.total - said.connections.filter((it) => it.kind === "exchange").length;
+    element("live").textContent = live;
+    if (element("use")) element("use").value = live;
+    warn(said);
+};
+
+// What a button would end, as it is now: the page may have been open for long.
+const warn = (said) => {
+    const isAll = said.incomplete.length === 0 && said.connections.length >= said.total;
+    for (const place of document.querySelectorAll("[data-closes]")) {
+        const count = said.connections.filter((it) => !it.closing && it.grant === place.dataset.closes).length;
+        place.dataset.live = count;
+        place.textContent = closes(count, isAll);
+    }
+};
+
+const closes = (count, isAll) => {
+    if (count === 0) return isAll ? "Nothing is connected with it now." : "Whether anything is connected with it is not known.";
+    const some = count === 1 ? "one live connection" : `${count} live connections`;
+    const text = `${isAll ? "" : "at least "}${some} will close.`;
+    return text[0].toUpperCase() + text.slice(1);
 };
 
 const refresh = async () => {
@@ -198,8 +228,14 @@ const write = (text) => {
     log.scrollTop = log.scrollHeight;
 };
 
+// A page is not told why; the server tells the account's owner.
+const REFUSED = "refused: see “Refused lately”";
+// What an end means; nothing of its own once the socket is open.
+let ending = null;
+
 const ended = (event) => {
-    write(`closed: ${event.code} ${event.reason}`);
+    write(ending ?? `closed: ${event.code} ${event.reason}`);
+    if (ending === REFUSED) redraw().catch(() => {});
     socket = null;
     connect.textContent = "Connect";
     sendButton.disabled = true;
@@ -209,7 +245,10 @@ const open = async (path) => {
     const { ticket } = await ask("POST", "/profile/tickets", { path });
     const base = location.origin.replace(/^http/, "ws");
     socket = new WebSocket(`${base}${path}?ticket=${encodeURIComponent(ticket)}`);
+    connect.textContent = "Cancel";
+    ending = REFUSED;
     socket.addEventListener("open", () => {
+        ending = null;
         write(`open: ${path}`);
         connect.textContent = "Disconnect";
         sendButton.disabled = false;
@@ -226,6 +265,7 @@ element("tester").hidden = false;
 element("tester-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     if (socket) {
+        if (ending) ending = "cancelled";
         socket.close(1000);
         return;
     }

@@ -35,7 +35,7 @@ launch(async (context) => {
     page.on("console", (said) => { if (["error", "warning"].includes(said.type())) complaints.push(said.text()); });
     page.on("pageerror", (error) => complaints.push(String(error)));
     page.on("request", (request) => { if (new URL(request.url()).host !== `127.0.0.1:${adminPort}`) foreign.push(request.url()); });
-    const picture = (name) => (pictures ? page.screenshot({ path: `${pictures}/${name}.png` }) : null);
+    const picture = (name, options) => (pictures ? page.screenshot({ path: `${pictures}/${name}.png`, ...options }) : null);
     const heading = (name) => page.getByRole("heading", { level: 1, name, exact: true }).waitFor();
     const button = (name, within = page) => within.getByRole("button", { name, exact: true });
     const dialog = page.locator("dialog");
@@ -81,14 +81,22 @@ launch(async (context) => {
     await page.getByRole("region", { name: "Refusals" }).getByText("/api/private").waitFor();
     await page.locator(".chip", { hasText: "wrong_credential" }).waitFor();
     // Some lines for the picture, and time enough to see that they go on.
-    await page.waitForFunction(() => document.querySelector(".line").getAttribute("points").split(" ").length > 8);
+    const pointsMin = pictures ? 45 : 8;
+    await page.waitForFunction((min) => document.querySelector(".line").getAttribute("points").split(" ").length > min, pointsMin, { timeout: 90_000 });
     const points = await page.locator(".line").first().getAttribute("points");
     await page.waitForFunction((before) => document.querySelector(".line").getAttribute("points") !== before, points);
     const replicas = await page.locator("section", { hasText: "Replicas" }).last().innerText();
-    await picture("console-overview");
+    await picture("console-overview", { fullPage: true });
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.emulateMedia({ colorScheme: "dark" });
+    await picture("console-narrow");
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await page.emulateMedia({ colorScheme: "light" });
 
     await press("Tenants");
     await heading("Tenants");
+    // What is to go has to be there first.
+    await page.getByRole("link", { name: "roberto" }).waitFor();
     await tabTo("Name begins with");
     await page.keyboard.type("mi");
     await page.getByRole("link", { name: "roberto" }).waitFor({ state: "detached" });
@@ -96,6 +104,7 @@ launch(async (context) => {
     await press("mike");
     await heading("mike");
     await page.locator("td", { hasText: "default key" }).first().waitFor();
+    await picture("console-tenant", { fullPage: true });
     await press("Close…");
     const asked = await dialog.innerText();
     await picture("console-close");
@@ -181,6 +190,7 @@ launch(async (context) => {
     await page.getByText("zoe is disabled.").waitFor();
     await page.getByRole("link", { name: "All tenants" }).click();
     await heading("Tenants");
+    await page.getByRole("link", { name: "mike" }).waitFor();
     await page.getByLabel("State", { exact: true }).selectOption("true");
     await page.getByRole("link", { name: "mike" }).waitFor({ state: "detached" });
     const disabled = await page.locator("tbody tr").allInnerTexts();
@@ -242,12 +252,14 @@ launch(async (context) => {
                 await page.emulateMedia({ colorScheme });
                 const name = `${path.split("/").at(-1) || "overview"}-${width}-${colorScheme}`;
                 await look(name);
-                if (path === "tenants/mike" && width === 1280 && colorScheme === "light") await picture("console-tenant");
-                if (path === "" && width === 390 && colorScheme === "dark") await picture("console-narrow");
                 if (process.env.FLOWGATE_LOOK) await page.screenshot({ path: `${process.env.FLOWGATE_LOOK}/${name}.png`, fullPage: true });
             }
         }
-        await page.emulateMedia({ colorScheme: "dark" });
+        await page.goto(`${HOME}/admin/docs`);
+        for (const colorScheme of ["light", "dark"]) {
+            await page.emulateMedia({ colorScheme });
+            await look(`docs-${width}-${colorScheme}`);
+        }
         await page.goto(`${HOME}/console/#/tenants/mike`);
         await button("Change…").click();
         await look(`dialog-${width}`);

@@ -213,6 +213,13 @@ pub fn run_script(script: &str, arguments: &[&str]) -> String {
     printed
 }
 
+/// The folder for pictures of the documentation, if they are to be taken anew; a test run leaves the
+/// tree as it is.
+pub fn pictures() -> Option<String> {
+    let is_wanted = std::env::var("FLOWGATE_SCREENSHOTS").is_ok_and(|wanted| wanted == "1");
+    is_wanted.then(|| root().join("docs/images").to_str().unwrap().to_owned())
+}
+
 /// Runs a script of `tests/all/browser` with the real Chromium; returns the JSON that it printed.
 pub fn run_in_browser(script: &str, arguments: &[&str]) -> Value {
     assert!(

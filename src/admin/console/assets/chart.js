@@ -6,8 +6,8 @@ const POINTS = 120;
 const WIDTH = 600;
 const HEIGHT = 140;
 
-/** `series` is pairs of a name and what a second has of it; `write` writes a value. */
-export function chart(title, series, write) {
+/** `series` is pairs of a name and what a second has of it; `write` writes a value, in units of `base` to a power. */
+export function chart(title, series, write, base = 10) {
     const lines = series.map((_, place) => svg("polyline", { class: `line line-${place}`, fill: "none", "vector-effect": "non-scaling-stroke" }));
     const grid = [0.25, 0.5, 0.75].map((part) => svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: HEIGHT * part, y2: HEIGHT * part, "vector-effect": "non-scaling-stroke" }));
     const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": title }, grid, lines);
@@ -18,7 +18,7 @@ export function chart(title, series, write) {
 
     const draw = (seconds) => {
         const known = series.map(([, read]) => seconds.map(read));
-        const highest = nice(Math.max(1, ...known.flat().filter((value) => value !== null)));
+        const highest = nice(Math.max(1, ...known.flat().filter((value) => value !== null)), base);
         known.forEach((values, place) => {
             const points = values.map((value, second) => [second, value]).filter(([, value]) => value !== null);
             const x = (second) => WIDTH - ((values.length - 1 - second) * WIDTH) / (POINTS - 1);
@@ -33,8 +33,9 @@ export function chart(title, series, write) {
     return { element, draw };
 }
 
-/** The next round number. */
-function nice(value) {
-    const power = 10 ** Math.floor(Math.log10(value));
-    return [1, 2, 5, 10].map((factor) => factor * power).find((round) => round >= value);
+/** The next number that is round in its unit. */
+function nice(value, base) {
+    const unit = base ** Math.floor(Math.log(value) / Math.log(base) + 1e-9);
+    const power = 10 ** Math.floor(Math.log10(value / unit) + 1e-9);
+    return [1, 2, 5, 10, 20].map((factor) => factor * power * unit).find((round) => round >= value);
 }

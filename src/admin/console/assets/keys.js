@@ -75,7 +75,7 @@ export function credentials(tenant, changed) {
             [name, h("br"), h("code", null, isDefault ? "default" : key.id)],
             key.last_four ? h("code", null, `…${key.last_four}`) : "–",
             key.scope.length > 0 ? key.scope.map((path) => [h("code", null, path), " "]) : "all paths",
-            moment(key.created), moment(key.last_used),
+            moment(key.created), [moment(key.last_used), key.last_used_from ? [" from ", h("code", null, key.last_used_from)] : ""],
             [moment(key.expires), key.previous_works_until ? [h("br"), "old secret until ", moment(key.previous_works_until)] : ""],
             [
                 isDefault ? button("Regenerate…", "admin", regenerate, { "aria-label": "Regenerate the default key" }) : button("Rotate…", "admin", () => rotate(key), { "aria-label": `Rotate ${name}` }), " ",

@@ -88,11 +88,20 @@ function begin() {
     route();
 }
 
+/** A part of the address, which somebody else may have made. */
+function decoded(part) {
+    try {
+        return decodeURIComponent(part);
+    } catch {
+        return part;
+    }
+}
+
 function route() {
     leave();
     closeDialogs();
     const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-    const [first, ...rest] = path.split("/").map(decodeURIComponent);
+    const [first, ...rest] = path.split("/").map(decoded);
     const page = PAGES.find(([name]) => name === first);
     for (const link of nav.children) {
         const isHere = page && link.getAttribute("href") === `#/${page[0]}`;

@@ -6,6 +6,8 @@ import { bytes, card, clock, count, duration, facts, h, number, rate, row, table
 import { listen, perSecond, seconds } from "./feed.js";
 
 const TAIL_MAX = 20;
+/** Whoever watches for days is told of many: what is older does not come again. */
+const KNOWN_MAX = 500;
 const REPLICAS_EVERY_MS = 5000;
 const REFUSAL_COLUMNS = ["At", "Status", "Code", "Tenant", "Client", "Path", "Why"];
 const AUDIT_COLUMNS = ["At", "Who", "What", "To", "From"];
@@ -37,6 +39,7 @@ function tail(caption, columns, empty) {
             known.add(key(item));
             body.prepend(row(columns, cells(item)));
         }
+        while (known.size > KNOWN_MAX) known.delete(known.values().next().value);
         while (body.rows.length > TAIL_MAX) body.lastElementChild.remove();
         none.hidden = body.rows.length > 0;
     };
@@ -68,7 +71,7 @@ function replicaRows(replicas) {
 export function overview(root) {
     const status = h("div");
     const messages = chart("Messages per second", read(MESSAGES), rate);
-    const traffic = chart("Bytes per second", read(BYTES), bytes);
+    const traffic = chart("Bytes per second", read(BYTES), bytes, 1024);
     const handshakes = chart("Handshakes and plain requests per second", [["handshakes", (second) => perSecond(second, "handshakes")], ["requests", (second) => perSecond(second, "exchanges")]], rate);
     const live = chart("Live connections", [["connections", (second) => second.connections]], number);
     const charts = [messages, traffic, handshakes, live];

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::client::{Client, EXIT_NO_PERMISSION};
+use super::print::escaped;
 use super::{Call, Expecting, flag, usage};
 use crate::commands::Failure;
 
@@ -51,7 +52,7 @@ pub(super) fn run(call: &Call<'_>) -> Result<(), Failure> {
             let size = screen::size().map_or(PAPER, |size| Size { rows: PAPER.rows, ..size });
             print(&picture(&client.server(), &seen, None, size).join("\n")).map(|_| ())
         }
-        (true, true) => print(&client.block_on(look(client))?.to_string()).map(|_| ()),
+        (true, true) => print(&json_line(&client.block_on(look(client))?)).map(|_| ()),
         (false, true) => client.block_on(lines(client)),
         (false, false) => client.block_on(watch(client)),
     }
@@ -81,12 +82,16 @@ async fn look(client: &Client) -> Result<Value, Failure> {
     }))
 }
 
+fn json_line(seen: &Value) -> String {
+    escaped(&seen.to_string())
+}
+
 /// A line each second, until nobody reads them any more or the server is gone.
 async fn lines(client: &Client) -> Result<(), Failure> {
     let mut tick = ticks();
     loop {
         tick.tick().await;
-        if !print(&look(client).await?.to_string())? {
+        if !print(&json_line(&look(client).await?))? {
             return Ok(());
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::print::cell;
+use super::super::print::{cell, plain};
 
 /// How large it may be, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ fn head(server: &str, seen: &Value, trouble: Option<&str>) -> Vec<String> {
         (false, false) => "not ready",
     };
     let uptime = status["uptime_seconds"].as_u64().unwrap_or_default();
-    let lost = trouble.map(|why| format!("NOT OF NOW: {why}"));
+    let lost = trouble.map(|why| format!("NOT OF NOW: {}", plain(why)));
     let first = format!(
         "{}  {server}, {state}, up {}, registry {} ({} ms)",
         time(stats, "/at"),

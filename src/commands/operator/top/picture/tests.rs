@@ -109,7 +109,7 @@ fn a_picture_on_a_narrow_screen_begins_with_what_matters() {
 fn a_picture_never_exceeds_the_screen_nor_commands_it() {
     for columns in [0, 1, 2, 7, 80, 500] {
         for rows in 0..40 {
-            let lines = picture("x", &seen(), None, Size { columns, rows });
+            let lines = picture("x", &seen(), Some("\u{1b}[2J"), Size { columns, rows });
             assert!(lines.len() <= rows, "{columns} x {rows}");
             for line in &lines {
                 let length = line.chars().count();

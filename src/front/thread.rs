@@ -20,7 +20,7 @@ use super::plane::{Level, Shared};
 use super::step::{Outcome, Step};
 use super::write::Today;
 use super::{Companion, FrontSettings, Story};
-use crate::clock::{Clock, Millis};
+use crate::clock::{Clock, Micros, Millis};
 use crate::live::Mail;
 
 /// The token of the thread's own waker.
@@ -29,10 +29,11 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 const LISTENERS_MAX: usize = 1 << 16;
 const FIRST_LISTENER: usize = usize::MAX - LISTENERS_MAX;
 const EVENTS_PER_POLL: usize = 1024;
-/// Connections that one listener may bring in one round.
+/// Connections that one listener may bring in one round, less those that are ready already.
 const ACCEPTS_PER_ROUND: usize = 16;
-/// Turns in one round: then the companion has its own, however many requests there are.
-const TURNS_PER_ROUND: usize = 16;
+/// How long turns go on in one round if the companion had less to do. Then it is its turn, however
+/// many requests there are.
+const TURNS_MIN_US: u64 = 200;
 /// How long a listener rests when there is no room: no place, no descriptor, no memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_millis(100);
@@ -146,11 +147,14 @@ impl<S: Story> Front<S> {
                     self.note(event);
                 }
             }
-            // Frames first: a request may wait for them, and takes longer.
+            // Frames first: a request may wait for them, and takes longer. Then as much time for requests:
+            // neither keeps the other from having half of the thread.
+            let begun = self.clock.micros();
             self.companion.round(self.tools.now);
+            let relayed = self.clock.micros();
             self.read_mail();
             self.accept();
-            self.run_ready();
+            self.run_ready(Micros(relayed.0 + relayed.since(begun).max(TURNS_MIN_US)));
             self.sweep();
         }
         (self.poll, self.companion, self.shared)
@@ -222,7 +226,8 @@ impl<S: Story> Front<S> {
                 continue;
             }
             listener.paused_until = None;
-            for _ in 0..ACCEPTS_PER_ROUND {
+            // One in any case: kept connections may be ready all the time.
+            for _ in 0..ACCEPTS_PER_ROUND.saturating_sub(self.ready.len()).max(1) {
                 if !self.listeners[place].is_ready || !self.accept_one(place) {
                     break;
                 }
@@ -265,9 +270,10 @@ impl<S: Story> Front<S> {
         }
     }
 
-    /// One turn for those who have been ready for longest.
-    fn run_ready(&mut self) {
-        for _ in 0..self.ready.len().min(TURNS_PER_ROUND) {
+    /// One turn for everyone who was ready when it began, as far as there is time; who has been ready
+    /// for longest comes first.
+    fn run_ready(&mut self, until: Micros) {
+        for _ in 0..self.ready.len() {
             let Some(slot) = self.ready.pop_front() else { break };
             let Some(seated) = self.slab.get_mut(slot) else { continue };
             seated.is_ready = false;
@@ -276,6 +282,9 @@ impl<S: Story> Front<S> {
                 Outcome::Again => Step::On,
                 outcome => Step::End(outcome),
             });
+            if self.clock.micros() >= until {
+                break;
+            }
         }
     }
 

@@ -15,8 +15,9 @@
 //!
 //! All of it happens on a few threads of our own, each a readiness loop: the [`front`] does steps 1 to
 //! 6 for all that needs no waiting, and its companion, the [`relay`], step 7. In each round everyone
-//! with frames has a turn, and only some of the front's, so that storms of handshakes do not queue
-//! before frames. tokio and hyper do steps 1 to 6 for the rest, and hand over what they have switched.
+//! with frames has a turn first, and then the front as much time, so that storms of handshakes do not
+//! queue before frames, nor the other way round. tokio and hyper do steps 1 to 6 for the rest, and
+//! hand over what they have switched.
 //!
 //! # Floors
 //!

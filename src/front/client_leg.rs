@@ -9,7 +9,7 @@ use mio::{Registry, Token};
 use rustix::net::sockopt;
 
 use super::buffers::Buffers;
-use super::links::Watched;
+use super::links::{Taken, Watched};
 use crate::clock::Millis;
 
 /// The client's socket and what it has not taken yet.
@@ -136,8 +136,8 @@ impl ClientLeg {
         self.watched.raise(wanted, &mut self.socket, self.token, registry)
     }
 
-    /// The socket, and whether it is watched.
-    pub(super) fn into_switched(self) -> (TcpStream, bool) {
+    /// The socket for whoever relays.
+    pub(super) fn into_switched(self) -> Taken {
         (self.socket, self.watched != Watched::No)
     }
 

@@ -375,9 +375,10 @@ impl<S: Story> Conversation<S> {
     pub(super) fn into_switched(self, tools: &mut Tools<S>) -> Option<(S::Errand, Switched)> {
         let State::Passage(passage) = self.state else { return None };
         let (errand, runtime, read_ahead) = passage.into_switched(tools)?;
-        let (client, runtime) = (self.client.into_switched(), runtime);
-        let sockets = [client.0, runtime.0];
-        let is_watched = [client.1, runtime.1];
+        let (client, client_is_watched) = self.client.into_switched();
+        let (runtime, runtime_is_watched) = runtime;
+        let sockets = [client, runtime];
+        let is_watched = [client_is_watched, runtime_is_watched];
         Some((errand, Switched { sockets, is_watched, read_ahead, permit: self.permit }))
     }
 }

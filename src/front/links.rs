@@ -85,6 +85,9 @@ impl Watched {
     }
 }
 
+/// A socket, and whether it is watched.
+pub type Taken = (TcpStream, bool);
+
 /// All connections of a thread to runtimes.
 #[derive(Debug, Default)]
 pub struct Links {
@@ -196,8 +199,8 @@ impl Links {
         self.links.try_remove(id);
     }
 
-    /// Takes a connection's socket out; the second is whether it is watched.
-    pub fn take_out(&mut self, id: usize) -> Option<(TcpStream, bool)> {
+    /// Takes a connection's socket out.
+    pub fn take_out(&mut self, id: usize) -> Option<Taken> {
         let link = self.links.try_remove(id)?;
         Some((link.socket, link.watched != Watched::No))
     }

@@ -2,7 +2,7 @@
 //! decided at once, without a task, a second parser or a second set of buffers.
 //!
 //! A request without a body whose tenant, grant and address are known here goes to its runtime and
-//! back on one thread; a handshake goes on to the relay plane from here. Everything else (bodies, own
+//! back on one thread; a handshake stays there, with the thread's [`Companion`]. Everything else (bodies, own
 //! rows, pipelining, passwords to be checked, names to be resolved, TLS) is handed
 //! over to [`crate::accept`] with every byte that was read, before anything of it was answered.
 //! A tenant who is not in memory is read by a task, and the request is looked at again after that.

@@ -3,12 +3,10 @@
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 
-use mio::net::TcpStream;
-
 use super::client_leg::ClientLeg;
 use super::conversation::Tools;
 use super::framing::Framing;
-use super::links::Watched;
+use super::links::{Taken, Watched};
 use super::reading::Asked;
 use super::{Destination, Forward, Story};
 use crate::clock::Millis;
@@ -238,11 +236,11 @@ impl<S: Story> Passage<S> {
         (self.errand, self.asked)
     }
 
-    /// Takes it apart for whoever relays; the runtime's socket, and whether it is watched.
+    /// Takes it apart for whoever relays, with the runtime's socket.
     pub(super) fn into_switched(
         self,
         tools: &mut Tools<S>,
-    ) -> Option<(S::Errand, (TcpStream, bool), [Vec<u8>; 2])> {
+    ) -> Option<(S::Errand, Taken, [Vec<u8>; 2])> {
         let runtime = tools.links.take_out(self.link?)?;
         tools.buffers.give_back(self.request);
         Some((self.errand, runtime, [self.asked.behind, self.answer]))

@@ -16,6 +16,7 @@ use super::thread::{Front, Start};
 use super::{FrontSettings, Story};
 use crate::clock::Clock;
 use crate::live::Mailbox;
+use crate::registry::store::embedded::never_wait_here;
 
 const BACKLOG: i32 = 4096;
 
@@ -200,6 +201,8 @@ impl Drop for Plane {
 /// better that whatever watches over the process starts it anew. The panic itself was printed.
 fn run_or_abort<S: Story>(front: Front<S>, handle: &Handle) {
     let _inside = handle.enter();
+    // Frames would wait as well.
+    never_wait_here();
     if catch_unwind(AssertUnwindSafe(|| front.run())).is_err() {
         std::process::abort();
     }

@@ -79,9 +79,9 @@ pub struct Settings {
     pub import: Option<PathBuf>,
     /// The registrable domain of the tenant hosts, in lower case.
     pub base_domain: String,
-    /// Threads of the handshake plane.
+    /// Threads for whatever has to wait.
     pub workers: usize,
-    /// Threads of the relay plane.
+    /// Threads that accept connections without TLS and relay frames.
     pub relay_threads: usize,
     /// The longest body of a request, in bytes.
     pub body_bytes_max: u64,
@@ -160,6 +160,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         return Err(ConfigError("listen, tls_listen: at least one address is needed".to_owned()));
     }
     let header_bytes_max = reader.number("header_bytes_max", 8192, 1 << 20)?;
+    let accept = accept(&reader, patience.write_stall_max, header_bytes_max)?;
     Ok(Settings {
         listen,
         tls_listen,
@@ -198,18 +199,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         workers: reader.threads("workers")?,
         relay_threads: reader.threads("relay_threads")?,
         body_bytes_max: reader.number("body_bytes_max", 0, usize::MAX)? as u64,
-        accept: AcceptSettings {
-            connections_max: reader.number("connections_max", 1, 10_000_000)?,
-            connections_per_address_max: reader.number(
-                "connections_per_address_max",
-                0,
-                10_000_000,
-            )?,
-            header_timeout: reader.span("header_timeout")?,
-            write_stall_max: patience.write_stall_max,
-            header_bytes_max,
-            proxy_protocol_from: reader.networks("proxy_protocol_from")?,
-        },
+        accept,
         connect: ConnectSettings {
             connect_timeout: reader.span("connect_timeout")?,
             handshake_timeout: reader.span("handshake_timeout")?,
@@ -226,6 +216,22 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
             filter: reader.one::<Filter>("log")?,
             format: reader.one::<Format>("log_format")?,
         },
+    })
+}
+
+fn accept(
+    reader: &Reader<'_>,
+    write_stall_max: Duration,
+    header_bytes_max: usize,
+) -> Result<AcceptSettings, ConfigError> {
+    const MAX: usize = 10_000_000;
+    Ok(AcceptSettings {
+        connections_max: reader.number("connections_max", 1, MAX)?,
+        connections_per_address_max: reader.number("connections_per_address_max", 0, MAX)?,
+        header_timeout: reader.span("header_timeout")?,
+        write_stall_max,
+        header_bytes_max,
+        proxy_protocol_from: reader.networks("proxy_protocol_from")?,
     })
 }
 

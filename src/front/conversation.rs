@@ -213,6 +213,7 @@ impl<S: Story> Conversation<S> {
         tools: &mut Tools<S>,
     ) -> Step {
         part.extend_from_slice(&tools.buffers.scratch[start..end]);
+        self.client.acknowledge();
         if let State::Head { part: kept, deadline } = &mut self.state {
             if start == 0 {
                 *deadline = tools.now.plus(tools.settings.header_timeout);
@@ -271,10 +272,7 @@ impl<S: Story> Conversation<S> {
         put_own(&mut out, response, manner, &mut tools.today);
         let sent = self.client.send(&out, &mut tools.buffers, tools.now);
         tools.buffers.out = out;
-        match sent {
-            Ok(()) => self.go_on(closes, tools),
-            Err(_) => Step::End(Outcome::Over),
-        }
+        sent.map_or(Step::End(Outcome::Over), |()| self.go_on(closes, tools))
     }
 
     /// An answer was sent, or will be.
@@ -326,7 +324,7 @@ impl<S: Story> Conversation<S> {
         };
         let Some(cause) = S::entry(passage.errand()).closing() else { return Step::Wait };
         if passage.is_switched() {
-            // The relay plane tells both sides.
+            // Whoever relays tells both sides.
             return Step::Wait;
         }
         if passage.is_answered() {
@@ -383,17 +381,18 @@ impl<S: Story> Conversation<S> {
         read: Vec<u8>,
         registry: &Registry,
     ) -> io::Result<HandedOver> {
+        self.client.acknowledge();
         let socket = self.client.into_socket(registry)?.into();
         Ok(HandedOver { socket, read, address: self.origin.address, permit: self.permit })
     }
 
-    pub(super) fn into_switched(self, tools: &mut Tools<S>) -> io::Result<(S::Errand, Switched)> {
-        let State::Passage(passage) = self.state else {
-            return Err(io::Error::other("nothing was switched"));
-        };
-        let client = self.client.into_socket(&tools.registry)?;
+    pub(super) fn into_switched(self, tools: &mut Tools<S>) -> Option<(S::Errand, Switched)> {
+        let State::Passage(passage) = self.state else { return None };
         let (errand, runtime, read_ahead) = passage.into_switched(tools)?;
+        let (client, client_is_watched) = self.client.into_switched();
+        let (runtime, runtime_is_watched) = runtime;
         let sockets = [client, runtime];
-        Ok((errand, Switched { sockets, read_ahead, permit: self.permit }))
+        let is_watched = [client_is_watched, runtime_is_watched];
+        Some((errand, Switched { sockets, is_watched, read_ahead, permit: self.permit }))
     }
 }

@@ -15,7 +15,7 @@ use crate::accept::{self, AcceptSettings};
 use crate::clock::Wall;
 use crate::connect::ConnectSettings;
 use crate::front::FrontSettings;
-use crate::front::plane::{self as front_plane, Plane as FrontPlane};
+use crate::front::plane::{self as front_plane, Begun, Plane as FrontPlane};
 use crate::permits::Permits;
 use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
@@ -23,6 +23,7 @@ use crate::registry::record::{InstanceRecord, KeyRecord, TenantRecord};
 use crate::registry::store::{Expected, Store};
 use crate::registry::{ChangeError, put, testing};
 use crate::relay::pair::Patience;
+use crate::relay::plane::Prepared;
 use crate::revoke::revoke;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::{OnChange, TenantId};
@@ -30,6 +31,12 @@ use crate::tenant::{OnChange, TenantId};
 pub const KEY: &str = "key-of-mike-0123456789";
 pub const MIKE: TenantId = TenantId(77);
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
+pub const PATIENCE: Patience = Patience {
+    frame_stall_max: WAIT_MAX,
+    write_stall_max: WAIT_MAX,
+    half_open_max: WAIT_MAX,
+    ping_after: None,
+};
 const HANDSHAKE_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const HANDSHAKE_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -151,12 +158,6 @@ impl World {
         let live = Arc::new(LiveTable::default());
         let (usage, passwords) =
             (Arc::<Usage>::default(), Arc::new(Passwords::start(clock).unwrap()));
-        let patience = Patience {
-            frame_stall_max: WAIT_MAX,
-            write_stall_max: WAIT_MAX,
-            half_open_max: WAIT_MAX,
-            ping_after: None,
-        };
         let alone = presence::Settings::new(false);
         let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, alone);
         let connect = ConnectSettings {
@@ -176,6 +177,10 @@ impl World {
             refused: Arc::default(),
             base_domain: "flows.localhost".to_owned(),
         };
+        let (plane, prepared) = match way {
+            Way::Others => (Plane::start(1, PATIENCE, clock).unwrap(), Vec::new()),
+            Way::Front => Plane::prepare(1, PATIENCE, clock).unwrap(),
+        };
         let journey = Arc::new(Journey {
             base_domain: "flows.localhost".into(),
             trusted_proxies: Default::default(),
@@ -187,7 +192,7 @@ impl World {
             tenant_pages: Default::default(),
             live,
             dialer,
-            plane: Plane::start(1, patience, clock).unwrap(),
+            plane,
             body_bytes_max: 1 << 20,
             request_ids: RequestIds::new().unwrap(),
             metrics: Default::default(),
@@ -204,7 +209,7 @@ impl World {
         let (address, front) = match way {
             Way::Others => (serve_without_front(&journey, drained), None),
             Way::Front => {
-                let (address, front) = serve_with_front(&journey, &handed_over, drained);
+                let (address, front) = serve_with_front(&journey, prepared, &handed_over, drained);
                 (address, Some(front))
             }
         };
@@ -297,6 +302,7 @@ fn serve_without_front(journey: &Arc<Journey>, drained: watch::Receiver<bool>) -
 /// Serves with a front of one thread.
 pub fn serve_with_front(
     journey: &Arc<Journey>,
+    prepared: Vec<Prepared>,
     handed_over: &Arc<AtomicUsize>,
     drained: watch::Receiver<bool>,
 ) -> (SocketAddr, FrontPlane) {
@@ -315,9 +321,13 @@ pub fn serve_with_front(
     let desk = Arc::new(FrontDesk { journey: Arc::clone(journey), others });
     let handle = tokio::runtime::Handle::current();
     let permits = Arc::new(Permits::for_operators(100));
-    let listeners = vec![listeners];
+    let begun = prepared.into_iter().zip(vec![listeners]).map(|(prepared, listeners)| {
+        let Prepared { poll, waker, relay } = prepared;
+        Begun { poll, waker, listeners, companion: relay }
+    });
     let front =
-        FrontPlane::start(listeners, &settings, &permits, journey.clock, &handle, &desk).unwrap();
+        FrontPlane::start(begun.collect(), &settings, &permits, journey.clock, &handle, &desk)
+            .unwrap();
     let (answering, counted) = (Arc::clone(journey), Arc::clone(handed_over));
     let settings = accept_settings();
     tokio::spawn(accept::serve_handed_over(brought, settings, drained, move |request, peer| {

@@ -16,8 +16,9 @@ mod leg;
 
 use leg::{Lane, Leg};
 
-/// The most bytes that one leg may bring in one turn, so that no connection starves the others.
-pub const TURN_BYTES_MAX: usize = 256 * 1024;
+/// The most bytes that one leg may bring in one turn: one read, so that no connection starves the others.
+/// Large messages cost less so, too, than with several reads in a row: meanwhile their senders go on.
+pub const TURN_BYTES_MAX: usize = READ_BYTES_MAX;
 
 /// What a turn needs from its thread.
 #[derive(Debug)]

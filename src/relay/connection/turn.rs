@@ -2,10 +2,11 @@
 
 use crate::clock::Millis;
 use crate::plan::Budget;
-use crate::relay::buffers::Pool;
+use crate::relay::buffers::{Pool, READ_BYTES_MAX};
 
-/// The most bytes that one leg may bring in one turn, so that no connection starves the others.
-pub const TURN_BYTES_MAX: usize = 256 * 1024;
+/// The most bytes that one leg may bring in one turn: one read, so that no connection starves the others.
+/// Large messages cost less so, too, than with several reads in a row: meanwhile their senders go on.
+pub const TURN_BYTES_MAX: usize = READ_BYTES_MAX;
 
 /// What a turn needs from its thread.
 #[derive(Debug)]
@@ -14,7 +15,7 @@ pub struct Turn<'a> {
     pub now: Millis,
     /// The tenant's message budget, if the plan has one.
     pub budget: Option<&'a Budget>,
-    /// [`crate::relay::pair::HOLD_BYTES_MAX`] + [`crate::relay::buffers::READ_BYTES_MAX`] bytes to read into.
+    /// [`crate::relay::pair::HOLD_BYTES_MAX`] + [`READ_BYTES_MAX`] bytes to read into.
     pub scratch: &'a mut [u8],
     /// Buffers to borrow.
     pub pool: Pool<'a>,

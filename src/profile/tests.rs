@@ -84,6 +84,7 @@ impl Mike {
             grant: OWNER,
             authorization_consumed: true,
             client: Ipv4Addr::LOCALHOST.into(),
+            caller: None,
         }
     }
 

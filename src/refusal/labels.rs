@@ -1,8 +1,9 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 48] = [
+pub const LABELS: [&str; 52] = [
     "address_denied",
+    "api_blocked",
     "bad_handover",
     "bad_handshake",
     "bad_input",
@@ -17,6 +18,7 @@ pub const LABELS: [&str; 48] = [
     "malformed",
     "method_not_allowed",
     "missing",
+    "missing_consumer_credential",
     "no_admin_tokens",
     "no_runtime",
     "no_session",
@@ -42,8 +44,10 @@ pub const LABELS: [&str; 48] = [
     "too_many_logins",
     "two_identities",
     "unknown_outcome",
+    "unprocessable",
     "websocket_version",
     "wrong_admin_token",
+    "wrong_consumer_credential",
     "wrong_credential",
     "wrong_feed_ticket",
     "wrong_host",

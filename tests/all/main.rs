@@ -34,6 +34,8 @@ mod origin;
 mod pages;
 mod plain_http;
 mod profile;
+mod published;
+mod published_life;
 mod reach;
 mod redis_away;
 mod redis_failover;

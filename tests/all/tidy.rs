@@ -26,6 +26,8 @@ const FLOORS: [&[&str]; 4] = [
         "metrics",
         "networks",
         "proxy_protocol",
+        "api",
+        "sealing",
     ],
     &[
         "live",
@@ -42,7 +44,7 @@ const FLOORS: [&[&str]; 4] = [
     &["front", "accept", "route", "authenticate", "connect", "exchange", "relay"],
     &[
         "journey", "commands", "admin", "drain", "config", "profile", "revoke", "follow",
-        "presence", "change", "json", "web",
+        "presence", "change", "json", "web", "publish",
     ],
 ];
 

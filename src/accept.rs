@@ -5,29 +5,28 @@ use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::keepalive::KeepAlive;
 use crate::networks::Networks;
 use crate::rewound::Rewound;
 use crate::tls::Stream;
 use crate::tls::server::Acceptor;
 
+mod open;
 mod origin;
 mod streams;
+mod turns;
 
 const BACKLOG: u32 = 4096;
 /// Wait after an accept that failed for want of descriptors or memory.
@@ -38,13 +37,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct AcceptSettings {
     /// Sockets at once on all data listeners together, relayed connections included.
     pub connections_max: usize,
-    /// How long a client may take for the handshake of TLS, then to send a request's headers, and how
-    /// long a kept-alive connection may wait for its next request.
+    /// How long a client may take for the handshake of TLS, then to send a request's headers.
     pub header_timeout: Duration,
     /// How long a client may take no bytes of what is sent to it.
     pub write_stall_max: Duration,
     /// The most bytes of request line and headers.
     pub header_bytes_max: usize,
+    /// The most header lines of a request.
+    pub headers_max: usize,
+    /// How long connections are kept.
+    pub keep_alive: KeepAlive,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol_from: Networks,
 }
@@ -111,7 +113,7 @@ pub async fn serve<H, F, B>(
         let (mut drain, handler) = (drain.clone(), handler.clone());
         connections.spawn(async move {
             if let Some(stream) = secure(socket, &mut peer, tls, &settings, &mut drain).await {
-                converse(Rewound::from(stream), peer, settings, drain, handler).await;
+                converse(Rewound::from(stream), (peer, 0), settings, drain, handler).await;
             }
         });
     }
@@ -128,6 +130,8 @@ pub struct HandedOver {
     pub read: Vec<u8>,
     /// Its peer.
     pub peer: Peer,
+    /// How many requests it has brought before.
+    pub requests: u32,
 }
 
 /// Serves what others have accepted, until nobody brings more and the requests under way have
@@ -146,7 +150,7 @@ pub async fn serve_handed_over<H, F, B>(
     let settings = AcceptSettings { proxy_protocol_from: Networks::default(), ..settings };
     let mut connections = JoinSet::new();
     loop {
-        let HandedOver { socket, read, mut peer } = tokio::select! {
+        let HandedOver { socket, read, mut peer, requests } = tokio::select! {
             handed_over = brought.recv() => match handed_over {
                 Some(handed_over) => handed_over,
                 None => break,
@@ -161,7 +165,7 @@ pub async fn serve_handed_over<H, F, B>(
                     let stream = secure(socket, &mut peer, None, &settings, &mut drain).await;
                     if let Some(stream) = stream {
                         let stream = Rewound::new(Bytes::from(read), stream);
-                        converse(stream, peer, settings, drain, handler).await;
+                        converse(stream, (peer, requests), settings, drain, handler).await;
                     }
                 });
             }
@@ -240,9 +244,9 @@ async fn secure(
 /// Serves the requests of one connection.
 async fn converse<H, F, B>(
     stream: Rewound,
-    peer: Peer,
+    (peer, before): (Peer, u32),
     settings: AcceptSettings,
-    mut drain: watch::Receiver<bool>,
+    drain: watch::Receiver<bool>,
     handler: H,
 ) where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
@@ -252,36 +256,5 @@ async fn converse<H, F, B>(
     if stream.speaks_http_2() {
         return streams::converse(stream, peer, settings, drain, handler).await;
     }
-    let client = peer.address;
-    let service = service_fn(move |request| {
-        let answer = handler(request, peer.clone());
-        async { Ok::<_, std::convert::Infallible>(answer.await) }
-    });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(settings.header_timeout)
-            .max_buf_size(settings.header_bytes_max)
-            .preserve_header_case(true)
-            .title_case_headers(true)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades()
-    );
-    let drained = async { drain.wait_for(|drain| *drain).await.map(|_| ()) };
-    let ended = tokio::select! {
-        // A request that was handed over is taken up even now.
-        biased;
-        end = &mut connection => Some(end),
-        _ = drained => None,
-    };
-    let end = match ended {
-        Some(end) => end,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = end {
-        tracing::debug!(%client, %error, "a client's connection failed");
-    }
+    turns::converse(stream, (peer, before), settings, drain, handler).await;
 }

@@ -29,7 +29,7 @@
 //!   [`rewound`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`],
-//!   [`networks`], [`proxy_protocol`]
+//!   [`networks`], [`proxy_protocol`], [`limits`], [`keepalive`]
 //!
 //! # Invariants
 //!
@@ -61,6 +61,8 @@ pub mod front;
 pub mod grant;
 pub mod journey;
 pub mod json;
+pub mod keepalive;
+pub mod limits;
 pub mod live;
 pub mod metrics;
 pub mod networks;

@@ -42,6 +42,8 @@ struct Seated {
     row: Row,
     is_ready: bool,
     is_paced: bool,
+    /// As it was added to the thread's.
+    buffer_bytes: u32,
 }
 
 /// The state of one thread.
@@ -55,6 +57,8 @@ pub(super) struct Relay {
     ready: VecDeque<usize>,
     paced: Vec<usize>,
     over: Vec<usize>,
+    /// Of all connections.
+    buffer_bytes: u64,
     sweep_from: usize,
     next_sweep_at: Millis,
     next_paced_at: Millis,
@@ -72,6 +76,7 @@ impl Relay {
             ready: VecDeque::new(),
             paced: Vec::new(),
             over: Vec::new(),
+            buffer_bytes: 0,
             sweep_from: 0,
             next_sweep_at: Millis::default(),
             next_paced_at: Millis::default(),
@@ -189,6 +194,7 @@ impl Relay {
             row,
             is_ready: false,
             is_paced: false,
+            buffer_bytes: 0,
         });
         self.make_ready(slot);
     }
@@ -244,6 +250,14 @@ impl Relay {
 
     fn check(&mut self, slot: usize, now: Millis) {
         let Some(seated) = self.slab.get_mut(slot) else { return };
+        let entry = seated.registered.entry();
+        if let Some(lifetime) = self.patience.lifetime(entry.id)
+            && now.since(entry.since) >= lifetime
+            && seated.connection.pair().closing().is_none()
+        {
+            seated.connection.close(Cause::LifetimeOver, now);
+            return self.make_ready(slot);
+        }
         match seated.connection.check(now, &self.patience) {
             Check::Fine => {}
             Check::Step => self.make_ready(slot),
@@ -265,6 +279,13 @@ impl Relay {
             connection.limit_messages(entry.message_bytes_max());
             let outcome = catch_unwind(AssertUnwindSafe(|| connection.turn(&mut turn)));
             publish(seated, &self.shared.counts, now);
+            let buffer_bytes = connection_buffers(seated);
+            if buffer_bytes != seated.buffer_bytes {
+                self.buffer_bytes += u64::from(buffer_bytes);
+                self.buffer_bytes -= u64::from(seated.buffer_bytes);
+                self.shared.counts.buffers(self.buffer_bytes);
+                seated.buffer_bytes = buffer_bytes;
+            }
             match outcome {
                 Ok(Outcome::Idle) => self.pace(slot),
                 Ok(Outcome::Again) => {
@@ -286,9 +307,15 @@ impl Relay {
         for slot in std::mem::take(&mut self.over) {
             // Closing a socket ends the watch on it as well.
             let Some(seated) = self.slab.try_remove(slot) else { continue };
+            self.buffer_bytes -= u64::from(seated.buffer_bytes);
+            self.shared.counts.buffers(self.buffer_bytes);
             report(&seated, &self.shared.counts, now);
         }
     }
+}
+
+fn connection_buffers(seated: &Seated) -> u32 {
+    u32::try_from(seated.connection.buffer_bytes()).unwrap_or(u32::MAX)
 }
 
 /// Adds up what this turn has brought; most bring something from one side only.

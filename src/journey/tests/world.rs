@@ -16,6 +16,8 @@ use crate::clock::Wall;
 use crate::connect::ConnectSettings;
 use crate::front::FrontSettings;
 use crate::front::plane::{self as front_plane, Plane as FrontPlane};
+use crate::keepalive::KeepAlive;
+use crate::limits::Limits;
 use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
 use crate::registry::record::{InstanceRecord, KeyRecord, TenantRecord};
@@ -155,6 +157,8 @@ impl World {
             write_stall_max: WAIT_MAX,
             half_open_max: WAIT_MAX,
             ping_after: None,
+            ping_runtime_after: None,
+            lifetime_max: None,
         };
         let alone = presence::Settings::new(false);
         let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, alone);
@@ -163,6 +167,7 @@ impl World {
             handshake_timeout: WAIT_MAX,
             response_timeout: WAIT_MAX,
             header_bytes_max: 8192,
+            probes: Default::default(),
         };
         let dialer = Arc::new(Dialer::new(connect, Arc::default(), clock).unwrap());
         let desk = Desk {
@@ -187,7 +192,7 @@ impl World {
             live,
             dialer,
             plane: Plane::start(1, patience, clock).unwrap(),
-            body_bytes_max: 1 << 20,
+            limits: LIMITS,
             request_ids: RequestIds::new().unwrap(),
             metrics: Default::default(),
             refused: Default::default(),
@@ -273,9 +278,19 @@ fn accept_settings() -> AcceptSettings {
         header_timeout: WAIT_MAX,
         write_stall_max: WAIT_MAX,
         header_bytes_max: 8192,
+        headers_max: 100,
+        keep_alive: KEEP_ALIVE,
         proxy_protocol_from: Default::default(),
     }
 }
+
+const LIMITS: Limits = Limits {
+    headers_max: 100,
+    url_bytes_max: 8192,
+    body_bytes_max: 1 << 20,
+    buffer_bytes_max: u64::MAX,
+};
+const KEEP_ALIVE: KeepAlive = KeepAlive { idle_max: WAIT_MAX, requests_max: None };
 
 fn serve_without_front(journey: &Arc<Journey>, drained: watch::Receiver<bool>) -> SocketAddr {
     let listener = accept::bind(([127, 0, 0, 1], 0).into()).unwrap();
@@ -307,6 +322,9 @@ pub fn serve_with_front(
         handshake_timeout: WAIT_MAX,
         response_timeout: WAIT_MAX,
         header_bytes_max: 8192,
+        headers_max: 100,
+        keep_alive: KEEP_ALIVE,
+        probes: Default::default(),
         proxy_protocol_from: Default::default(),
     };
     let (others, brought) = mpsc::channel(100);

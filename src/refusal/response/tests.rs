@@ -73,6 +73,8 @@ fn the_table_of_what_clients_do_wrong() {
             The path is malformed.
         414 path_too_long
             The path is too long.
+        414 url_too_long
+            Path and query are too long.
         431 headers_too_large
             The headers are over the limit.
         413 body_too_large

@@ -12,7 +12,10 @@ RUNTIMES_DIR="$FLOWGATE_ROOT/scripts/runtimes"
 WSCAT="$NODE_DIR/node_modules/.bin/wscat"
 # flowgate is built by cargo here, also where the user has moved cargo's output.
 TARGET_DIR="${CARGO_TARGET_DIR:-$FLOWGATE_ROOT/target}"
-export NODE_DIR RUNTIMES_DIR WSCAT TARGET_DIR
+# Programs that check the sources: every checkout of a user has the same.
+TOOLS_DIR="${XDG_CACHE_HOME:-${HOME:-$TARGET_DIR}/.cache}/flowgate-tools"
+CARGO_DENY_VERSION=0.20.2
+export NODE_DIR RUNTIMES_DIR WSCAT TARGET_DIR TOOLS_DIR CARGO_DENY_VERSION
 
 # rustup puts cargo here; a shell that was open before rustup ran does not know it yet.
 if [ -d "${HOME:-/nonexistent}/.cargo/bin" ]; then
@@ -163,6 +166,25 @@ install_python() {
     "$folder/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements" ||
         die "pip could not install Schemathesis." "Is the Python package index within reach?"
     printf '%s\n' "$wanted" >"$folder/.installed"
+}
+
+# has_cargo_tool NAME VERSION: is it installed, and that version of it?
+has_cargo_tool() {
+    [ "$("$TOOLS_DIR/bin/$1" --version 2>/dev/null)" = "$1 $2" ]
+}
+
+# install_cargo_tool NAME VERSION FLAGS...: a program of Rust's own index, compiled once for all checkouts.
+install_cargo_tool() {
+    local name=$1 version=$2
+    shift 2
+    if has_cargo_tool "$name" "$version"; then
+        say "$name $version: installed already ($TOOLS_DIR)."
+        return
+    fi
+    say "Installing $name $version into $TOOLS_DIR (cargo install; this takes some minutes, once) ..."
+    cargo install --quiet --locked --root "$TOOLS_DIR" --target-dir "$TOOLS_DIR/build" --version "$version" "$@" "$name" ||
+        die "cargo could not install $name." "Is the crate index within reach?"
+    rm -rf "$TOOLS_DIR/build"
 }
 
 # --- Ports and waiting -----------------------------------------------------------------------------------------------

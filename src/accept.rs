@@ -13,12 +13,13 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::keepalive::KeepAlive;
 use crate::networks::Networks;
+use crate::permits::{self, NoPlace, Permits};
 use crate::rewound::Rewound;
 use crate::tls::Stream;
 use crate::tls::server::Acceptor;
@@ -37,6 +38,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct AcceptSettings {
     /// Sockets at once on all data listeners together, relayed connections included.
     pub connections_max: usize,
+    /// Of them, so many of one address; 0 for no limit.
+    pub connections_per_address_max: usize,
     /// How long a client may take for the handshake of TLS, then to send a request's headers.
     pub header_timeout: Duration,
     /// How long a client may take no bytes of what is sent to it.
@@ -52,7 +55,7 @@ pub struct AcceptSettings {
 }
 
 /// A connection's place under the limit. It follows the socket wherever that goes.
-pub type Permit = Arc<OwnedSemaphorePermit>;
+pub type Permit = Arc<permits::Permit>;
 
 /// Who is on the other end of an accepted socket.
 #[derive(Clone, Debug)]
@@ -63,6 +66,8 @@ pub struct Peer {
     pub over_tls: bool,
     /// The place under the limit.
     pub permit: Permit,
+    /// Why this request of theirs has none, beside others on the same connection.
+    pub no_place: Option<NoPlace>,
 }
 
 /// Binds a listener.
@@ -84,7 +89,7 @@ pub async fn serve<H, F, B>(
     listener: TcpListener,
     tls: Option<Acceptor>,
     settings: AcceptSettings,
-    permits: Arc<Semaphore>,
+    permits: Arc<Permits>,
     mut drain: watch::Receiver<bool>,
     handler: H,
 ) where
@@ -103,17 +108,27 @@ pub async fn serve<H, F, B>(
         let (socket, address, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "could not accept a connection");
+                permits.say_short(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let mut peer = Peer { address, over_tls: tls.is_some(), permit: Arc::new(permit) };
-        let (tls, settings) = (tls.clone(), settings.clone());
+        if let Err(why) = permits.admit(&socket) {
+            tracing::debug!(client = %address, why = why.why(), "a client was turned away");
+            continue;
+        }
+        let arrived = Arrived { socket, address, permit };
+        let (tls, permits, settings) = (tls.clone(), Arc::clone(&permits), settings.clone());
         let (mut drain, handler) = (drain.clone(), handler.clone());
         connections.spawn(async move {
-            if let Some(stream) = secure(socket, &mut peer, tls, &settings, &mut drain).await {
-                converse(Rewound::from(stream), (peer, 0), settings, drain, handler).await;
+            let Some((stream, peer)) = secure(arrived, tls, &permits, &settings, &mut drain).await
+            else {
+                return;
+            };
+            let stream = Rewound::from(stream);
+            match stream.speaks_http_2() {
+                true => streams::converse(stream, peer, permits, settings, drain, handler).await,
+                false => turns::converse(stream, (peer, 0), settings, drain, handler).await,
             }
         });
     }
@@ -146,11 +161,9 @@ pub async fn serve_handed_over<H, F, B>(
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    // Whoever has accepted them has read that, too.
-    let settings = AcceptSettings { proxy_protocol_from: Networks::default(), ..settings };
     let mut connections = JoinSet::new();
     loop {
-        let HandedOver { socket, read, mut peer, requests } = tokio::select! {
+        let HandedOver { socket, read, peer, requests } = tokio::select! {
             handed_over = brought.recv() => match handed_over {
                 Some(handed_over) => handed_over,
                 None => break,
@@ -159,13 +172,12 @@ pub async fn serve_handed_over<H, F, B>(
         };
         match TcpStream::from_std(socket) {
             Ok(socket) => {
-                let (settings, mut drain) = (settings.clone(), drain.clone());
+                let (settings, drain) = (settings.clone(), drain.clone());
                 let handler = handler.clone();
                 connections.spawn(async move {
-                    let stream = secure(socket, &mut peer, None, &settings, &mut drain).await;
-                    if let Some(stream) = stream {
-                        let stream = Rewound::new(Bytes::from(read), stream);
-                        converse(stream, (peer, requests), settings, drain, handler).await;
+                    if is_prepared(&socket, peer.address, settings.write_stall_max) {
+                        let stream = Rewound::new(Bytes::from(read), Stream::Plain(socket));
+                        turns::converse(stream, (peer, requests), settings, drain, handler).await;
                     }
                 });
             }
@@ -179,15 +191,15 @@ pub async fn serve_handed_over<H, F, B>(
 /// Cancel safe.
 async fn accept(
     listener: &TcpListener,
-    permits: &Arc<Semaphore>,
+    permits: &Permits,
     is_full: &mut bool,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    if permits.available_permits() > 0 {
+) -> io::Result<(TcpStream, SocketAddr, permits::Permit)> {
+    if permits.available() > 0 {
         *is_full = false;
     } else if !std::mem::replace(is_full, true) {
         tracing::warn!("connections_max is reached: new connections wait");
     }
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    let permit = permits.take().await?;
     let (socket, address) = listener.accept().await?;
     Ok((socket, address, permit))
 }
@@ -202,31 +214,46 @@ fn prepare(socket: &TcpStream, write_stall_max: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a connection fit to be served; `None` if that failed, or if nobody is to be served any more.
-async fn secure(
+fn is_prepared(socket: &TcpStream, client: SocketAddr, write_stall_max: Duration) -> bool {
+    let prepared = prepare(socket, write_stall_max);
+    if let Err(error) = &prepared {
+        tracing::debug!(%client, %error, "the client was gone at once");
+    }
+    prepared.is_ok()
+}
+
+/// What was accepted, and nothing read from it.
+struct Arrived {
     socket: TcpStream,
-    peer: &mut Peer,
+    address: SocketAddr,
+    permit: permits::Permit,
+}
+
+/// Makes a connection fit to be served, and finds out whose it is; `None` if that failed, if they have
+/// enough of them, or if nobody is to be served any more.
+async fn secure(
+    Arrived { socket, mut address, mut permit }: Arrived,
     tls: Option<Acceptor>,
+    permits: &Permits,
     settings: &AcceptSettings,
     drain: &mut watch::Receiver<bool>,
-) -> Option<Stream> {
-    let client = peer.address;
-    if let Err(error) = prepare(&socket, settings.write_stall_max) {
-        tracing::debug!(%client, %error, "the client was gone at once");
+) -> Option<(Stream, Peer)> {
+    let client = address;
+    if !is_prepared(&socket, client, settings.write_stall_max) {
         return None;
     }
-    const TLS_HANDSHAKE: &str = "TLS handshake";
-    let is_proxied = settings.proxy_protocol_from.contain(client.ip());
-    if tls.is_none() && !is_proxied {
-        return Some(Stream::Plain(socket));
-    }
-    let mut awaited = if is_proxied { "PROXY header" } else { TLS_HANDSHAKE };
+    let over_tls = tls.is_some();
+    let mut awaited = "PROXY header";
     let handshake = async {
-        if is_proxied {
-            peer.address = origin::read(&socket).await?.unwrap_or(client);
+        if settings.proxy_protocol_from.contain(client.ip()) {
+            address = origin::read(&socket).await?.unwrap_or(client);
         }
+        awaited = "taking a place";
+        // Before the handshake of TLS there are no words for a refusal.
+        let no_place = |why: NoPlace| io::Error::other(why.why());
+        permits.seat(&mut permit, address.ip()).map_err(no_place)?;
         let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
-        awaited = TLS_HANDSHAKE;
+        awaited = "TLS handshake";
         tls.accept(socket).await
     };
     let handshake = tokio::select! {
@@ -234,27 +261,12 @@ async fn secure(
         _ = drain.wait_for(|drain| *drain) => return None,
     };
     match handshake {
-        Ok(Ok(stream)) => return Some(stream),
+        Ok(Ok(stream)) => {
+            let permit = Arc::new(permit);
+            return Some((stream, Peer { address, over_tls, permit, no_place: None }));
+        }
         Ok(Err(error)) => tracing::debug!(%client, %error, "{awaited} failed"),
         Err(_) => tracing::debug!(%client, "{awaited} not finished in time"),
     }
     None
-}
-
-/// Serves the requests of one connection.
-async fn converse<H, F, B>(
-    stream: Rewound,
-    (peer, before): (Peer, u32),
-    settings: AcceptSettings,
-    drain: watch::Receiver<bool>,
-    handler: H,
-) where
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
-{
-    if stream.speaks_http_2() {
-        return streams::converse(stream, peer, settings, drain, handler).await;
-    }
-    turns::converse(stream, (peer, before), settings, drain, handler).await;
 }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -20,7 +19,7 @@ use crate::registry::Caching;
 use crate::registry::sessions::SessionLimits;
 use crate::registry::store::{self, redis};
 use crate::relay::pair::Patience;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::telemetry::{Filter, Format, LogSettings};
 use crate::tls::certificates::CertificateFiles;
 
@@ -83,9 +82,9 @@ pub struct Settings {
     pub import: Option<PathBuf>,
     /// The registrable domain of the tenant hosts, in lower case.
     pub base_domain: String,
-    /// Threads of the handshake plane.
+    /// Threads for whatever has to wait.
     pub workers: usize,
-    /// Threads of the relay plane.
+    /// Threads that accept connections without TLS and relay frames.
     pub relay_threads: usize,
     /// Listeners.
     pub accept: AcceptSettings,
@@ -99,6 +98,8 @@ pub struct Settings {
     pub probes: Probes,
     /// Shutting down.
     pub drain: DrainSettings,
+    /// Whether others may look into the process's memory.
+    pub debuggable: bool,
     /// Logs.
     pub log: LogSettings,
 }
@@ -208,6 +209,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
             delay: reader.span("drain_delay")?,
             timeout: reader.span("drain_timeout")?,
         },
+        debuggable: reader.one("debuggable")?,
         log: LogSettings {
             filter: reader.one::<Filter>("log")?,
             format: reader.one::<Format>("log_format")?,
@@ -281,16 +283,10 @@ impl Reader<'_> {
     /// A file that only its owner and their group can read, and what is in it, without white space at
     /// its end.
     fn secret_file(&self, name: &'static str) -> Result<Option<(PathBuf, Secret)>, ConfigError> {
-        const OTHERS: u32 = 0o007;
         let Some(path) = self.all::<PathBuf>(name)?.pop() else { return Ok(None) };
         let (_, source) = self.texts(name);
         let fault = |what: String| ConfigError(format!("{source}: {}: {what}", path.display()));
-        let metadata = std::fs::metadata(&path).map_err(|error| fault(error.to_string()))?;
-        if metadata.permissions().mode() & OTHERS != 0 {
-            return Err(fault("others may read or write it; chmod o= takes that away".to_owned()));
-        }
-        let text = std::fs::read_to_string(&path).map_err(|error| fault(error.to_string()))?;
-        let secret = Secret::new(text.trim_end().to_owned());
+        let secret = secret::read_file(&path).map_err(fault)?;
         Ok(Some((path, secret)))
     }
 

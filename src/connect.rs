@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::clock::{Clock, Millis};
+use crate::descriptors::{Descriptors, Use, dial_refusal};
 use crate::keepalive::Probes;
 use crate::metrics::{Phase, Stopwatch};
 use crate::refusal::Refusal;
@@ -86,7 +89,7 @@ impl Dialer {
         watch: &mut Stopwatch,
     ) -> Result<Stream, Refusal> {
         let attempt = async {
-            let unreachable = |error| Refusal::RuntimeUnreachable(format!("{instance}: {error}"));
+            let unreachable = |error| dial_refusal(&error, format!("{instance}: {error}"));
             let addresses = self.addresses(instance).await.map_err(unreachable)?;
             let addresses = self.reach.filter(instance, addresses)?;
             watch.pass(Phase::Resolve, self.clock.micros());
@@ -215,6 +218,9 @@ async fn connect(addresses: Vec<SocketAddr>, probes: Probes) -> io::Result<TcpSt
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(socket) => {
+                if !Descriptors::of_process().has_room(Use::Runtime, socket.as_raw_fd()) {
+                    return Err(Errno::MFILE.into());
+                }
                 socket.set_nodelay(true)?;
                 probes.watch(&socket)?;
                 return Ok(socket);

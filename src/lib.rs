@@ -13,9 +13,11 @@
 //! 7. [`relay`] adopts the two sockets once both sides have switched protocols, and relays frames
 //!    until one side ends or the grant does.
 //!
-//! Steps 1 to 6 are the handshake plane: threads of our own, each a readiness loop, for all that needs
-//! no waiting, and tokio and hyper for the rest. Step 7 is the relay plane: a few more threads of our
-//! own. Storms on the one do not queue before the other.
+//! All of it happens on a few threads of our own, each a readiness loop: the [`front`] does steps 1 to
+//! 6 for all that needs no waiting, and its companion, the [`relay`], step 7. In each round everyone
+//! with frames has a turn first, and then the front as much time, so that storms of handshakes do not
+//! queue before frames, nor the other way round. tokio and hyper do steps 1 to 6 for the rest, and
+//! hand over what they have switched.
 //!
 //! # Floors
 //!
@@ -25,8 +27,8 @@
 //!   [`presence`], [`commands`], [`admin`], [`json`], [`drain`], [`config`]
 //! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
 //!   [`relay`]
-//! - 2, services: [`live`], [`registry`], [`passwords`], [`telemetry`], [`tls`], [`upload`],
-//!   [`rewound`]
+//! - 2, services: [`live`], [`registry`], [`guessing`], [`passwords`], [`telemetry`], [`tls`],
+//!   [`upload`], [`rewound`], [`permits`], [`descriptors`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`],
 //!   [`networks`], [`proxy_protocol`], [`limits`], [`keepalive`]
@@ -36,6 +38,7 @@
 //! - Nobody gets an `Identity` for a private row but from [`authenticate`].
 //! - [`tenant::Tenant::allows`] alone says whether a grant holds, [`tenant::Tenant::keeps`] alone
 //!   whether what runs may stay on the instance that it was made for.
+//! - No client's password is checked but by [`passwords::Passwords::verify`], which asks [`guessing`].
 //! - Whatever runs is in the live table before its runtime is dialled, and out of it by a guard.
 //! - Nothing of a frame is forwarded before its header was judged, and nothing of it is changed.
 //! - A connection at rest owns no buffer, no task and no timer.
@@ -54,11 +57,17 @@ pub mod commands;
 pub mod config;
 pub mod connect;
 pub mod cookies;
+pub mod descriptors;
 pub mod drain;
 pub mod exchange;
 pub mod follow;
 pub mod front;
+// Not on the map: it travels with nothing, and no build that serves anybody has it.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod grant;
+pub mod guessing;
 pub mod journey;
 pub mod json;
 pub mod keepalive;
@@ -68,6 +77,7 @@ pub mod metrics;
 pub mod networks;
 pub mod passwords;
 pub mod path;
+pub mod permits;
 pub mod plan;
 pub mod presence;
 pub mod profile;

@@ -94,6 +94,12 @@ impl Networks {
         self.0.iter().any(|network| network.contains(address))
     }
 
+    /// These and those.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self(self.0.iter().chain(others.0.iter()).copied().collect())
+    }
+
     /// Whether one of them is this address and nothing else.
     #[must_use]
     pub fn name(&self, address: IpAddr) -> bool {

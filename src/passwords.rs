@@ -1,36 +1,31 @@
 //! Passwords: bcrypt on threads of its own, and a memory of what was right, so that a device which
-//! reconnects costs no bcrypt.
+//! reconnects costs no bcrypt. Whoever checks a client's password comes through here, and so through
+//! [`crate::guessing`].
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use tokio::sync::oneshot;
 
 use crate::client::network;
-use crate::clock::{Clock, Millis};
+use crate::clock::Clock;
+use crate::guessing::{Claim, Guess, Guessing, Key, Ruling};
 use crate::metrics::{Latencies, Spans, Tally};
 use crate::secret::Secret;
 use crate::tenant::Password;
 
-/// bcrypt's work factor for new hashes.
-pub const COST: u32 = 12;
-/// bcrypt ignores what is behind its 72nd byte, so longer passwords are refused.
-pub const PASSWORD_BYTES_MAX: usize = 72;
-/// Passwords that may wait to be checked.
-const QUEUE_MAX: usize = 128;
-/// Of those, from one address: who sends many must not make the others wait.
-const WAITING_PER_ADDRESS_MAX: u32 = 8;
-/// For how long a right password is remembered.
-const REMEMBERED_FOR: Duration = Duration::from_secs(5 * 60);
-/// How many are remembered.
-const REMEMBERED_MAX: usize = 65_536;
+mod hashing;
+mod memory;
+mod queue;
+
+pub use hashing::{COST, PASSWORD_BYTES_MAX, check, check_hash, hash, is_outdated, is_right};
+use hashing::{even_out, hash_bytes};
+
+use memory::{Digest, Memory};
+use queue::{Check, Done, Entered, Job, LANE_MAX, Queue, Running, Work};
+
 /// Below everything that relays.
 const NICE: i32 = 10;
 
@@ -45,17 +40,34 @@ pub enum Verdict {
     Busy,
     /// It is the one: somebody else's check has just found that.
     Remembered,
+    /// There were too many wrong ones: no other is looked at before that time is over.
+    Later(Duration),
+}
+
+impl Verdict {
+    /// In the order in which verdicts are counted.
+    const LABELS: [&str; 5] = ["right", "wrong", "busy", "remembered", "limited"];
+
+    const fn place(self) -> usize {
+        match self {
+            Self::Right => 0,
+            Self::Wrong => 1,
+            Self::Busy => 2,
+            Self::Remembered => 3,
+            Self::Later(_) => 4,
+        }
+    }
 }
 
 /// What the pool was asked since the start, and what waits for it.
 #[derive(Clone, Debug)]
 pub struct Counts {
-    /// Checks by what came of them: `right`, `wrong`, `busy`, `remembered`.
-    pub checks: [(&'static str, u64); 4],
+    /// Checks by what came of them: `right`, `wrong`, `busy`, `remembered`, `limited`.
+    pub checks: [(&'static str, u64); 5],
     /// How long those took that bcrypt decided, waiting included.
     pub durations: Spans,
     /// Checks and hashes that wait or are worked on.
-    pub waiting: u32,
+    pub waiting: usize,
     /// How many may wait.
     pub waiting_max: usize,
 }
@@ -63,20 +75,13 @@ pub struct Counts {
 /// The pool and the memory.
 #[derive(Debug)]
 pub struct Passwords {
-    queue: SyncSender<Job>,
+    queue: Arc<Queue>,
     memory: Arc<Memory>,
-    waiting: Waiting,
-    /// Right, wrong, busy, remembered.
-    verdicts: Tally<4>,
+    guessing: Arc<Guessing>,
+    verdicts: Tally<5>,
     durations: Latencies,
     /// What an unknown tenant's password is checked against; nobody knows what it is the hash of.
     decoy: Password,
-}
-
-#[derive(Debug)]
-enum Job {
-    Check { hash: Arc<str>, password: Secret, digest: Digest, done: oneshot::Sender<Verdict> },
-    Hash { password: Secret, done: oneshot::Sender<Result<String, &'static str>> },
 }
 
 impl Passwords {
@@ -89,24 +94,29 @@ impl Passwords {
         let decoy = hash_bytes(secret.as_bytes()).map_err(io::Error::other)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
-        let memory = Arc::new(Memory { key, clock, right: Mutex::default() });
-        let (queue, jobs) = sync_channel(QUEUE_MAX);
-        let jobs = Arc::new(Mutex::new(jobs));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        for number in 0..(cores / 2).max(1) {
-            let (jobs, memory) = (Arc::clone(&jobs), Arc::clone(&memory));
-            std::thread::Builder::new()
-                .name(format!("passwords-{number}"))
-                .spawn(move || check_all(&jobs, &memory))?;
-        }
-        Ok(Self {
-            queue,
-            memory,
-            waiting: Waiting::default(),
+        let threads = (cores / 2).max(1);
+        let passwords = Self {
+            queue: Arc::new(Queue::new(clock, threads)),
+            memory: Arc::new(Memory::new(key, clock)),
+            guessing: Arc::default(),
             verdicts: Tally::default(),
             durations: Latencies::default(),
             decoy: Password::from_hash(&decoy, 0),
-        })
+        };
+        for number in 0..threads {
+            let (queue, memory) = (Arc::clone(&passwords.queue), Arc::clone(&passwords.memory));
+            std::thread::Builder::new()
+                .name(format!("passwords-{number}"))
+                .spawn(move || work_off(&queue, &memory))?;
+        }
+        Ok(passwords)
+    }
+
+    /// Who was wrong how often.
+    #[must_use]
+    pub fn guessing(&self) -> &Arc<Guessing> {
+        &self.guessing
     }
 
     /// Whether a password was right a short while ago, so that checking it takes no time.
@@ -115,13 +125,48 @@ impl Passwords {
         self.memory.knows(&self.memory.digest(stored.hash(), password))
     }
 
-    /// Checks a password against a tenant's hash; `None` does the same work for nothing.
+    /// How long the next password of this name from this address has to wait, without looking at it and
+    /// without counting it; `None` for not at all. Ask before the name is looked up: `stored` is the
+    /// tenant's if it is known without. It is the same work for all names.
+    #[must_use]
+    pub fn wait(
+        &self,
+        stored: Option<&Password>,
+        password: &Secret,
+        claim: Claim<'_>,
+    ) -> Option<Duration> {
+        let digest = self.memory.digest(stored.unwrap_or(&self.decoy).hash(), password);
+        let guess = Guess::new(claim, mark(&digest));
+        let wait = self.guessing.wait(&guess, self.memory.clock.now());
+        let wait = wait.filter(|_| !self.memory.was_right(&digest));
+        if let Some(wait) = wait {
+            self.verdicts.add(Verdict::Later(wait).place());
+        }
+        wait
+    }
+
+    /// Checks a client's password against a tenant's hash; `None` does the same work for nothing.
     /// Cancel safe: a check that nobody waits for any more is skipped.
     pub async fn verify(
         &self,
         stored: Option<&Password>,
         password: &Secret,
-        client: IpAddr,
+        claim: Claim<'_>,
+    ) -> Verdict {
+        self.check(stored, password, claim, true).await
+    }
+
+    /// The same for an operator, who may set the password and need not guess it.
+    pub async fn compare(&self, stored: &Password, password: &Secret, claim: Claim<'_>) -> Verdict {
+        self.check(Some(stored), password, claim, false).await
+    }
+
+    async fn check(
+        &self,
+        stored: Option<&Password>,
+        password: &Secret,
+        claim: Claim<'_>,
+        is_guess: bool,
     ) -> Verdict {
         // bcrypt would not see what is behind the 72nd byte, and "a\0a" would be as right as "a".
         let is_possible = check(password).is_ok();
@@ -131,63 +176,107 @@ impl Passwords {
         };
         let digest = self.memory.digest(hash, password);
         if self.memory.knows(&digest) {
-            self.verdicts.add(Verdict::Remembered as usize);
+            self.verdicts.add(Verdict::Remembered.place());
             return Verdict::Remembered;
         }
         // The decoy's work is to be done all the same.
         let password = if is_possible { password.clone() } else { Secret::new(String::new()) };
+        let asked = Asked { hash: Arc::clone(hash), password, digest, is_guess };
+        let verdict = self.ask(asked, claim).await;
+        self.verdicts.add(verdict.place());
+        verdict
+    }
+
+    /// What bcrypt says, or the verdict without it.
+    async fn ask(&self, asked: Asked, claim: Claim<'_>) -> Verdict {
         let began = self.memory.clock.micros();
-        let verdict = self.check(Arc::clone(hash), password, digest, client).await;
-        self.verdicts.add(verdict as usize);
+        let (done, answer) = oneshot::channel();
+        let guess = Guess::new(claim, mark(&asked.digest));
+        let entered =
+            self.queue.enter(guess.flight(), done, |done| self.rule(asked, claim, guess, done));
+        match entered {
+            Entered::Ruled(verdict) => return verdict,
+            Entered::Full => return Verdict::Busy,
+            Entered::Waits => {}
+        }
+        // A thread that died over it says nothing about the password.
+        let verdict = answer.await.unwrap_or(Verdict::Busy);
         if matches!(verdict, Verdict::Right | Verdict::Wrong) {
             self.durations.note(self.memory.clock.micros().since(began));
         }
         verdict
     }
 
-    /// Has the pool check a password.
-    async fn check(
+    /// The work for the pool, unless the verdict is known without.
+    fn rule(
         &self,
-        hash: Arc<str>,
-        password: Secret,
-        digest: Digest,
-        client: IpAddr,
-    ) -> Verdict {
-        let Some(_place) = self.waiting.enter(client) else { return Verdict::Busy };
-        let (done, answer) = oneshot::channel();
-        let job = Job::Check { hash, password, digest, done };
-        if self.queue.try_send(job).is_err() {
-            return Verdict::Busy;
-        }
-        // A thread that died over it says nothing about the password.
-        answer.await.unwrap_or(Verdict::Busy)
+        asked: Asked,
+        claim: Claim<'_>,
+        guess: Guess,
+        done: Done,
+    ) -> Result<Job, Verdict> {
+        let now = self.memory.clock.now();
+        let was_right = self.memory.was_right(&asked.digest);
+        let is_known = was_right || self.guessing.is_known(&guess, now);
+        let attempt = match asked.is_guess {
+            false => None,
+            true => match self.guessing.rule(guess, was_right, now) {
+                Ruling::Look(attempt) => Some(attempt),
+                Ruling::Wrong => return Err(Verdict::Wrong),
+                Ruling::Later(wait) => return Err(Verdict::Later(wait)),
+            },
+        };
+        let is_stranger = asked.is_guess && !is_known;
+        let work = Work::Check(Check {
+            hash: asked.hash,
+            password: asked.password,
+            digest: asked.digest,
+            flight: guess.flight(),
+            waiters: vec![done],
+            attempt,
+        });
+        Ok(Job {
+            name: asked.is_guess.then(|| Key::of_name(claim.name)),
+            tries: if is_stranger { self.guessing.tries(&guess, now) } else { 0 },
+            ..Job::new(network(claim.client), is_stranger, work)
+        })
     }
+}
+
+/// A check before it has a place.
+struct Asked {
+    hash: Arc<str>,
+    password: Secret,
+    digest: Digest,
+    is_guess: bool,
+}
+
+fn mark(digest: &Digest) -> u64 {
+    let mut mark = [0; 8];
+    mark.copy_from_slice(&digest[..8]);
+    u64::from_be_bytes(mark)
 }
 
 impl Passwords {
     /// What it was asked, and what waits.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let [right, wrong, busy, remembered] = self.verdicts.sums();
+        let counts = self.verdicts.sums();
         Counts {
-            checks: [
-                ("right", right),
-                ("wrong", wrong),
-                ("busy", busy),
-                ("remembered", remembered),
-            ],
+            checks: std::array::from_fn(|place| (Verdict::LABELS[place], counts[place])),
             durations: self.durations.spans(),
-            waiting: self.waiting.count(),
-            waiting_max: QUEUE_MAX,
+            waiting: self.queue.count(),
+            waiting_max: 2 * LANE_MAX,
         }
     }
 
-    /// Remembers a password whose hash has just been made of it.
-    pub fn remember(&self, stored: &Password, password: &Secret) {
-        self.memory.remember(self.memory.digest(stored.hash(), password));
+    /// Remembers the password that a hash was made of.
+    pub fn remember(&self, hash: &str, password: &Secret) {
+        self.memory.remember(self.memory.digest(hash, password));
     }
 
-    /// Hashes a new password, in turn with the checks.
+    /// Hashes a new password, in turn with the checks of those who are known, and remembers it: whoever
+    /// has it set gets in with it, however many guesses came from their address.
     ///
     /// # Errors
     /// See [`check`]; `Err(None)` if too many are waiting.
@@ -196,72 +285,66 @@ impl Passwords {
         password: &Secret,
         client: IpAddr,
     ) -> Result<String, Option<&'static str>> {
-        let _place = self.waiting.enter(client).ok_or(None)?;
         let (done, answer) = oneshot::channel();
-        let job = Job::Hash { password: password.clone(), done };
-        self.queue.try_send(job).map_err(|_| None)?;
-        answer.await.map_err(|_| None)?.map_err(Some)
+        let work = Work::Hash { password: password.clone(), done };
+        let entered = self.queue.put::<()>(Job::new(network(client), false, work));
+        let Entered::Waits = entered else { return Err(None) };
+        let hash = answer.await.map_err(|_| None)?.map_err(Some)?;
+        self.remember(&hash, password);
+        Ok(hash)
     }
 }
 
-/// How many checks wait, by the network they came from.
-#[derive(Debug, Default)]
-struct Waiting(Mutex<HashMap<IpAddr, u32>>);
-
-/// A place among those; given back when dropped.
-struct Place<'a>(&'a Waiting, IpAddr);
-
-impl Waiting {
-    fn enter(&self, client: IpAddr) -> Option<Place<'_>> {
-        let network = network(client);
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(network).or_default();
-        if *count >= WAITING_PER_ADDRESS_MAX {
-            return None;
-        }
-        *count += 1;
-        Some(Place(self, network))
-    }
-
-    fn count(&self) -> u32 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
-    }
-}
-
-impl Drop for Place<'_> {
+impl Drop for Passwords {
     fn drop(&mut self) {
-        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut count) = counts.entry(self.1) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
+        self.queue.close();
     }
 }
 
-/// The life of one thread: until the queue's sender is dropped.
-fn check_all(jobs: &Mutex<Receiver<Job>>, memory: &Memory) {
+/// The life of one thread: until the queue is closed.
+fn work_off(queue: &Queue, memory: &Memory) {
     // Without the right to it, or elsewhere than on Linux, the pool runs at normal priority.
     let _ = rustix::process::setpriority_process(None, NICE);
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match job {
-            Err(_) => return,
-            Ok(Job::Check { done, .. }) if done.is_closed() => {}
-            Ok(Job::Hash { done, .. }) if done.is_closed() => {}
-            Ok(Job::Check { hash, password, digest, done }) => {
-                let _ = done.send(check_one(memory, &hash, &password, digest));
-            }
-            Ok(Job::Hash { password, done }) => {
+    while let Some(job) = queue.next() {
+        let mut running = Running::of(queue, &job);
+        let charged_to = job.share();
+        match job.work {
+            Work::Hash { password, done } => {
                 let _ = done.send(hash(&password));
+            }
+            Work::Check(one) => {
+                let began = cpu_micros();
+                if let Some(attempt) = &one.attempt {
+                    attempt.begin();
+                }
+                let mut verdict = check_one(memory, &one.hash, &one.password, one.digest);
+                // Before anybody hears of it: who asks again at once must find it counted.
+                if let Some(attempt) = one.attempt {
+                    attempt.settle(verdict != Verdict::Wrong, memory.clock.now());
+                }
+                running.flight = None;
+                let micros = cpu_micros().saturating_sub(began);
+                for waiter in queue.finish(one.flight, charged_to, micros) {
+                    // One of them has had it checked; the others are told what is known since.
+                    if waiter.send(verdict).is_ok() && verdict == Verdict::Right {
+                        verdict = Verdict::Remembered;
+                    }
+                }
             }
         }
     }
+}
+
+/// Processor time of this thread. By the clock, names would use up their shares while the pool is kept
+/// from running, which is when there is least to share.
+fn cpu_micros() -> u64 {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let whole = |part: i64| u64::try_from(part).unwrap_or_default();
+    whole(spent.tv_sec) * 1_000_000 + whole(spent.tv_nsec) / 1000
 }
 
 fn check_one(memory: &Memory, hash: &str, password: &Secret, digest: Digest) -> Verdict {
-    // Many devices of one tenant may have queued up with the same password.
+    // The same password of the same tenant may have come from elsewhere meanwhile.
     if memory.knows(&digest) {
         return Verdict::Remembered;
     }
@@ -271,122 +354,6 @@ fn check_one(memory: &Memory, hash: &str, password: &Secret, digest: Digest) -> 
     }
     even_out(hash);
     Verdict::Wrong
-}
-
-/// Whether a password is the one of a hash. Takes as long as the hash's cost says.
-#[must_use]
-pub fn is_right(password: &Secret, hash: &str) -> bool {
-    bcrypt::verify(password.expose(), hash).unwrap_or(false)
-}
-
-/// Whether a hash was made with another cost than new ones are.
-#[must_use]
-pub fn is_outdated(hash: &str) -> bool {
-    let parts: Result<bcrypt::HashParts, _> = hash.parse();
-    parts.is_ok_and(|parts| parts.get_cost() != COST)
-}
-
-/// Lets a wrong password take as long as an unknown tenant's, whose decoy costs [`COST`]: an imported
-/// hash may cost less. Each cost is twice the one below, so a check and all costs from its own up to
-/// 11 make one of 12.
-fn even_out(hash: &str) {
-    let parts: Result<bcrypt::HashParts, _> = hash.parse();
-    for cost in parts.map_or(COST, |parts| parts.get_cost())..COST {
-        let _ = bcrypt::hash("", cost);
-    }
-}
-
-type Digest = [u8; 32];
-
-/// Passwords that were right a short while ago, as keyed digests that cover the stored hash: they
-/// tell nothing without the key, and a changed hash forgets them.
-#[derive(Debug)]
-struct Memory {
-    key: [u8; 32],
-    clock: Clock,
-    right: Mutex<Right>,
-}
-
-#[derive(Debug, Default)]
-struct Right {
-    until: HashMap<Digest, Millis>,
-    /// In the order of their ends, since all live equally long.
-    order: VecDeque<(Millis, Digest)>,
-}
-
-impl Memory {
-    fn digest(&self, hash: &str, password: &Secret) -> Digest {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).unwrap_or_else(|_| {
-            // HMAC takes keys of every length.
-            unreachable!("a 32-byte key was refused")
-        });
-        mac.update(hash.as_bytes());
-        mac.update(&[0]);
-        mac.update(password.expose().as_bytes());
-        mac.finalize().into_bytes().into()
-    }
-
-    fn knows(&self, digest: &Digest) -> bool {
-        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
-        right.until.get(digest).is_some_and(|until| self.clock.now() < *until)
-    }
-
-    fn remember(&self, digest: Digest) {
-        let now = self.clock.now();
-        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(&(until, oldest)) = right.order.front()
-            && (until <= now || right.order.len() >= REMEMBERED_MAX)
-        {
-            right.order.pop_front();
-            // It may have been remembered again since.
-            if right.until.get(&oldest) == Some(&until) {
-                right.until.remove(&oldest);
-            }
-        }
-        let until = now.plus(REMEMBERED_FOR);
-        right.until.insert(digest, until);
-        right.order.push_back((until, digest));
-    }
-}
-
-/// Says whether a text can be a password.
-///
-/// # Errors
-/// Empty, longer than 72 bytes, or with a NUL byte.
-pub fn check(password: &Secret) -> Result<(), &'static str> {
-    match password.expose().as_bytes() {
-        [] => Err("must not be empty"),
-        bytes if bytes.len() > PASSWORD_BYTES_MAX => Err("must be at most 72 bytes long"),
-        bytes if bytes.contains(&0) => Err("must not contain a NUL byte"),
-        _ => Ok(()),
-    }
-}
-
-/// Hashes a new password.
-///
-/// # Errors
-/// See [`check`].
-pub fn hash(password: &Secret) -> Result<String, &'static str> {
-    check(password)?;
-    hash_bytes(password.expose().as_bytes()).map_err(|_| "could not be hashed")
-}
-
-fn hash_bytes(bytes: &[u8]) -> Result<String, bcrypt::BcryptError> {
-    bcrypt::hash(bytes, COST)
-}
-
-/// Checks an imported hash's form.
-///
-/// # Errors
-/// It is not bcrypt's, or costs more than a login may.
-pub fn check_hash(hash: &str) -> Result<(), &'static str> {
-    const COST_MIN: u32 = 4;
-    const COST_MAX: u32 = 14;
-    let parts: bcrypt::HashParts = hash.parse().map_err(|_| "is not a bcrypt hash")?;
-    match parts.get_cost() {
-        COST_MIN..=COST_MAX => Ok(()),
-        _ => Err("has a bcrypt cost outside 4 to 14"),
-    }
 }
 
 #[cfg(test)]

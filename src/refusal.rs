@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -65,6 +66,11 @@ pub enum Refusal {
     BadHandover,
     /// More sessions were begun for one account than anybody needs.
     TooManyLogins,
+    /// Too many wrong passwords: of this name from this address, or from this address.
+    TooManyAttempts {
+        /// How long the next one has to wait.
+        wait_seconds: u32,
+    },
     /// A right credential of somebody else.
     WrongTenant,
     /// A browser's ambient credential, used by a page that is not allowed to.
@@ -115,6 +121,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// [`Refusal::TooManyAttempts`] for a wait; in whole seconds, so that who waits them does not come
+    /// too early.
+    #[must_use]
+    pub fn attempts(wait: Duration) -> Self {
+        let wait_seconds = u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+        Self::TooManyAttempts { wait_seconds: wait_seconds.max(1) }
+    }
+
     /// One of each face, for tables and tests.
     #[must_use]
     pub fn samples() -> Vec<Self> {
@@ -135,6 +149,7 @@ impl Refusal {
             Self::LoginNeedsTls,
             Self::BadHandover,
             Self::TooManyLogins,
+            Self::TooManyAttempts { wait_seconds: 64 },
             Self::WrongTenant,
             Self::ForeignOrigin,
             Self::NotFound("no such tenant"),
@@ -212,6 +227,7 @@ impl Refusal {
             Self::PlanConnections { .. } => Some(10),
             Self::NoRuntime => Some(NO_RUNTIME_RETRY_SECONDS),
             Self::TooManyLogins => Some(LOGINS_RETRY_SECONDS),
+            Self::TooManyAttempts { wait_seconds } => Some(*wait_seconds),
             Self::Overloaded(_) | Self::RegistryAway(_) | Self::ReplicaSilent(_) => Some(2),
             Self::GrantEnded(cause) if !takes_the_credential(*cause) => Some(1),
             _ => None,
@@ -253,9 +269,11 @@ impl Refusal {
             Self::Operator(refusal) => {
                 Face { status: refusal.status(), label: refusal.label(), public: "" }
             }
-            Self::StaleForm | Self::LoginNeedsTls | Self::BadHandover | Self::TooManyLogins => {
-                self.face_of_a_login()
-            }
+            Self::StaleForm
+            | Self::LoginNeedsTls
+            | Self::BadHandover
+            | Self::TooManyAttempts { .. }
+            | Self::TooManyLogins => self.face_of_a_login(),
             Self::NoSession => face(
                 S::UNAUTHORIZED,
                 "no_session",

@@ -1,5 +1,10 @@
 //! Text that must never be seen: passwords and keys on their way to being checked.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::Error;
@@ -91,6 +96,30 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// The most bytes of a file with one secret.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Others than owner and group may do nothing with such a file.
+const OTHERS: u32 = 0o007;
+
+/// What a file holds that others may not read, without white space at its end.
+///
+/// # Errors
+/// Others may read or change it, it is over 64 KiB, or it cannot be read; nothing of it is repeated.
+pub fn read_file(path: &Path) -> Result<Secret, String> {
+    // The open file is looked at, not the path: that may be another one by then.
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let about = file.metadata().map_err(|error| error.to_string())?;
+    if about.mode() & OTHERS != 0 {
+        return Err("others may read or write it; chmod o= takes that away".to_owned());
+    }
+    let mut text = Zeroizing::new(String::new());
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    match read.map_err(|error| error.to_string())? as u64 {
+        ..=FILE_BYTES_MAX => Ok(Secret::new(text.trim_end().to_owned())),
+        _ => Err("it is longer than 64 KiB".to_owned()),
+    }
+}
+
 /// What is wrong with JSON, without a word of it: that may be a password in the wrong place.
 #[must_use]
 pub fn json_fault(error: &serde_json::Error) -> String {
@@ -167,6 +196,34 @@ mod tests {
     fn secrets_do_not_print() {
         let secret = Secret::new("hunter2".into());
         assert_eq!(format!("{secret:?} {:?}", SecretDigest::of(&secret)), "[redacted] [digest]");
+    }
+
+    #[test]
+    fn a_secret_is_wiped_when_it_is_dropped() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        is_wiped(&Secret::new("s3cret".to_owned()).0);
+    }
+
+    #[test]
+    fn a_secret_file_is_not_for_others() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let write = |bytes: usize, mode| {
+            std::fs::write(&path, "x".repeat(bytes) + "\n").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            read_file(&path).map(|secret| secret.expose().len())
+        };
+        for mode in [0o600, 0o640, 0o660, 0o400] {
+            assert_eq!(write(7, mode), Ok(7), "{mode:o}");
+        }
+        for mode in [0o604, 0o602, 0o601, 0o644, 0o666] {
+            assert!(write(7, mode).unwrap_err().starts_with("others may"), "{mode:o}");
+        }
+        assert_eq!(write(64 * 1024 - 1, 0o600), Ok(64 * 1024 - 1));
+        assert_eq!(write(64 * 1024, 0o600), Err("it is longer than 64 KiB".to_owned()));
+        std::fs::write(&path, [b'x', 0xff]).unwrap();
+        assert!(!read_file(&path).unwrap_err().contains('x'));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::Permit;
 use crate::keepalive::KeepAlive;
 
 /// How many more requests a client may take back while they are worked on than it waits for. Each has
@@ -46,6 +47,8 @@ pub(super) struct Place {
     key: usize,
     is_last: bool,
     is_answered: bool,
+    /// Its own, unless the connection's is enough.
+    _permit: Option<Permit>,
 }
 
 impl Open {
@@ -57,7 +60,7 @@ impl Open {
         Self { keep_alive, state, overrun: Notify::new(), spent: Notify::new() }
     }
 
-    pub(super) fn enter(self: &Arc<Self>) -> Place {
+    pub(super) fn enter(self: &Arc<Self>, permit: Option<Permit>) -> Place {
         let mut state = self.state();
         state.was_used = true;
         state.requests = state.requests.saturating_add(1);
@@ -67,7 +70,7 @@ impl Open {
         if is_last {
             self.spent.notify_one();
         }
-        Place { open: Arc::clone(self), key, is_last, is_answered: false }
+        Place { open: Arc::clone(self), key, is_last, is_answered: false, _permit: permit }
     }
 
     /// There were as many requests as there may be. Cancel safe.
@@ -188,16 +191,21 @@ mod tests {
     use http_body_util::Full;
 
     use super::*;
+    use crate::permits::Permits;
 
     const SPAN: Duration = Duration::from_secs(10);
     const KEEP_ALIVE: KeepAlive = KeepAlive { idle_max: SPAN, requests_max: Some(3) };
+
+    fn permit() -> Permit {
+        Arc::new(Permits::for_operators(1).try_take().unwrap())
+    }
 
     #[tokio::test]
     async fn a_request_that_is_worked_on_is_neither_idle_nor_stalled() {
         let open = Arc::new(Open::new(KEEP_ALIVE, 0));
         assert!(!open.was_used());
         assert!(open.idle_for(Instant::now() + SPAN) >= SPAN);
-        let place = Open::enter(&open);
+        let place = Open::enter(&open, Some(permit()));
         let later = Instant::now() + SPAN;
         assert!(open.was_used());
         assert_eq!(
@@ -212,7 +220,7 @@ mod tests {
     async fn an_answer_is_stalled_from_when_it_gave_something_until_more_is_asked_of_it() {
         let open = Arc::new(Open::new(KEEP_ALIVE, 0));
         let answer = Response::new(Full::new(Bytes::from_static(b"hello")));
-        let mut body = Watched::response(answer, Open::enter(&open)).into_body();
+        let mut body = Watched::response(answer, Open::enter(&open, Some(permit()))).into_body();
         let later = || Instant::now() + SPAN;
         assert_eq!(open.stalled_for(later()), Duration::ZERO);
         let mut context = Context::from_waker(Waker::noop());
@@ -229,12 +237,12 @@ mod tests {
         let first_max = Duration::from_secs(1);
         let left = open.may_be_idle_for(first_max);
         assert!(left <= first_max);
-        let place = Open::enter(&open);
+        let place = Open::enter(&open, None);
         assert!(!place.is_last());
         assert_eq!(open.may_be_idle_for(first_max), SPAN);
         drop(place);
         assert!(open.may_be_idle_for(first_max) > first_max);
-        assert!(Open::enter(&open).is_last());
+        assert!(Open::enter(&open, None).is_last());
         open.spent().await;
     }
 }

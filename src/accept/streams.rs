@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::open::{Open, Watched};
 use super::{AcceptSettings, Peer};
+use crate::permits::Permits;
 use crate::rewound::Rewound;
 
 /// Requests of one connection at once.
@@ -40,6 +41,7 @@ const PONG_MAX: Duration = Duration::from_secs(20);
 pub(super) async fn converse<H, F, B>(
     stream: Rewound,
     peer: Peer,
+    permits: Arc<Permits>,
     settings: AcceptSettings,
     mut drain: watch::Receiver<bool>,
     handler: H,
@@ -52,8 +54,9 @@ pub(super) async fn converse<H, F, B>(
     let open = Arc::new(Open::new(settings.keep_alive, 0));
     let watched = Arc::clone(&open);
     let service = service_fn(move |request| {
-        let place = Open::enter(&watched);
-        let answer = handler(as_http_1(request), peer.clone());
+        let peer = seated(&peer, &permits);
+        let place = Open::enter(&watched, Some(Arc::clone(&peer.permit)));
+        let answer = handler(as_http_1(request), peer);
         async move {
             let response = answer.await;
             Ok::<_, std::convert::Infallible>(Watched::response(response, place))
@@ -116,6 +119,20 @@ pub(super) async fn converse<H, F, B>(
     if let Err(error) = end {
         tracing::debug!(%client, %error, "a client's connection failed");
     }
+}
+
+/// The client with a place for one request more: the connection's own, while no other request has it,
+/// as each may need a connection to a runtime.
+fn seated(peer: &Peer, permits: &Permits) -> Peer {
+    let mut peer = peer.clone();
+    // The connection's, and this one.
+    if Arc::strong_count(&peer.permit) > 2 {
+        match permits.take_beside(peer.address.ip()) {
+            Ok(permit) => peer.permit = Arc::new(permit),
+            Err(why) => peer.no_place = Some(why),
+        }
+    }
+    peer
 }
 
 /// The request as a client with HTTP/1.1 would have sent it: its authority as Host (RFC 9113 section

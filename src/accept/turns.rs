@@ -37,7 +37,7 @@ pub(super) async fn converse<H, F, B>(
     let open = Arc::new(Open::new(settings.keep_alive, before));
     let watched = Arc::clone(&open);
     let service = service_fn(move |request| {
-        let place = Open::enter(&watched);
+        let place = Open::enter(&watched, None);
         let answer = handler(request, peer.clone());
         async move {
             let mut response = answer.await;

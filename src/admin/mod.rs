@@ -18,7 +18,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tower::ServiceExt;
 
 use crate::accept::Peer;
@@ -30,6 +30,7 @@ use crate::exchange::Body;
 use crate::journey::Journey;
 use crate::json::{Private, to_the_end};
 use crate::live::LiveTable;
+use crate::permits::Permits;
 use crate::presence::Presence;
 use crate::refusal::{OperatorRefusal, Refusal};
 use crate::registry::{Registry, away};
@@ -77,7 +78,7 @@ pub struct Desk {
     /// Names under which the listener may be asked, in lower case, without ports.
     pub hosts: HashSet<String>,
     /// The places for clients' sockets.
-    pub places: Places,
+    pub places: Arc<Permits>,
     /// Whether metrics are told without a token.
     pub metrics_open: bool,
     /// Every setting, as it holds.
@@ -90,23 +91,6 @@ pub struct Desk {
     pub is_draining: AtomicBool,
     /// Operators who watch.
     pub feeds: Feeds,
-}
-
-/// The places for clients' sockets.
-#[derive(Clone, Debug)]
-pub struct Places {
-    /// Those that are free.
-    pub permits: Arc<Semaphore>,
-    /// All.
-    pub max: usize,
-}
-
-impl Places {
-    /// So many, all of them free.
-    #[must_use]
-    pub fn new(max: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(max)), max }
-    }
 }
 
 impl Desk {

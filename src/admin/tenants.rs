@@ -14,6 +14,7 @@ use super::pages::{Condition, page, tag};
 use super::views::{TenantLine, TenantView};
 use super::{Answer, At, Desk, NO_TENANT, Tagged};
 use crate::change::{Changing, unwritten};
+use crate::guessing::Claim;
 use crate::json::{Asked, Id, Input, Private};
 use crate::passwords::{self, Verdict};
 use crate::refusal::{OperatorRefusal, Refusal};
@@ -194,10 +195,11 @@ impl Desk {
         let busy = || Refusal::Overloaded("too many passwords wait to be hashed");
         if let Some(present) = before.and_then(|before| before.password.as_ref()) {
             let stored = Password::from_hash(&present.hash, present.fingerprint);
-            match self.journey.passwords.verify(Some(&stored), password, client).await {
+            let claim = Claim { name: operator.name.as_str(), client };
+            match self.journey.passwords.compare(&stored, password, claim).await {
                 Verdict::Right | Verdict::Remembered => return Ok(present.hash.clone()),
                 Verdict::Wrong => {}
-                Verdict::Busy => return Err(busy()),
+                Verdict::Busy | Verdict::Later(_) => return Err(busy()),
             }
         }
         self.journey.passwords.hash(password, client).await.map_err(|why| match why {

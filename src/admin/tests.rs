@@ -14,6 +14,7 @@ use crate::clock::Wall;
 use crate::connect::{ConnectSettings, Dialer};
 use crate::limits::Limits;
 use crate::passwords::Passwords;
+use crate::permits::Permits;
 use crate::presence;
 use crate::registry::store::Store;
 use crate::registry::testing;
@@ -126,7 +127,7 @@ impl World {
             journey: Arc::new(journey),
             presence: Arc::new(presence),
             tokens: Arc::new(tokens.into()),
-            places: Places::new(7),
+            places: Arc::new(Permits::for_operators(7)),
             metrics_open: false,
             hosts: own_hosts((Ipv4Addr::new(10, 0, 0, 1), 9180).into())
                 .chain(["ops.example.org".to_owned()])

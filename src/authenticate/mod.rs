@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::grant::Grant;
+use crate::guessing::Claim;
 use crate::passwords::{self, Passwords, Verdict};
 use crate::refusal::Refusal;
 use crate::registry::record::TenantRecord;
@@ -55,7 +56,8 @@ impl Authority<'_> {
     ///
     /// # Errors
     /// 400 for two identities or malformed headers; 401 for missing and wrong ones; 403 for a
-    /// foreign page with an ambient credential; 503 if passwords or the registry cannot be asked.
+    /// foreign page with an ambient credential; 429 after too many wrong passwords; 503 if passwords
+    /// or the registry cannot be asked.
     pub async fn authenticate(
         self,
         request: &Parts,
@@ -149,17 +151,29 @@ impl Authority<'_> {
     }
 
     async fn check_password(self, named: &Named, client: IpAddr) -> Result<Proof, Refusal> {
-        let tenant = self.find(&named.username).await?;
+        let claim = Claim { name: &named.username, client };
+        let known = Username::parse(&named.username).ok();
+        let known = known.and_then(|username| self.registry.known(&username));
+        let stored = known.as_ref().and_then(|tenant| tenant.password.as_ref());
+        // Before the registry is asked: guessers must not keep it busy with names.
+        if let Some(wait) = self.passwords.wait(stored, &named.secret, claim) {
+            return Err(Refusal::attempts(wait));
+        }
+        let tenant = match known {
+            Some(tenant) => Some(tenant),
+            None => self.find(&named.username).await?,
+        };
         let opens = tenant.as_deref().ok_or("unknown tenant");
         let opens = opens.and_then(|tenant| password_that_opens(tenant, self.now()));
         // Without one the same work is done for nothing. A disabled tenant's is not even tried: it
         // would be remembered, and its second refusal come sooner than a wrong one's.
         let stored = opens.as_ref().ok().map(|(stored, _)| stored);
-        let verdict = self.passwords.verify(stored, &named.secret, client).await;
+        let verdict = self.passwords.verify(stored, &named.secret, claim).await;
         match (verdict, opens, tenant) {
             (Verdict::Busy, ..) => {
                 Err(Refusal::Overloaded("too many passwords wait to be checked"))
             }
+            (Verdict::Later(wait), ..) => Err(Refusal::attempts(wait)),
             (Verdict::Right, Ok((stored, grant)), Some(tenant)) => {
                 if passwords::is_outdated(stored.hash()) {
                     self.rehash(&tenant, &stored, named, client).await;
@@ -176,9 +190,7 @@ impl Authority<'_> {
     /// Hashes a right password anew, since its hash was made with another cost. What rests on the
     /// password goes on. If it cannot be done now, the next check will.
     async fn rehash(self, tenant: &Tenant, stored: &Password, named: &Named, client: IpAddr) {
-        let password = &named.secret;
-        let Ok(hash) = self.passwords.hash(password, client).await else { return };
-        let fresh = Password::from_hash(&hash, stored.fingerprint());
+        let Ok(hash) = self.passwords.hash(&named.secret, client).await else { return };
         let change = |record: &mut TenantRecord| match &mut record.password {
             Some(record) if *record.hash == **stored.hash() => {
                 record.hash.clone_from(&hash);
@@ -186,9 +198,7 @@ impl Authority<'_> {
             }
             _ => Err(()),
         };
-        if self.registry.change(tenant.id, change).await.is_ok() {
-            self.passwords.remember(&fresh, password);
-        }
+        let _ = self.registry.change(tenant.id, change).await;
     }
 
     /// Checks what a login form says. The fingerprint is the password's.

@@ -1,6 +1,6 @@
 use crate::client::RequestIds;
 use std::net::Ipv4Addr;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -47,7 +47,11 @@ async fn registry() -> &'static Registry {
     REGISTRY.get_or_init(fill).await
 }
 
-static PASSWORDS: LazyLock<Passwords> = LazyLock::new(|| Passwords::start(Clock::start()).unwrap());
+thread_local! {
+    /// Each test's own: what they guess at one tenant is a stranger's, and has a share of a pool only.
+    static PASSWORDS: &'static Passwords =
+        Box::leak(Box::new(Passwords::start(Clock::start()).unwrap()));
+}
 
 fn basic(text: &str) -> String {
     format!("authorization: Basic {}", BASE64_STANDARD.encode(text))
@@ -64,9 +68,12 @@ async fn ask_of(registry: &Registry, target: &str, lines: &[&str]) -> Result<Ide
         request = request.header(name, value);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    let authority = Authority { registry, passwords: &PASSWORDS };
+    let authority = Authority { registry, passwords: PASSWORDS.with(|mine| *mine) };
     let request_id = RequestIds::new().unwrap().next();
-    let client = Client { address: (Ipv4Addr::LOCALHOST, 1).into(), over_tls: false, request_id };
+    // Each from elsewhere: these are no guesses of one client's.
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let address = Ipv4Addr::from_bits(NEXT.fetch_add(1, Ordering::Relaxed));
+    let client = Client { address: (address, 1).into(), over_tls: false, request_id };
     authority.authenticate(&parts, client, Sessions::Ignored).await
 }
 
@@ -167,7 +174,7 @@ async fn a_disabled_tenants_password_is_never_known_to_be_right() {
     }
     let off = testing::tenant(registry().await, TenantId(5)).await;
     let password = Secret::new("off-password".into());
-    assert!(!PASSWORDS.remembers(off.password.as_ref().unwrap(), &password));
+    assert!(!PASSWORDS.with(|mine| *mine).remembers(off.password.as_ref().unwrap(), &password));
 }
 
 #[tokio::test]
@@ -179,7 +186,8 @@ async fn a_password_is_hashed_anew_by_whoever_had_it_checked() {
         let stored = testing::tenant(&registry, id).await.password.clone().unwrap();
         assert!(passwords::is_outdated(stored.hash()));
         if is_remembered {
-            PASSWORDS.remember(&stored, &Secret::new("old-password".into()));
+            let password = Secret::new("old-password".into());
+            PASSWORDS.with(|mine| mine.remember(stored.hash(), &password));
         }
         let basic = basic(&format!("{username}:old-password"));
         let expected = format!("{username} password consumed");

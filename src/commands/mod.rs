@@ -14,6 +14,7 @@ mod check;
 mod draft;
 mod explain;
 mod import;
+mod memory;
 mod operator;
 mod progress;
 mod registry;
@@ -76,7 +77,12 @@ pub fn run() -> ExitCode {
             return if error.use_stderr() { EXIT_USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
-    let outcome = match matches.subcommand() {
+    let subcommand = matches.subcommand();
+    // The server's own setting says whether it is watched.
+    if !matches!(subcommand, Some(("serve", _))) {
+        memory::keep_private();
+    }
+    let outcome = match subcommand {
         Some(("serve", matches)) => settings(matches).and_then(serve::run),
         Some(("check", matches)) => settings(matches).and_then(|settings| check::run(&settings)),
         Some(("explain", matches)) => {

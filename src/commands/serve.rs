@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::certificates::InUse;
 use super::import::{self, open};
-use super::{EXIT_CONFIG, Failure};
+use super::{EXIT_CONFIG, Failure, memory};
 use crate::accept::{self, AcceptSettings};
 use crate::admin::tokens::TokensInUse;
-use crate::admin::{self, Admin, Places};
+use crate::admin::{self, Admin};
 use crate::client::RequestIds;
 use crate::clock::{Clock, Wall};
 use crate::config::Settings;
@@ -30,12 +30,14 @@ use crate::live::LiveTable;
 use crate::metrics::Metrics;
 use crate::networks::Networks;
 use crate::passwords::Passwords;
+use crate::permits::Permits;
 use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
 use crate::registry::Registry;
+use crate::registry::store::Store;
 use crate::registry::store::redacted;
 use crate::registry::usage::Usage;
-use crate::relay::plane::Plane;
+use crate::relay::plane::{Plane, Prepared};
 use crate::telemetry;
 use crate::tls::server::Acceptor;
 use crate::web;
@@ -48,7 +50,7 @@ mod signals;
 
 use about::{about, own_addresses, thread_names};
 use attend::attend;
-use limits::connections_max;
+use limits::permits;
 use signals::Signals;
 
 /// Name look-ups and reads of the registry at once; everything else that blocks has threads of its own.
@@ -59,8 +61,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A listener, and what speaks TLS there.
 type TlsListener = (TcpListener, Option<Acceptor>);
 
+/// What the front's threads begin with.
+type Fronts = (Vec<Vec<std::net::TcpListener>>, Vec<Prepared>);
+
 /// Runs until a signal.
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
+    if !settings.debuggable {
+        memory::keep_private();
+    }
     let cannot = |what: &str, error: io::Error| Failure::runtime(format!("cannot {what}: {error}"));
     let _flushed_at_the_end =
         telemetry::start(&settings.log).map_err(|error| cannot("start the log's thread", error))?;
@@ -78,18 +86,13 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     if let Some(path) = &settings.import {
         import::fill(&store, runtime.handle(), path, false)?;
     }
-    let wall = Wall::system();
-    let registry = Registry::new(store, settings.caching, clock, wall);
-    let registry = registry.keeping_audit(settings.audit_kept).with_sessions(settings.sessions);
-    let registry = Arc::new(registry);
-    let plane = Plane::start(settings.relay_threads, settings.patience, clock)
+    let registry = Arc::new(registry(store, &settings, clock));
+    let (plane, prepared) = Plane::prepare(settings.relay_threads, settings.patience, clock)
         .map_err(|error| cannot("start the relay threads", error))?;
     let passwords = Passwords::start(clock);
     let passwords =
         Arc::new(passwords.map_err(|error| cannot("start the password threads", error))?);
-    let reach = Arc::new(Reach::new(settings.allow_addresses.clone()));
-    let dialer = Dialer::new(settings.connect, reach, clock);
-    let dialer = Arc::new(dialer.map_err(|error| Failure::runtime(error.to_string()))?);
+    let dialer = Arc::new(dialer(&settings, clock)?);
     let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
     let (live, usage) = (Arc::new(LiveTable::default()), Arc::new(Usage::default()));
     let replicas = presence::Settings::new(registry.is_shared());
@@ -108,7 +111,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     };
     let pages = Arc::new(pages(&desk));
     let journey = Arc::new(Journey {
-        base_domain: settings.base_domain.clone(),
+        base_domain: desk.base_domain.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         clock,
         registry,
@@ -128,10 +131,23 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         #[cfg(test)]
         gate: Arc::default(),
     });
-    let outcome = runtime.block_on(serve(settings, journey, presence, (certificates, tokens)));
+    let outcome =
+        runtime.block_on(serve(settings, journey, presence, (certificates, tokens), prepared));
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
+}
+
+fn registry(store: Store, settings: &Settings, clock: Clock) -> Registry {
+    Registry::new(store, settings.caching, clock, Wall::system())
+        .keeping_audit(settings.audit_kept)
+        .with_sessions(settings.sessions)
+}
+
+fn dialer(settings: &Settings, clock: Clock) -> Result<Dialer, Failure> {
+    let reach = Arc::new(Reach::new(settings.allow_addresses.clone()));
+    let dialer = Dialer::new(settings.connect, reach, clock);
+    dialer.map_err(|error| Failure::runtime(error.to_string()))
 }
 
 /// What the pages around the profile work with: the same.
@@ -149,6 +165,7 @@ async fn serve(
     journey: Arc<Journey>,
     presence: Arc<Presence>,
     (certificates, tokens): (InUse, Arc<TokensInUse>),
+    prepared: Vec<Prepared>,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
@@ -166,7 +183,7 @@ async fn serve(
     let revision = journey.registry.store().last_revision().await;
     let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let places = Places::new(connections_max(&settings.accept));
+    let places = Arc::new(permits(&settings.accept, &settings.trusted_proxies));
     let desk = Arc::new(desk(&settings, &journey, &presence, &places, &tokens));
     let request_ids = RequestIds::new().map_err(|error| Failure::runtime(error.to_string()))?;
     let admin = Admin::new(Arc::clone(&desk), request_ids);
@@ -181,7 +198,7 @@ async fn serve(
     presence.enter(about(listeners.first(), &tls_listeners)).await;
     let (stop_data, data_stopped) = watch::channel(false);
     let mut data_tasks = JoinSet::new();
-    let listeners = (listeners, tls_listeners);
+    let listeners = ((listeners, prepared), tls_listeners);
     let front =
         serve_data(listeners, &settings, &journey, &places, &data_stopped, &mut data_tasks)?;
     let attending = attend(Arc::clone(&journey), Arc::clone(&presence), revision);
@@ -209,8 +226,9 @@ async fn serve(
     data_tasks.shutdown().await;
     // Not a task of its own: it would queue behind name look-ups.
     tokio::task::block_in_place(|| {
-        front.stop();
+        // First the flag, so that nothing is left for threads that are about to end.
         journey.plane.stop();
+        front.stop();
     });
     attendant.abort();
     // Whatever it was about to write must not come behind the last words.
@@ -243,7 +261,7 @@ async fn serve_admin(
         proxy_protocol_from: Networks::default(),
         ..settings
     };
-    let permits = Arc::new(Semaphore::new(Admin::CONNECTIONS_MAX));
+    let permits = Arc::new(Permits::for_operators(Admin::CONNECTIONS_MAX));
     accept::serve(listener, tls, settings, permits, stopped, move |request, peer| {
         let admin = Arc::clone(&admin);
         async move { admin.answer(request, &peer).await }
@@ -266,14 +284,14 @@ fn desk(
     settings: &Settings,
     journey: &Arc<Journey>,
     presence: &Arc<Presence>,
-    places: &Places,
+    places: &Arc<Permits>,
     tokens: &Arc<TokensInUse>,
 ) -> admin::Desk {
     admin::Desk {
         journey: Arc::clone(journey),
         presence: Arc::clone(presence),
         tokens: Arc::clone(tokens),
-        places: places.clone(),
+        places: Arc::clone(places),
         metrics_open: settings.metrics_open,
         hosts: admin::own_hosts(settings.admin_listen)
             .chain(settings.admin_hosts.iter().cloned())
@@ -288,15 +306,15 @@ fn desk(
 
 /// Begins to serve clients: those without TLS at the front.
 fn serve_data(
-    (listeners, tls_listeners): (Vec<Vec<std::net::TcpListener>>, Vec<TlsListener>),
+    (fronts, tls_listeners): (Fronts, Vec<TlsListener>),
     settings: &Settings,
     journey: &Arc<Journey>,
-    places: &Places,
+    places: &Arc<Permits>,
     data_stopped: &watch::Receiver<bool>,
     data_tasks: &mut JoinSet<()>,
 ) -> Result<FrontPlane, Failure> {
-    let permits = Arc::clone(&places.permits);
-    let (front, brought) = front::start(listeners, settings, &permits, journey)?;
+    let permits = Arc::clone(places);
+    let (front, brought) = front::start(fronts, settings, &permits, journey)?;
     let answering = Arc::clone(journey);
     data_tasks.spawn(accept::serve_handed_over(
         brought,

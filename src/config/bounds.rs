@@ -9,13 +9,19 @@ use crate::keepalive::{KeepAlive, Probes};
 use crate::limits::Limits;
 use crate::relay::pair::Patience;
 
+const SOCKETS_MAX: usize = 10_000_000;
 /// The longest URL that is parsed at all is 64 KiB.
 const URL_BYTES_MAX: usize = 65_534;
 
 impl Reader<'_> {
     pub(super) fn accept(&self) -> Result<AcceptSettings, ConfigError> {
         Ok(AcceptSettings {
-            connections_max: self.number("connections_max", 1, 10_000_000)?,
+            connections_max: self.number("connections_max", 1, SOCKETS_MAX)?,
+            connections_per_address_max: self.number(
+                "connections_per_address_max",
+                0,
+                SOCKETS_MAX,
+            )?,
             header_timeout: self.span("header_timeout")?,
             write_stall_max: self.span("write_stall_max")?,
             header_bytes_max: self.header_bytes_max()?,

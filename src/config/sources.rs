@@ -1,9 +1,15 @@
 //! File and environment as texts by key.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::{ClientSettings, ConfigError, ENVIRONMENT_PREFIX, Given, KEYS, Key};
+use crate::registry::store;
 use crate::secret::Secret;
+
+const OTHERS_READ: u32 = 0o004;
 
 fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
@@ -90,12 +96,21 @@ pub fn file(path: Option<PathBuf>) -> Result<Given, ConfigError> {
     let Some(path) = path else { return Ok(Given::new()) };
     let shown = path.display();
     let fault = |what: String| ConfigError(format!("{shown}: {what}"));
-    let text = std::fs::read_to_string(&path).map_err(|error| fault(error.to_string()))?;
+    let mut file = File::open(&path).map_err(|error| fault(error.to_string()))?;
+    let about = file.metadata().map_err(|error| fault(error.to_string()))?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|error| fault(error.to_string()))?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
         let line = line.map_or(String::new(), |line| format!("line {line}: "));
         fault(format!("{line}{}", error.message()))
     })?;
+    let registry = table.get("registry").and_then(toml::Value::as_str).unwrap_or_default();
+    if about.mode() & OTHERS_READ != 0 && store::redacted(registry) != registry {
+        let what = "registry has a password, and others may read this file: chmod o= takes that \
+                    away, or registry_password_file holds the password elsewhere";
+        return Err(fault(what.to_owned()));
+    }
     let mut given = Given::new();
     for (name, value) in table {
         let Some(key) = find(&name) else {

@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 
 use tempfile::NamedTempFile;
 
@@ -321,6 +322,22 @@ fn a_secret_that_others_can_read_is_refused() {
     let refused = set("registry_password_file", path).unwrap_err();
     assert!(refused.contains(path) && refused.contains("chmod o="), "{refused}");
     assert!(!refused.contains("s3cret"));
+}
+
+#[test]
+fn a_configuration_with_a_password_is_not_for_others() {
+    let load_with = |text: &str, mode| {
+        let file = file(text);
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        load(BTreeMap::new(), environment(&[]), Some(file.path().to_owned())).map(drop)
+    };
+    let with_password = "registry = \"redis://me:s3cret@host\"";
+    assert_eq!(load_with(with_password, 0o640), Ok(()));
+    let refused = load_with(with_password, 0o644).unwrap_err().0;
+    assert!(refused.contains("chmod o=") && !refused.contains("s3cret"), "{refused}");
+    for without in ["registry = \"redis://me@host\"", "registry = \"memory:\"", ""] {
+        assert_eq!(load_with(without, 0o644), Ok(()));
+    }
 }
 
 #[test]

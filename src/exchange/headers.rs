@@ -153,7 +153,7 @@ pub fn make_private(headers: &mut HeaderMap, may_be_kept: bool) {
         .flat_map(|value| value.split(','))
         .map(|directive| directive.trim().to_owned())
         .filter(|directive| {
-            let name = directive.split('=').next().unwrap_or_default().to_ascii_lowercase();
+            let name = directive.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
             // The last one takes no-store back (RFC 9111 section 5.2.2.3).
             !matches!(name.as_str(), "" | "public" | "private" | "s-maxage" | "must-understand")
         })

@@ -1,7 +1,6 @@
 //! One client's connection: request after request, until it ends, is handed over or switches.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use super::write::{Manner, Today, put_own};
 use super::{FrontSettings, Permit, Reception, Story, Wait};
 use crate::clock::Millis;
 use crate::live::Mailbox;
+use crate::permits::{self, Permits};
 use crate::refusal::Refusal;
 
 mod leaving;
@@ -40,6 +40,7 @@ pub(super) struct Tools<S: Story> {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) links: Links,
     pub(super) buffers: Buffers,
+    pub(super) permits: Arc<Permits>,
     pub(super) today: Today,
     pub(super) now: Millis,
     pub(super) is_draining: bool,
@@ -71,14 +72,14 @@ pub(super) struct Conversation<S: Story> {
 impl<S: Story> Conversation<S> {
     pub(super) fn new(
         socket: TcpStream,
-        address: SocketAddr,
-        permit: Permit,
+        origin: Origin,
+        permit: permits::Permit,
         slot: usize,
         tools: &Tools<S>,
     ) -> Self {
         let client = ClientLeg::new(socket, Token(slot * 2));
         let deadline = tools.now.plus(tools.settings.header_timeout);
-        let origin = Origin::of(address, &tools.settings.proxy_protocol_from);
+        let permit = Arc::new(permit);
         let state = State::Head { part: Vec::new(), deadline };
         Self { client, origin, permit, requests: 0, state }
     }
@@ -166,11 +167,17 @@ impl<S: Story> Conversation<S> {
         };
         let mut end = start + length;
         if self.origin.is_awaited {
-            match self.origin.take_header(scratch, end, part) {
-                Some(0) => return Step::On,
-                Some(left) => end = left,
-                None => return Step::End(Outcome::Over),
+            let Some(left) = self.origin.take_header(scratch, end, part) else {
+                return Step::End(Outcome::Over);
+            };
+            if let Err(why) = self.origin.seat(&mut self.permit, &tools.permits) {
+                // Who is refused holds no place for longer.
+                return self.refuse_unread(why.refusal(), false, tools);
             }
+            if left == 0 {
+                return Step::On;
+            }
+            end = left;
         } else if start > 0 {
             let part = std::mem::take(part);
             // Without another line's end there is no more to understand than before.
@@ -211,6 +218,7 @@ impl<S: Story> Conversation<S> {
         tools: &mut Tools<S>,
     ) -> Step {
         part.extend_from_slice(&tools.buffers.scratch[start..end]);
+        self.client.acknowledge();
         if let State::Head { part: kept, deadline } = &mut self.state {
             if start == 0 {
                 *deadline = tools.now.plus(tools.settings.header_timeout);
@@ -238,13 +246,7 @@ impl<S: Story> Conversation<S> {
                 let part = tools.buffers.lend();
                 self.wait_for_the_rest(part, 0, length, tools)
             }
-            Reading::TooLarge => {
-                let refusal = Refusal::HeadersTooLarge;
-                let response = tools.story.refuse_unread(self.origin.address, refusal);
-                self.client.readable = true;
-                let asked = Asked { closes: true, without_body: false, behind: Vec::new() };
-                self.answer(&response, &asked, tools)
-            }
+            Reading::TooLarge => self.refuse_unread(Refusal::HeadersTooLarge, true, tools),
             Reading::Whole(_, Reception::HandOver) | Reading::Strange => {
                 Step::End(Outcome::HandOver(tools.buffers.scratch[..length].to_vec()))
             }
@@ -263,6 +265,14 @@ impl<S: Story> Conversation<S> {
         }
     }
 
+    /// Ends with a word of ours, before a request was understood; `lingers` until it is surely read.
+    fn refuse_unread(&mut self, refusal: Refusal, lingers: bool, tools: &mut Tools<S>) -> Step {
+        let response = tools.story.refuse_unread(self.origin.address, refusal);
+        self.client.readable = lingers;
+        let asked = Asked { closes: true, without_body: false, behind: Vec::new() };
+        self.answer(&response, &asked, tools)
+    }
+
     /// Sends an answer of our own.
     fn answer(&mut self, response: &Response<Bytes>, asked: &Asked, tools: &mut Tools<S>) -> Step {
         let closes = asked.closes || tools.is_draining || says_close(response.headers());
@@ -272,10 +282,7 @@ impl<S: Story> Conversation<S> {
         put_own(&mut out, response, manner, &mut tools.today);
         let sent = self.client.send(&out, &mut tools.buffers, tools.now);
         tools.buffers.out = out;
-        match sent {
-            Ok(()) => self.go_on(closes, tools),
-            Err(_) => Step::End(Outcome::Over),
-        }
+        sent.map_or(Step::End(Outcome::Over), |()| self.go_on(closes, tools))
     }
 
     /// An answer was sent, or will be.
@@ -327,7 +334,7 @@ impl<S: Story> Conversation<S> {
         };
         let Some(cause) = S::entry(passage.errand()).closing() else { return Step::Wait };
         if passage.is_switched() {
-            // The relay plane tells both sides.
+            // Whoever relays tells both sides.
             return Step::Wait;
         }
         if passage.is_answered() {

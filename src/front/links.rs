@@ -6,15 +6,18 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustix::io::Errno;
 use slab::Slab;
 
 use super::Destination;
 use crate::clock::Millis;
+use crate::descriptors::{Descriptors, Use};
 
 /// For how long a connection is kept without a request.
 const IDLE_MAX: Duration = Duration::from_secs(4);
@@ -85,12 +88,16 @@ impl Watched {
     }
 }
 
+/// A socket, and whether it is watched.
+pub type Taken = (TcpStream, bool);
+
 /// All connections of a thread to runtimes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Links {
     links: Slab<Link>,
     idle: HashMap<Destination, Vec<usize>>,
     idle_count: usize,
+    descriptors: Descriptors,
 }
 
 /// The token of a link's events.
@@ -99,12 +106,20 @@ fn token(id: usize) -> Token {
 }
 
 impl Links {
+    /// None yet.
+    pub fn new(descriptors: Descriptors) -> Self {
+        Self { links: Slab::new(), idle: HashMap::new(), idle_count: 0, descriptors }
+    }
+
     /// Begins to dial.
     ///
     /// # Errors
     /// It failed at once.
     pub fn dial(&mut self, address: SocketAddr, slot: usize) -> io::Result<usize> {
         let socket = TcpStream::connect(address)?;
+        if !self.descriptors.has_room(Use::Runtime, socket.as_raw_fd()) {
+            return Err(Errno::MFILE.into());
+        }
         // Not readable before an event: nothing comes before something was sent.
         Ok(self.links.insert(Link {
             socket,
@@ -179,7 +194,10 @@ impl Links {
     pub fn keep(&mut self, id: usize, destination: Destination, now: Millis) {
         let Some(link) = self.links.get_mut(id) else { return };
         let kept = self.idle.entry(destination).or_default();
-        if link.ended || kept.len() >= IDLE_PER_INSTANCE_MAX || self.idle_count >= IDLE_IN_ALL_MAX {
+        let has_room = kept.len() < IDLE_PER_INSTANCE_MAX
+            && self.idle_count < IDLE_IN_ALL_MAX
+            && self.descriptors.has_room(Use::Kept, link.socket.as_raw_fd());
+        if link.ended || !has_room {
             if kept.is_empty() {
                 self.idle.remove(&destination);
             }
@@ -196,17 +214,10 @@ impl Links {
         self.links.try_remove(id);
     }
 
-    /// Takes a connection's socket out; nobody watches it then.
-    ///
-    /// # Errors
-    /// The system does not let go of it.
-    pub fn take_out(&mut self, id: usize, registry: &Registry) -> io::Result<TcpStream> {
-        let link = self.links.try_remove(id);
-        let mut link = link.ok_or_else(|| io::Error::other("the connection is gone"))?;
-        if link.watched != Watched::No {
-            registry.deregister(&mut link.socket)?;
-        }
-        Ok(link.socket)
+    /// Takes a connection's socket out.
+    pub fn take_out(&mut self, id: usize) -> Option<Taken> {
+        let link = self.links.try_remove(id)?;
+        Some((link.socket, link.watched != Watched::No))
     }
 
     /// Closes what has been kept for too long; all that is kept if `all`.

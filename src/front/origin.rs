@@ -1,8 +1,11 @@
 //! Whose connection it is: the peer's, or that of whom a load balancer names before anything else.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use super::Permit;
 use crate::networks::Networks;
+use crate::permits::{NoPlace, Permits};
 use crate::proxy_protocol::{Found, parse};
 
 /// The address of a client.
@@ -43,6 +46,16 @@ impl Origin {
                 read.copy_within(length..end, 0);
                 Some(end - length)
             }
+        }
+    }
+
+    /// Counts the connection for whom the header has named, once it is there.
+    pub(super) fn seat(&self, permit: &mut Permit, permits: &Permits) -> Result<(), NoPlace> {
+        match Arc::get_mut(permit) {
+            _ if self.is_awaited => Ok(()),
+            Some(permit) => permits.seat(permit, self.address.ip()),
+            // Nobody else has it before the first request.
+            None => Err(NoPlace::All),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! One front thread: a readiness loop over listeners, clients and runtimes. No task, no future, no
-//! timer.
+//! One front thread: a readiness loop over listeners, clients and runtimes, shared with a companion
+//! that goes on with what is done here. No task, no future, no timer.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -11,7 +11,6 @@ use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use tokio::sync::Semaphore;
 
 use super::buffers::Buffers;
 use super::conversation::{Conversation, Tools};
@@ -19,9 +18,13 @@ use super::links::Links;
 use super::plane::{Level, Shared};
 use super::step::{Outcome, Step};
 use super::write::Today;
-use super::{FrontSettings, Story};
-use crate::clock::{Clock, Millis};
+use super::{Companion, FrontSettings, Story};
+use crate::clock::{Clock, Micros, Millis};
+use crate::descriptors::Descriptors;
 use crate::live::Mail;
+use crate::permits::Permits;
+
+mod door;
 
 /// The token of the thread's own waker.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -29,11 +32,9 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 const LISTENERS_MAX: usize = 1 << 16;
 const FIRST_LISTENER: usize = usize::MAX - LISTENERS_MAX;
 const EVENTS_PER_POLL: usize = 1024;
-/// Connections that one listener may bring in one round.
-const ACCEPTS_PER_ROUND: usize = 64;
-/// Turns after which the story settles what they left: one wake-up for many handshakes, and none
-/// waits for long.
-const TURNS_PER_SETTLING: usize = 16;
+/// How long turns go on in one round if the companion had less to do. Then it is its turn, however
+/// many requests there are.
+const TURNS_MIN_US: u64 = 200;
 /// How long a listener rests when there is no room: no place, no descriptor, no memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_millis(100);
@@ -56,9 +57,9 @@ struct Listener {
 /// The state of one thread.
 pub(super) struct Front<S: Story> {
     poll: Poll,
+    companion: S::Companion,
     shared: Arc<Shared>,
     clock: Clock,
-    permits: Arc<Semaphore>,
     listeners: Vec<Listener>,
     slab: Slab<Seated<S>>,
     tools: Tools<S>,
@@ -70,9 +71,10 @@ pub(super) struct Front<S: Story> {
 /// What a thread starts with.
 pub(super) struct Start<S: Story> {
     pub(super) poll: Poll,
+    pub(super) companion: S::Companion,
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Clock,
-    pub(super) permits: Arc<Semaphore>,
+    pub(super) permits: Arc<Permits>,
     pub(super) listeners: Vec<std::net::TcpListener>,
     pub(super) settings: FrontSettings,
     pub(super) story: Arc<S>,
@@ -80,7 +82,7 @@ pub(super) struct Start<S: Story> {
 
 impl<S: Story> Front<S> {
     pub(super) fn new(start: Start<S>) -> std::io::Result<Self> {
-        let Start { poll, shared, clock, permits, listeners, settings, story } = start;
+        let Start { poll, companion, shared, clock, permits, listeners, settings, story } = start;
         let mut watched = Vec::new();
         for (place, listener) in listeners.into_iter().enumerate().take(LISTENERS_MAX) {
             let mut socket = TcpListener::from_std(listener);
@@ -92,8 +94,9 @@ impl<S: Story> Front<S> {
             story,
             registry: poll.registry().try_clone()?,
             mailbox: Arc::clone(&shared.mailbox),
-            links: Links::default(),
+            links: Links::new(Descriptors::of_process()),
             buffers: Buffers::new(settings.header_bytes_max),
+            permits,
             today: Today::default(),
             now: clock.now(),
             is_draining: false,
@@ -101,9 +104,9 @@ impl<S: Story> Front<S> {
         };
         Ok(Self {
             poll,
+            companion,
             shared,
             clock,
-            permits,
             listeners: watched,
             slab: Slab::new(),
             tools,
@@ -113,18 +116,25 @@ impl<S: Story> Front<S> {
         })
     }
 
-    pub(super) fn run(mut self) {
+    /// Serves until it is cut, or drained; then the thread is its companion's.
+    pub(super) fn run(self) {
+        let (poll, companion, shared) = self.serve();
+        companion.run(poll, || shared.level() == Level::Cut);
+    }
+
+    fn serve(mut self) -> (Poll, S::Companion, Arc<Shared>) {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         loop {
             match self.shared.level() {
                 Level::Serve => {}
                 Level::Drain => self.begin_drain(),
-                Level::Cut => return,
+                Level::Cut => break,
             }
             if self.tools.is_draining && self.slab.is_empty() {
-                return;
+                break;
             }
-            match self.poll.poll(&mut events, self.patience_with_events()) {
+            let patience = self.patience_with_events().min(self.companion.patience_with_events());
+            match self.poll.poll(&mut events, Some(patience)) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     tracing::error!(%error, "poll failed on a front thread");
                 }
@@ -133,26 +143,34 @@ impl<S: Story> Front<S> {
             self.tools.now = self.clock.now();
             // All events first: what a turn closes may be another's from then on.
             for event in &events {
-                self.note(event);
+                if !self.companion.note(event) {
+                    self.note(event);
+                }
             }
+            // Frames first: a request may wait for them, and takes longer. Then as much time for requests:
+            // neither keeps the other from having half of the thread.
+            let begun = self.clock.micros();
+            self.companion.round(self.tools.now);
+            let relayed = self.clock.micros();
             self.read_mail();
             self.accept();
-            self.run_ready();
+            self.run_ready(Micros(relayed.0 + relayed.since(begun).max(TURNS_MIN_US)));
             self.sweep();
         }
+        (self.poll, self.companion, self.shared)
     }
 
-    fn patience_with_events(&self) -> Option<Duration> {
+    fn patience_with_events(&self) -> Duration {
         let waits = |listener: &Listener| listener.paused_until.is_some();
         let may_accept = |listener: &Listener| listener.is_ready && !waits(listener);
         if !self.ready.is_empty() || self.listeners.iter().any(may_accept) {
-            Some(Duration::ZERO)
+            Duration::ZERO
         } else if self.listeners.iter().any(waits) {
-            Some(ACCEPT_PAUSE)
+            ACCEPT_PAUSE
         } else if !self.slab.is_empty() {
-            Some(TICK)
+            TICK
         } else {
-            Some(TICK_EMPTY)
+            TICK_EMPTY
         }
     }
 
@@ -199,61 +217,10 @@ impl<S: Story> Front<S> {
         }
     }
 
-    /// Takes a place first, then a connection; without a place the kernel's queue holds the clients.
-    fn accept(&mut self) {
-        let now = self.tools.now;
-        for place in 0..self.listeners.len() {
-            let listener = &mut self.listeners[place];
-            if listener.paused_until.is_some_and(|until| now < until) {
-                continue;
-            }
-            listener.paused_until = None;
-            for _ in 0..ACCEPTS_PER_ROUND {
-                if !self.listeners[place].is_ready || !self.accept_one(place) {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Returns whether to go on with this listener.
-    fn accept_one(&mut self, place: usize) -> bool {
-        let now = self.tools.now;
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            self.shared.say_full();
-            self.listeners[place].paused_until = Some(now.plus(ACCEPT_PAUSE));
-            return false;
-        };
-        let listener = &mut self.listeners[place];
-        match listener.socket.accept() {
-            Ok((socket, address)) => {
-                let slot = self.slab.vacant_key();
-                let permit = Arc::new(permit);
-                let conversation = Conversation::new(socket, address, permit, slot, &self.tools);
-                self.slab.insert(Seated { conversation, is_ready: true });
-                self.ready.push_back(slot);
-                true
-            }
-            Err(error) => {
-                match error.kind() {
-                    ErrorKind::WouldBlock => {
-                        listener.is_ready = false;
-                        self.shared.say_not_full(self.permits.available_permits());
-                        return false;
-                    }
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => return true,
-                    _ => {}
-                }
-                tracing::warn!(%error, "could not accept a connection");
-                listener.paused_until = Some(now.plus(ACCEPT_PAUSE * 10));
-                false
-            }
-        }
-    }
-
-    /// One turn for everyone who was ready when it began.
-    fn run_ready(&mut self) {
-        for turns in 1..=self.ready.len() {
+    /// One turn for everyone who was ready when it began, as far as there is time; who has been ready
+    /// for longest comes first.
+    fn run_ready(&mut self, until: Micros) {
+        for _ in 0..self.ready.len() {
             let Some(slot) = self.ready.pop_front() else { break };
             let Some(seated) = self.slab.get_mut(slot) else { continue };
             seated.is_ready = false;
@@ -262,11 +229,10 @@ impl<S: Story> Front<S> {
                 Outcome::Again => Step::On,
                 outcome => Step::End(outcome),
             });
-            if turns % TURNS_PER_SETTLING == 0 {
-                self.tools.story.settle();
+            if self.clock.micros() >= until {
+                break;
             }
         }
-        self.tools.story.settle();
     }
 
     /// A mistake of ours about one connection must not end the thread's others.
@@ -298,9 +264,13 @@ impl<S: Story> Front<S> {
             Outcome::HandOver(read) => conversation
                 .into_handed_over(read, &tools.registry)
                 .map(|handed_over| tools.story.hand_over(handed_over)),
-            Outcome::Adopt => conversation
-                .into_switched(tools)
-                .map(|(errand, switched)| tools.story.adopt(errand, switched)),
+            Outcome::Adopt => {
+                if let Some((errand, switched)) = conversation.into_switched(tools) {
+                    let companion = &mut self.companion;
+                    tools.story.adopt(errand, switched, companion, tools.now);
+                }
+                Ok(())
+            }
             Outcome::Idle | Outcome::Again | Outcome::Over => {
                 conversation.let_go(tools);
                 Ok(())

@@ -153,6 +153,9 @@ impl Journey {
         peer: Peer,
         trail: &mut Trail,
     ) -> Result<Response<Body>, Refusal> {
+        if let Some(why) = peer.no_place {
+            return Err(why.refusal());
+        }
         self.limits.judge(&parts)?;
         let admitted = match self.admission().decide(&parts, client, trail).await? {
             Decision::Own(own @ (Own::Health | Own::Ready)) => return Ok(self.answer_probe(own)),

@@ -29,6 +29,15 @@ fn an_address_lies_in_what_its_first_bits_say() {
 }
 
 #[test]
+fn these_and_those_are_one_list() {
+    let [one, other] = ["10.0.0.0/8", "::1"].map(|text| Networks::from(vec![network(text)]));
+    let both = one.and(&other);
+    for (text, contained) in [("10.9.9.9", true), ("::1", true), ("192.0.2.1", false)] {
+        assert_eq!(both.contain(address(text)), contained, "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_network_is_refused_and_told_why() {
     for text in [
         "",

@@ -1,12 +1,24 @@
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use proptest::prelude::*;
+use tokio::time::timeout;
 
+use super::memory::{NO_GUESS_FOR, REMEMBERED_FOR, REMEMBERED_MAX};
+use super::queue::PER_ADDRESS_MAX;
 use super::*;
+use crate::clock::Millis;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn from(client: IpAddr) -> Claim<'static> {
+    Claim { name: "mike", client }
+}
+
+/// Each test has a name to itself: what failed in one is counted.
+fn named(name: &str) -> Claim<'_> {
+    Claim { name, client: HERE }
+}
 
 fn secret(text: &str) -> Secret {
     Secret::new(text.to_owned())
@@ -19,88 +31,108 @@ fn stored(text: &str) -> Password {
 /// One pool for all: starting one hashes the decoy.
 static POOL: LazyLock<Passwords> = LazyLock::new(|| Passwords::start(Clock::start()).unwrap());
 
-/// A pool without threads, so that nothing leaves its queue; and the other end of the queue.
-fn stuck() -> (Passwords, Receiver<Job>) {
-    let (queue, jobs) = sync_channel(QUEUE_MAX);
-    let memory = Arc::new(memory());
-    (
-        Passwords {
-            queue,
-            memory,
-            waiting: Waiting::default(),
-            verdicts: Tally::default(),
-            durations: Latencies::default(),
-            decoy: stored("nobody knows it"),
-        },
-        jobs,
-    )
+/// A pool without threads, so that nothing leaves its queue.
+fn stuck() -> Passwords {
+    let clock = Clock::start();
+    Passwords {
+        queue: Arc::new(Queue::new(clock, 1)),
+        memory: Arc::new(memory()),
+        guessing: Arc::default(),
+        verdicts: Tally::default(),
+        durations: Latencies::default(),
+        decoy: stored("nobody knows it"),
+    }
 }
 
 fn memory() -> Memory {
-    Memory { key: [7; 32], clock: Clock::start(), right: Mutex::default() }
+    Memory::new([7; 32], Clock::start())
 }
 
 fn sizes(memory: &Memory) -> (usize, usize) {
-    let right = memory.right.lock().unwrap();
-    (right.until.len(), right.order.len())
+    memory.right.lock().unwrap().sizes()
+}
+
+/// A thread that works off what is in a stuck pool's queue, until that is dropped.
+fn worker(passwords: &Passwords) -> std::thread::JoinHandle<()> {
+    let (queue, memory) = (Arc::clone(&passwords.queue), Arc::clone(&passwords.memory));
+    std::thread::spawn(move || work_off(&queue, &memory))
+}
+
+/// A check that waits, if it may.
+async fn pending<'a>(
+    passwords: &'a Passwords,
+    mike: &'a Password,
+    password: &'a Secret,
+    claim: Claim<'a>,
+) -> Option<std::pin::Pin<Box<dyn Future<Output = Verdict> + 'a>>> {
+    let mut check = Box::pin(passwords.verify(Some(mike), password, claim));
+    let answered = timeout(Duration::ZERO, &mut check).await;
+    answered.is_err().then_some(check as _)
 }
 
 #[tokio::test]
 async fn only_the_right_password_is_right() {
     let mike = stored("correct horse");
-    assert_eq!(POOL.verify(Some(&mike), &secret("correct horse"), HERE).await, Verdict::Right);
-    for wrong in ["", "correct", "correct horse ", "Correct horse", "correct horse\0", "\0"] {
-        let verdict = POOL.verify(Some(&mike), &secret(wrong), HERE).await;
+    for (number, wrong) in
+        ["", "correct", "correct horse ", "Correct horse", "correct horse\0", "\0"]
+            .iter()
+            .enumerate()
+    {
+        let claim = format!("only-{number}");
+        let verdict = POOL.verify(Some(&mike), &secret(wrong), named(&claim)).await;
         assert_eq!(verdict, Verdict::Wrong, "{wrong:?}");
     }
+    let right = secret("correct horse");
+    assert_eq!(POOL.verify(Some(&mike), &right, named("only")).await, Verdict::Right);
 }
 
 #[tokio::test]
 async fn without_a_stored_hash_everything_is_wrong() {
     for guess in ["", "correct horse", "nobody knows it"] {
-        assert_eq!(POOL.verify(None, &secret(guess), HERE).await, Verdict::Wrong, "{guess:?}");
+        let verdict = POOL.verify(None, &secret(guess), named("without")).await;
+        assert_eq!(verdict, Verdict::Wrong, "{guess:?}");
     }
 }
 
 #[tokio::test]
 async fn what_bcrypt_cannot_tell_apart_is_wrong() {
+    let claim = named("apart");
     let longest = "x".repeat(PASSWORD_BYTES_MAX);
     let mike = stored(&longest);
-    assert_eq!(POOL.verify(Some(&mike), &secret(&longest), HERE).await, Verdict::Right);
+    assert_eq!(POOL.verify(Some(&mike), &secret(&longest), claim).await, Verdict::Right);
     let longer = format!("{longest}x");
     assert!(bcrypt::verify(&longer, mike.hash()).unwrap(), "bcrypt cuts it off");
-    assert_eq!(POOL.verify(Some(&mike), &secret(&longer), HERE).await, Verdict::Wrong);
+    assert_eq!(POOL.verify(Some(&mike), &secret(&longer), claim).await, Verdict::Wrong);
 
     let short = stored("a");
     assert!(bcrypt::verify("a\0a", short.hash()).unwrap(), "bcrypt repeats what it is given");
-    assert_eq!(POOL.verify(Some(&short), &secret("a\0a"), HERE).await, Verdict::Wrong);
-    assert_eq!(POOL.verify(Some(&stored("")), &secret(""), HERE).await, Verdict::Wrong);
+    assert_eq!(POOL.verify(Some(&short), &secret("a\0a"), claim).await, Verdict::Wrong);
+    assert_eq!(POOL.verify(Some(&stored("")), &secret(""), claim).await, Verdict::Wrong);
 }
 
 #[tokio::test]
 async fn a_hash_that_is_none_is_wrong() {
     for hash in ["", "$2b$04$short", "plain", "$2b$99$"] {
-        let verdict =
-            POOL.verify(Some(&Password::from_hash(hash, 1)), &secret("plain"), HERE).await;
+        let stored = Password::from_hash(hash, 1);
+        let verdict = POOL.verify(Some(&stored), &secret("plain"), named("none")).await;
         assert_eq!(verdict, Verdict::Wrong, "{hash:?}");
     }
 }
 
 #[tokio::test]
 async fn a_right_password_needs_no_second_check_until_the_hash_changes() {
-    let (passwords, jobs) = stuck();
+    let passwords = stuck();
     let (old, new) = (stored("same"), stored("same"));
-    let digest = passwords.memory.digest(old.hash(), &secret("same"));
-    passwords.memory.remember(digest);
-    assert_eq!(passwords.verify(Some(&old), &secret("same"), HERE).await, Verdict::Remembered);
-    assert!(jobs.try_recv().is_err(), "nothing was asked of the pool");
-
     let same = secret("same");
-    let asked =
-        tokio::time::timeout(Duration::ZERO, passwords.verify(Some(&new), &same, HERE)).await;
-    assert!(asked.is_err(), "it waits for the pool");
-    let Ok(Job::Check { hash, .. }) = jobs.try_recv() else { panic!("no check was asked for") };
-    assert_eq!(hash, *new.hash());
+    passwords.remember(old.hash(), &same);
+    assert_eq!(passwords.verify(Some(&old), &same, from(HERE)).await, Verdict::Remembered);
+    assert_eq!(passwords.queue.count(), 0, "nothing was asked of the pool");
+
+    let _waits = pending(&passwords, &new, &same, from(HERE)).await.expect("it waits for the pool");
+    let Some(Job { work: Work::Check(check), .. }) = passwords.queue.next() else {
+        panic!("no check was asked for")
+    };
+    assert_eq!(check.hash, *new.hash());
 }
 
 #[test]
@@ -113,16 +145,14 @@ fn of_those_who_queue_up_with_one_password_the_first_has_it_checked() {
 
 #[tokio::test]
 async fn a_wrong_password_is_not_remembered() {
-    let (passwords, jobs) = stuck();
+    let passwords = stuck();
     let mike = stored("right");
-    let pool = std::thread::spawn({
-        let memory = Arc::clone(&passwords.memory);
-        move || check_all(&Mutex::new(jobs), &memory)
-    });
-    assert_eq!(passwords.verify(Some(&mike), &secret("wrong"), HERE).await, Verdict::Wrong);
-    assert_eq!(passwords.verify(None, &secret("right"), HERE).await, Verdict::Wrong);
+    let pool = worker(&passwords);
+    let (wrong, right) = (secret("wrong"), secret("right"));
+    assert_eq!(passwords.verify(Some(&mike), &wrong, from(HERE)).await, Verdict::Wrong);
+    assert_eq!(passwords.verify(None, &right, from(HERE)).await, Verdict::Wrong);
     assert_eq!(sizes(&passwords.memory), (0, 0));
-    assert_eq!(passwords.verify(Some(&mike), &secret("right"), HERE).await, Verdict::Right);
+    assert_eq!(passwords.verify(Some(&mike), &right, from(HERE)).await, Verdict::Right);
     assert_eq!(sizes(&passwords.memory), (1, 1));
     drop(passwords);
     pool.join().unwrap();
@@ -130,26 +160,25 @@ async fn a_wrong_password_is_not_remembered() {
 
 #[tokio::test]
 async fn a_full_queue_is_busy_and_a_dead_pool_is_not_wrong() {
-    let (passwords, jobs) = stuck();
+    let passwords = stuck();
     let mike = stored("right");
     let (wrong, right) = (secret("wrong"), secret("right"));
-    passwords.memory.remember(passwords.memory.digest(mike.hash(), &right));
+    passwords.remember(mike.hash(), &right);
     let mut waiting = Vec::new();
-    for number in 0..QUEUE_MAX as u32 {
-        let elsewhere = Ipv4Addr::from_bits(number).into();
-        let mut check = Box::pin(passwords.verify(Some(&mike), &wrong, elsewhere));
-        assert!(tokio::time::timeout(Duration::ZERO, &mut check).await.is_err());
-        waiting.push(check);
+    for number in 0..LANE_MAX as u32 {
+        let elsewhere = from(Ipv4Addr::from_bits(number).into());
+        waiting.push(pending(&passwords, &mike, &wrong, elsewhere).await.expect("it may wait"));
     }
-    assert_eq!(passwords.verify(Some(&mike), &wrong, HERE).await, Verdict::Busy);
-    assert_eq!(passwords.verify(None, &wrong, HERE).await, Verdict::Busy);
-    assert_eq!(
-        passwords.verify(Some(&mike), &right, HERE).await,
-        Verdict::Remembered,
-        "no place is needed for that"
-    );
+    assert_eq!(passwords.verify(Some(&mike), &wrong, from(HERE)).await, Verdict::Busy);
+    assert_eq!(passwords.verify(None, &wrong, from(HERE)).await, Verdict::Busy);
+    let verdict = passwords.verify(Some(&mike), &right, from(HERE)).await;
+    assert_eq!(verdict, Verdict::Remembered, "no place is needed for that");
 
-    drop(jobs);
+    // As a thread does that dies.
+    while passwords.queue.count() > 0 {
+        let job = passwords.queue.next().unwrap();
+        drop(Running::of(&passwords.queue, &job));
+    }
     for check in waiting {
         assert_eq!(check.await, Verdict::Busy, "devices give up on 401");
     }
@@ -157,53 +186,118 @@ async fn a_full_queue_is_busy_and_a_dead_pool_is_not_wrong() {
 
 #[tokio::test]
 async fn who_sends_many_waits_alone() {
-    let (passwords, _jobs) = stuck();
+    let passwords = stuck();
     let (mike, wrong) = (stored("right"), secret("wrong"));
-    let pending = async |from: IpAddr| {
-        let mut check = Box::pin(passwords.verify(Some(&mike), &wrong, from));
-        tokio::time::timeout(Duration::ZERO, &mut check).await.is_err().then_some(check)
-    };
+    let names: Vec<String> = (0..=PER_ADDRESS_MAX).map(|number| number.to_string()).collect();
     let mut waiting = Vec::new();
-    for _ in 0..WAITING_PER_ADDRESS_MAX {
-        waiting.push(pending(HERE).await.expect("it may wait"));
+    for name in &names[1..] {
+        waiting.push(pending(&passwords, &mike, &wrong, named(name)).await.expect("it may wait"));
     }
-    assert!(pending(HERE).await.is_none());
-    assert_eq!(passwords.hash(&secret("new"), HERE).await, Err(None), "new ones take their turn");
-    assert!(pending(Ipv4Addr::new(192, 0, 2, 1).into()).await.is_some());
+    assert!(pending(&passwords, &mike, &wrong, named("0")).await.is_none());
+    let elsewhere = from(Ipv4Addr::new(192, 0, 2, 1).into());
+    assert!(pending(&passwords, &mike, &wrong, elsewhere).await.is_some());
     waiting.pop();
-    assert!(pending(HERE).await.is_some(), "a place was given back");
+    assert!(
+        pending(&passwords, &mike, &wrong, named("0")).await.is_some(),
+        "one gave its place up"
+    );
+}
+
+#[tokio::test]
+async fn many_devices_with_one_password_are_one_check() {
+    let passwords = stuck();
+    let (mike, right, wrong) = (stored("right"), secret("right"), secret("wrong"));
+    let mut waiting = Vec::new();
+    for _ in 0..50 {
+        waiting.push(pending(&passwords, &mike, &right, from(HERE)).await.expect("it may wait"));
+        waiting.push(pending(&passwords, &mike, &wrong, from(HERE)).await.expect("it may wait"));
+    }
+    assert_eq!(passwords.queue.count(), 2);
+    let pool = worker(&passwords);
+    for (number, check) in waiting.into_iter().enumerate() {
+        let verdict = match (number, number % 2) {
+            (0, _) => Verdict::Right,
+            (_, 0) => Verdict::Remembered,
+            _ => Verdict::Wrong,
+        };
+        assert_eq!(check.await, verdict);
+    }
+    drop(passwords);
+    pool.join().unwrap();
+}
+
+#[tokio::test]
+async fn guesses_wait_and_the_right_password_that_is_remembered_does_not() {
+    let passwords = stuck();
+    let (mike, right) = (stored("right"), secret("right"));
+    let pool = worker(&passwords);
+    for (stored, name) in [(Some(&mike), "mike"), (None, "nobody")] {
+        let wrong = secret("wrong");
+        assert_eq!(passwords.wait(stored, &wrong, named(name)), None);
+        assert_eq!(passwords.verify(stored, &wrong, named(name)).await, Verdict::Wrong);
+        // Twelve more at once, as they may not come: now it is an hour's work to guess three.
+        let now = passwords.memory.clock.now();
+        for mark in 0..12 {
+            let guess = Guess::new(named(name), mark);
+            let Ruling::Look(attempt) = passwords.guessing.rule(guess, true, now) else { panic!() };
+            attempt.settle(false, now);
+        }
+        let verdict = passwords.verify(stored, &right, named(name)).await;
+        assert!(matches!(verdict, Verdict::Later(_)), "{verdict:?}");
+        assert!(passwords.wait(stored, &right, named(name)).is_some());
+    }
+    assert_eq!(passwords.counts().checks[4], ("limited", 4));
+    let elsewhere = from(Ipv4Addr::new(192, 0, 2, 1).into());
+    assert_eq!(passwords.verify(Some(&mike), &right, elsewhere).await, Verdict::Right);
+    assert_eq!(passwords.verify(Some(&mike), &right, from(HERE)).await, Verdict::Remembered);
+    assert_eq!(passwords.wait(Some(&mike), &right, from(HERE)), None);
+    drop(passwords);
+    pool.join().unwrap();
+}
+
+#[tokio::test]
+async fn an_operator_does_not_guess() {
+    let passwords = stuck();
+    let mike = stored("right");
+    let pool = worker(&passwords);
+    for number in 0..20 {
+        let wrong = secret(&format!("wrong-{number}"));
+        assert_eq!(passwords.compare(&mike, &wrong, from(HERE)).await, Verdict::Wrong);
+    }
+    assert_eq!(passwords.compare(&mike, &secret("right"), from(HERE)).await, Verdict::Right);
+    drop(passwords);
+    pool.join().unwrap();
 }
 
 #[tokio::test]
 async fn a_check_that_nobody_waits_for_is_skipped() {
-    let (passwords, jobs) = stuck();
-    let mike = stored("right");
-    let right = secret("right");
-    let gone =
-        tokio::time::timeout(Duration::ZERO, passwords.verify(Some(&mike), &right, HERE)).await;
-    assert!(gone.is_err());
+    let passwords = stuck();
+    let (mike, right) = (stored("right"), secret("right"));
+    drop(pending(&passwords, &mike, &right, from(HERE)).await.expect("it waits"));
     let memory = Arc::clone(&passwords.memory);
+    let queue = Arc::clone(&passwords.queue);
     drop(passwords);
-    check_all(&Mutex::new(jobs), &memory);
+    work_off(&queue, &memory);
     assert!(!memory.knows(&memory.digest(mike.hash(), &right)), "it was not even checked");
 }
 
 #[tokio::test]
 async fn new_passwords_take_places_too() {
-    let (passwords, jobs) = stuck();
+    let passwords = stuck();
     let new = secret("new");
     let mut waiting = Vec::new();
-    for _ in 0..WAITING_PER_ADDRESS_MAX {
+    for _ in 0..PER_ADDRESS_MAX {
         let mut hashing = Box::pin(passwords.hash(&new, HERE));
-        assert!(tokio::time::timeout(Duration::ZERO, &mut hashing).await.is_err());
+        assert!(timeout(Duration::ZERO, &mut hashing).await.is_err());
         waiting.push(hashing);
     }
     assert_eq!(passwords.hash(&new, HERE).await, Err(None));
     let first = waiting.remove(0);
     drop(waiting);
-    let memory = Arc::clone(&passwords.memory);
-    let pool = std::thread::spawn(move || check_all(&Mutex::new(jobs), &memory));
-    assert!(bcrypt::verify("new", &first.await.unwrap()).unwrap());
+    let pool = worker(&passwords);
+    let hash = first.await.unwrap();
+    assert!(bcrypt::verify("new", &hash).unwrap());
+    assert!(passwords.remembers(&Password::from_hash(&hash, 1), &new), "however many guesses come");
     drop(passwords);
     pool.join().unwrap();
 }
@@ -211,7 +305,7 @@ async fn new_passwords_take_places_too() {
 #[test]
 fn a_digest_covers_key_hash_and_password() {
     let memory = memory();
-    let other = Memory { key: [8; 32], ..self::memory() };
+    let other = Memory::new([8; 32], Clock::start());
     let digest = memory.digest("hash", &secret("word"));
     assert_eq!(digest, memory.digest("hash", &secret("word")));
     assert_ne!(digest, memory.digest("hash", &secret("Word")));
@@ -220,39 +314,17 @@ fn a_digest_covers_key_hash_and_password() {
     assert_ne!(digest, other.digest("hash", &secret("word")));
 }
 
-/// As if the time had come: ends every memory of `count` digests, the oldest first.
-fn expire(memory: &Memory, count: usize) {
-    let mut right = memory.right.lock().unwrap();
-    let Right { until, order } = &mut *right;
-    for (end, digest) in order.iter_mut().take(count) {
-        *end = Millis(0);
-        until.insert(*digest, Millis(0));
-    }
-}
-
 #[test]
 fn memory_ends() {
     let memory = memory();
     memory.remember([1; 32]);
-    memory.remember([2; 32]);
-    assert!(memory.knows(&[1; 32]) && memory.knows(&[2; 32]) && !memory.knows(&[3; 32]));
-    let until = memory.right.lock().unwrap().until[&[1; 32]];
-    assert!(until <= memory.clock.now().plus(REMEMBERED_FOR));
-    expire(&memory, 1);
-    assert!(!memory.knows(&[1; 32]) && memory.knows(&[2; 32]));
-    memory.remember([3; 32]);
-    assert_eq!(sizes(&memory), (2, 2), "what has ended makes room");
-}
-
-#[test]
-fn what_is_remembered_again_outlives_its_first_end() {
-    let memory = memory();
-    memory.remember([1; 32]);
-    memory.remember([1; 32]);
-    memory.right.lock().unwrap().order[0].0 = Millis(0);
-    memory.remember([2; 32]);
-    assert!(memory.knows(&[1; 32]));
-    assert_eq!(sizes(&memory), (2, 2), "only the first end is gone");
+    let begin = memory.clock.now();
+    let is_within = |digest, at| memory.is_within(&digest, REMEMBERED_FOR, at);
+    assert!(is_within([1; 32], begin) && !is_within([2; 32], begin));
+    assert!(is_within([1; 32], Millis(REMEMBERED_FOR.as_millis() as u64 - 1)));
+    assert!(!is_within([1; 32], begin.plus(REMEMBERED_FOR)));
+    assert!(memory.knows(&[1; 32]) && memory.was_right(&[1; 32]));
+    assert!(REMEMBERED_FOR < NO_GUESS_FOR);
 }
 
 #[test]
@@ -266,13 +338,13 @@ fn memory_is_bounded_and_forgets_the_oldest() {
     for number in 0..REMEMBERED_MAX + 10 {
         memory.remember(digest(number));
     }
-    assert_eq!(sizes(&memory), (REMEMBERED_MAX, REMEMBERED_MAX));
+    assert_eq!(sizes(&memory).0, REMEMBERED_MAX);
     assert!(!memory.knows(&digest(9)) && memory.knows(&digest(10)));
     for _ in 0..REMEMBERED_MAX {
         memory.remember(digest(1));
     }
-    let (known, ends) = sizes(&memory);
-    assert!(known <= ends && ends <= REMEMBERED_MAX);
+    let (known, places) = sizes(&memory);
+    assert!(known <= REMEMBERED_MAX && places <= 2 * REMEMBERED_MAX);
     assert!(memory.knows(&digest(1)));
 }
 

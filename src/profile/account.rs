@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{Answer, At, Desk, From, Input, Owner, Private, away, keys};
 use crate::authenticate::Identity;
 use crate::client::Client;
+use crate::guessing::Claim;
 use crate::passwords::{self, Verdict};
 use crate::refusal::Refusal;
 use crate::registry::record::PasswordRecord;
@@ -67,8 +68,10 @@ pub(super) async fn set_password(
 ) -> Result<(Arc<Tenant>, usize), Refusal> {
     passwords::check(new).map_err(|what| Refusal::BadInput(format!("The new password {what}.")))?;
     let stored = identity.tenant.password.as_ref();
-    match desk.passwords.verify(stored, old, identity.client).await {
+    let claim = Claim { name: identity.tenant.username.as_str(), client: identity.client };
+    match desk.passwords.verify(stored, old, claim).await {
         Verdict::Right | Verdict::Remembered => {}
+        Verdict::Later(wait) => return Err(Refusal::attempts(wait)),
         Verdict::Wrong => return Err(Refusal::WrongOldPassword),
         Verdict::Busy => return Err(Refusal::Overloaded("too many passwords wait to be checked")),
     }

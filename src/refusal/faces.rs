@@ -46,6 +46,11 @@ impl Refusal {
                 "bad_handover",
                 "This link was good once, for one browser. Open the editor again.",
             ),
+            Self::TooManyAttempts { .. } => face(
+                S::TOO_MANY_REQUESTS,
+                "too_many_attempts",
+                "There were too many wrong passwords from this address. Wait before the next one.",
+            ),
             _ => face(
                 S::TOO_MANY_REQUESTS,
                 "too_many_logins",

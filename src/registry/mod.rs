@@ -21,6 +21,7 @@ pub mod check;
 pub mod copy;
 mod documents;
 pub mod freshness;
+pub mod guesses;
 pub mod handovers;
 pub mod import;
 pub mod keys;

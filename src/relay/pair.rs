@@ -310,6 +310,19 @@ impl Pair {
         self.flows[from as usize].phase == Phase::Muted
     }
 
+    /// The whole of this side's own Close frame has gone through: nothing may stand behind it (RFC
+    /// 6455 section 5.5.1).
+    #[must_use]
+    pub fn said_goodbye(&self, from: Side) -> bool {
+        self.flows[from as usize].said_goodbye
+    }
+
+    /// Both have said goodbye.
+    #[must_use]
+    pub fn have_parted(&self) -> bool {
+        Side::BOTH.into_iter().all(|from| self.said_goodbye(from))
+    }
+
     /// Whether a step without new bytes has something to write.
     #[must_use]
     pub fn wants_step(&self, from: Side) -> bool {

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{HOST, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 
@@ -154,6 +154,9 @@ fn show(
     if status == StatusCode::UNAUTHORIZED {
         let challenge = HeaderValue::from_static("Session realm=\"flowgate\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = refusal.as_ref().and_then(Refusal::retry_after_seconds) {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     if let Some(refusal) = refusal {
         response.extensions_mut().insert(Shown(refusal));

@@ -50,6 +50,43 @@ fn every_setting_is_documented_with_its_default() {
     }
 }
 
+/// Its table has a setting or a constant and a test in every row; what a test is called is true.
+#[test]
+fn every_limit_is_documented_with_a_test_that_is_there() {
+    let page = document("security.md");
+    let table = page.split("## Limits").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    let sources = sources();
+    let mut tests = 0;
+    for row in &rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let setting = cells[2].trim_matches('`');
+        let is_setting = KEYS.iter().any(|key| key.name == setting);
+        assert!(is_setting || !cells[2].starts_with('`') || setting == "ulimit -n", "{row}");
+        let Some(test) = cells[5].strip_prefix('`').and_then(|it| it.strip_suffix('`')) else {
+            continue;
+        };
+        assert!(sources.contains(&format!("fn {test}(")), "there is no test {test}");
+        tests += 1;
+    }
+    assert!(rows.len() > 25 && tests > 20, "{tests} of {}", rows.len());
+    for key in KEYS.iter().filter(|key| key.name.ends_with("_max")) {
+        let is_told = table.contains(&format!("`{}`", key.name));
+        // What is kept in memory, or believed, is no limit of what others can do.
+        let is_other = matches!(key.name, "tenants_cached_max" | "registry_stale_max");
+        assert!(is_told || is_other, "{} is missing in docs/security.md", key.name);
+    }
+}
+
+/// Every test there is, and all else.
+fn sources() -> String {
+    let mut list = std::process::Command::new("git");
+    let listed = list.args(["ls-files", "src", "tests"]).current_dir(root()).output().unwrap();
+    let files = String::from_utf8(listed.stdout).unwrap();
+    let rust = files.lines().filter(|file| file.ends_with(".rs"));
+    rust.filter_map(|file| std::fs::read_to_string(root().join(file)).ok()).collect()
+}
+
 #[test]
 fn no_merge_left_its_marks() {
     let tracked = std::process::Command::new("git").arg("ls-files").current_dir(root()).output();

@@ -125,6 +125,11 @@ fn measure(
             bench.keep(visit, variant, name, latency / 1000.0);
         }
     }
+    // With what the messages cost when nothing else happens, this tells what the others took.
+    if let Some(cpu) = sample.proxy_cpu {
+        let share = cpu.as_secs_f64() / sample.tally.time.as_secs_f64();
+        bench.keep(visit, variant, "proxy busy %", 100.0 * share);
+    }
     if let Some(rate) = disturbance.as_ref().and_then(rate) {
         bench.keep(visit, variant, "disturbances/s", rate);
     }

@@ -13,24 +13,27 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::accept::Permit;
 use crate::keepalive::KeepAlive;
 use crate::networks::Networks;
+use crate::permits::NoPlace;
 use crate::tls::Stream;
 
 const LONG: Duration = Duration::from_secs(60);
+/// For requests at once.
+const PLACES: usize = 1000;
 const SHORT: Duration = Duration::from_millis(200);
 
 type Sender = client::SendRequest<Empty<Bytes>>;
 
-async fn peer(address: std::net::SocketAddr) -> Peer {
-    let permit: Permit = Arc::new(Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap());
-    Peer { address, over_tls: true, permit }
+fn peer(address: std::net::SocketAddr, permits: &Permits) -> Peer {
+    let permit = Arc::new(permits.take_beside(address.ip()).unwrap());
+    Peer { address, over_tls: true, permit, no_place: None }
 }
 
 fn settings(header_timeout: Duration, write_stall_max: Duration) -> AcceptSettings {
     AcceptSettings {
         connections_max: 1,
+        connections_per_address_max: 0,
         header_timeout,
         write_stall_max,
         header_bytes_max: 8192,
@@ -42,6 +45,22 @@ fn settings(header_timeout: Duration, write_stall_max: Duration) -> AcceptSettin
 
 /// Both ends of a connection, whose server end does `handler`; the tasks of server and client.
 async fn connect<H, F, B>(
+    patience: (Duration, Duration),
+    window_bytes: u32,
+    drain: watch::Receiver<bool>,
+    handler: H,
+) -> (Sender, JoinHandle<()>)
+where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let permits = Arc::new(Permits::for_operators(PLACES));
+    connect_with(permits, patience, window_bytes, drain, handler).await
+}
+
+async fn connect_with<H, F, B>(
+    permits: Arc<Permits>,
     (header_timeout, write_stall_max): (Duration, Duration),
     window_bytes: u32,
     drain: watch::Receiver<bool>,
@@ -56,9 +75,9 @@ where
     let dialled = TcpStream::connect(listener.local_addr().unwrap());
     let (dialled, accepted) = tokio::join!(dialled, listener.accept());
     let (socket, address) = accepted.unwrap();
-    let (peer, settings) = (peer(address).await, settings(header_timeout, write_stall_max));
+    let (peer, settings) = (peer(address, &permits), settings(header_timeout, write_stall_max));
     let stream = Rewound::from(Stream::Plain(socket));
-    let server = tokio::spawn(converse(stream, peer, settings, drain, handler));
+    let server = tokio::spawn(converse(stream, peer, permits, settings, drain, handler));
     let (sender, connection) = client::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(window_bytes)
         .handshake(TokioIo::new(dialled.unwrap()))
@@ -146,6 +165,52 @@ async fn many_requests_run_at_once_and_a_drain_lets_them_finish() {
     server.await.unwrap();
 }
 
+/// Ten at once take ten places; who has none is known to whoever answers.
+#[tokio::test]
+async fn each_request_at_once_takes_a_place() {
+    let (_drain, drained) = watch::channel(false);
+    let go = Arc::new(Semaphore::new(0));
+    let (began, mut begun) = mpsc::channel(PLACES);
+    let gate = Arc::clone(&go);
+    let handler = move |_, peer: Peer| {
+        let (gate, began) = (Arc::clone(&gate), began.clone());
+        async move {
+            began.send(peer.no_place).await.unwrap();
+            gate.acquire().await.unwrap().forget();
+            ok(b"done")
+        }
+    };
+    let permits = Arc::new(Permits::for_operators(10));
+    let (sender, _server) =
+        connect_with(Arc::clone(&permits), (LONG, LONG), 65_535, drained, handler).await;
+    for round in 0..3 {
+        let answers: Vec<_> = (0..11)
+            .map(|_| {
+                let mut sender = sender.clone();
+                tokio::spawn(async move {
+                    let response = sender.send_request(ask()).await.unwrap();
+                    response.into_body().collect().await.unwrap().to_bytes()
+                })
+            })
+            .collect();
+        let mut without = Vec::new();
+        for _ in 0..11 {
+            without.extend(begun.recv().await.unwrap());
+        }
+        assert_eq!(without, [NoPlace::All], "round {round}");
+        assert_eq!(permits.available(), 0);
+        go.add_permits(11);
+        for answer in answers {
+            assert_eq!(answer.await.unwrap(), "done");
+        }
+        // The client may have read the end before the server has let go of it.
+        while permits.available() < 9 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(permits.available(), 9, "the connection keeps its own");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_without_requests_is_told_to_go() {
     let (_drain, drained) = watch::channel(false);
@@ -165,7 +230,9 @@ async fn a_client_that_does_not_even_begin_is_cut_without_the_time_for_an_answer
     let (_drain, drained) = watch::channel(false);
     let handler = |_, _| async { ok(b"nobody asks") };
     let stream = Rewound::from(Stream::Plain(socket));
-    converse(stream, peer(address).await, settings(SHORT, Duration::MAX), drained, handler).await;
+    let permits = Arc::new(Permits::for_operators(PLACES));
+    let (peer, settings) = (peer(address, &permits), settings(SHORT, Duration::MAX));
+    converse(stream, peer, permits, settings, drained, handler).await;
     drop(silent);
 }
 

@@ -12,7 +12,7 @@ use super::page::{Family, Page};
 
 const THREADS_CPU: Family = Family::seconds(
     "flowgate_thread_cpu",
-    "Processor time of the threads that stay: of the handshake plane, the front, the relay and the \
+    "Processor time of the threads that stay: of the relay, of what has to wait and of the \
      password pool, and the log's.",
 );
 const CPU: Family = Family::seconds("process_cpu", "Processor time, user and system.");
@@ -25,7 +25,7 @@ const STARTED: Family = Family::seconds("process_start_time", "When it was start
 
 /// Threads that live as long as the process, by the beginning of their names. Others come and go, and
 /// their series would, too.
-const LASTING: [&str; 5] = ["handshakes-", "front-", "relay-", "passwords-", "log"];
+const LASTING: [&str; 4] = ["handshakes-", "relay-", "passwords-", "log"];
 
 pub(super) fn put(page: &mut Page<'_>) -> fmt::Result {
     let Some(process) = read("/proc/self/stat") else { return Ok(()) };

@@ -74,9 +74,9 @@ pub(super) fn put(page: &mut Page<'_>, desk: &Desk) -> fmt::Result {
     page.info(&BUILD, [("version", env!("CARGO_PKG_VERSION"))])?;
     page.gauge(&READY, u64::from(desk.journey.ready.load(Ordering::Relaxed)))?;
     page.gauge(&DRAINING, u64::from(desk.is_stopping()))?;
-    let free = desk.places.permits.available_permits();
-    page.gauge(&SOCKETS, desk.places.max.saturating_sub(free))?;
-    page.gauge(&SOCKETS_MAX, desk.places.max)
+    let free = desk.places.available();
+    page.gauge(&SOCKETS, desk.places.max().saturating_sub(free))?;
+    page.gauge(&SOCKETS_MAX, desk.places.max())
 }
 
 pub(super) fn put_registry(page: &mut Page<'_>, registry: &Registry) -> fmt::Result {

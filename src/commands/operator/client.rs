@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::commands::{EXIT_USAGE, Failure};
 use crate::config::Settings;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::tls::Stream;
 use crate::tls::certificates::CertificateFiles;
 use crate::tls::operators::{ToServer, told};
@@ -29,7 +29,6 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// An import hashes passwords.
 const ANSWER_MAX: Duration = Duration::from_secs(300);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
-const TOKEN_FILE_BYTES_MAX: u64 = 1024;
 /// What may stand in a segment or a value as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -352,15 +351,11 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 fn read_token(path: &Path) -> Result<Secret, String> {
-    use std::io::Read;
     let fault = |what: String| format!("{}: {what}", path.display());
-    let file = std::fs::File::open(path).map_err(|error| fault(error.to_string()))?;
-    let mut text = String::new();
-    let read = file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text);
-    read.map_err(|error| fault(error.to_string()))?;
-    let token = Secret::new(text).expose().trim().to_owned();
+    let read = secret::read_file(path).map_err(fault)?;
+    let token = read.expose().trim();
     match token.is_empty() || token.contains(char::is_whitespace) {
         true => Err(fault("must hold the token and nothing else".to_owned())),
-        false => Ok(Secret::new(token)),
+        false => Ok(Secret::new(token.to_owned())),
     }
 }

@@ -20,7 +20,7 @@ const TRIM_EVERY: Duration = Duration::from_secs(60);
 const METER_EVERY: Duration = Duration::from_secs(2);
 
 /// Revocations by feed and by time, other replicas, the use of keys written down, traffic counted, and
-/// what is over removed.
+/// what is over removed; failed logins shared.
 pub(super) async fn attend(journey: Arc<Journey>, presence: Arc<Presence>, revision: u64) {
     let flush = async {
         let mut tick = tokio::time::interval(FLUSH_EVERY);
@@ -70,5 +70,7 @@ pub(super) async fn attend(journey: Arc<Journey>, presence: Arc<Presence>, revis
     let recheck = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
     let (live, registry) = (Arc::clone(&journey.live), Arc::clone(&journey.registry));
     let follow = follow(live, registry, Arc::clone(&presence), revision);
-    tokio::join!(flush, sweep, trim, sweep_sessions, meter, recheck, follow, presence.attend());
+    let guesses = journey.registry.share_guesses(journey.passwords.guessing(), journey.clock);
+    let watch = async { tokio::join!(recheck, follow, presence.attend(), guesses) };
+    tokio::join!(flush, sweep, trim, sweep_sessions, meter, watch);
 }

@@ -4,22 +4,25 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::super::Failure;
 use super::cannot_listen;
 use crate::accept::HandedOver;
 use crate::config::Settings;
 use crate::front::FrontSettings;
-use crate::front::plane::{self, Plane};
+use crate::front::plane::{self, Begun, Plane};
 use crate::journey::Journey;
 use crate::journey::front::FrontDesk;
+use crate::permits::Permits;
+use crate::relay::plane::Prepared;
 
-/// The data listeners without TLS, for each front thread its own.
+/// The data listeners without TLS, for each thread its own.
 pub(super) fn listen(settings: &Settings) -> Result<Vec<Vec<TcpListener>>, Failure> {
-    let mut by_thread: Vec<Vec<_>> = (0..settings.workers).map(|_| Vec::new()).collect();
+    let threads = settings.relay_threads;
+    let mut by_thread: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
     for address in &settings.listen {
-        let listeners = plane::bind(*address, settings.workers);
+        let listeners = plane::bind(*address, threads);
         let bound = listeners.and_then(|listeners| {
             listeners.iter().try_for_each(|listener| settings.probes.watch(listener))?;
             let bound = listeners[0].local_addr();
@@ -35,19 +38,23 @@ pub(super) fn listen(settings: &Settings) -> Result<Vec<Vec<TcpListener>>, Failu
 /// Starts its threads. What they hand over comes through the channel, which closes when the last of
 /// them has ended.
 pub(super) fn start(
-    listeners: Vec<Vec<TcpListener>>,
+    (listeners, prepared): (Vec<Vec<TcpListener>>, Vec<Prepared>),
     settings: &Settings,
-    permits: &Arc<Semaphore>,
+    permits: &Arc<Permits>,
     journey: &Arc<Journey>,
 ) -> Result<(Plane, mpsc::Receiver<HandedOver>), Failure> {
     // Each of them has a permit, so there is room for all.
-    let (others, brought) = mpsc::channel(permits.available_permits());
+    let (others, brought) = mpsc::channel(permits.max());
     let desk = Arc::new(FrontDesk { journey: Arc::clone(journey), others });
     let settings = settings_of(settings);
     let clock = journey.clock;
-    let plane = Plane::start(listeners, &settings, permits, clock, &Handle::current(), &desk);
+    let begun = listeners.into_iter().zip(prepared).map(|(listeners, prepared)| {
+        let Prepared { poll, waker, relay } = prepared;
+        Begun { poll, waker, listeners, companion: relay }
+    });
+    let plane = Plane::start(begun.collect(), &settings, permits, clock, &Handle::current(), &desk);
     let plane = plane
-        .map_err(|error| Failure::runtime(format!("cannot start the front threads: {error}")))?;
+        .map_err(|error| Failure::runtime(format!("cannot start the relay threads: {error}")))?;
     Ok((plane, brought))
 }
 

@@ -4,21 +4,18 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Semaphore;
 
 use crate::accept::AcceptSettings;
+use crate::descriptors::Descriptors;
+use crate::networks::Networks;
+use crate::permits::Permits;
 
-/// Descriptors for everything but clients' connections and their runtimes'.
-const DESCRIPTORS_RESERVED: u64 = 128;
-
-/// As many connections as configured, or as this process may have sockets for.
-pub(super) fn connections_max(settings: &AcceptSettings) -> usize {
+/// As many places as configured, or as this process may have sockets for.
+pub(super) fn permits(settings: &AcceptSettings, trusted_proxies: &Networks) -> Permits {
     let limit = getrlimit(Resource::Nofile);
     // Raising our own soft limit to the hard one cannot fail; if it does, the soft one counts.
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let descriptors = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let possible = descriptors.unwrap_or(u64::MAX).saturating_sub(DESCRIPTORS_RESERVED) / 2;
-    let possible = usize::try_from(possible).unwrap_or(usize::MAX).max(1);
+    let _ = setrlimit(Resource::Nofile, raised);
+    let descriptors = Descriptors::of_process();
+    let possible = descriptors.clients_max();
     if possible < settings.connections_max {
         tracing::info!(
             connections_max = possible,
@@ -26,5 +23,8 @@ pub(super) fn connections_max(settings: &AcceptSettings) -> usize {
             "the process may open too few files for the configured connections"
         );
     }
-    settings.connections_max.min(possible).min(Semaphore::MAX_PERMITS)
+    let max = settings.connections_max.min(possible).min(Semaphore::MAX_PERMITS);
+    let proxies = settings.proxy_protocol_from.and(trusted_proxies);
+    Permits::for_clients(max, descriptors)
+        .with_limit_per_address(settings.connections_per_address_max, proxies)
 }

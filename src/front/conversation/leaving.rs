@@ -19,6 +19,7 @@ impl<S: Story> Conversation<S> {
         read: Vec<u8>,
         registry: &Registry,
     ) -> io::Result<HandedOver> {
+        self.client.acknowledge();
         let socket = self.client.into_socket(registry)?.into();
         let Self { origin, permit, requests, .. } = self;
         Ok(HandedOver { socket, read, address: origin.address, permit, requests })
@@ -27,13 +28,13 @@ impl<S: Story> Conversation<S> {
     pub(in crate::front) fn into_switched(
         self,
         tools: &mut Tools<S>,
-    ) -> io::Result<(S::Errand, Switched)> {
-        let State::Passage(passage) = self.state else {
-            return Err(io::Error::other("nothing was switched"));
-        };
-        let client = self.client.into_socket(&tools.registry)?;
+    ) -> Option<(S::Errand, Switched)> {
+        let State::Passage(passage) = self.state else { return None };
         let (errand, runtime, read_ahead) = passage.into_switched(tools)?;
+        let (client, client_is_watched) = self.client.into_switched();
+        let (runtime, runtime_is_watched) = runtime;
         let sockets = [client, runtime];
-        Ok((errand, Switched { sockets, read_ahead, permit: self.permit }))
+        let is_watched = [client_is_watched, runtime_is_watched];
+        Some((errand, Switched { sockets, is_watched, read_ahead, permit: self.permit }))
     }
 }

@@ -18,7 +18,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { poll: Poll::new().unwrap(), listener, links: Links::default() }
+        Self { poll: Poll::new().unwrap(), listener, links: Links::new(Descriptors::of(1_000_000)) }
     }
 
     /// A link that has served a request of this slot, and its other end.

@@ -103,6 +103,8 @@ fn the_table_of_what_clients_do_wrong() {
             This link was good once, for one browser. Open the editor again.
         429 too_many_logins; retry-after: 600
             There were too many logins to this account within the last hour.
+        429 too_many_attempts; retry-after: 64
+            There were too many wrong passwords from this address. Wait before the next one.
         403 wrong_tenant
             The credential is right, but does not open this tenant's runtime.
         403 foreign_origin

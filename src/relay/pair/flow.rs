@@ -24,6 +24,8 @@ pub struct Flow {
     pub held: bool,
     /// A Ping is to go in at the next boundary.
     pub ping_due: bool,
+    /// The whole of this side's own Close frame has gone through.
+    pub said_goodbye: bool,
     pub payload_left_bytes: u64,
     /// What the message under way may still bring, behind the frame under way.
     pub message_room_bytes: u64,
@@ -54,6 +56,7 @@ impl Flow {
             fin: false,
             held: false,
             ping_due: false,
+            said_goodbye: false,
             payload_left_bytes: 0,
             message_room_bytes: u64::MAX,
             messages: 0,
@@ -87,6 +90,7 @@ impl Flow {
             self.messages += 1;
             self.data_frame = false;
         }
+        self.said_goodbye |= self.phase == Phase::Closed && self.payload_left_bytes == 0;
         passed
     }
 

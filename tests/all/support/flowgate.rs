@@ -59,6 +59,33 @@ impl Flowgate {
         Self::start_in(Arc::new(tempfile::tempdir().unwrap()), Some(registry.to_owned()), flags)
     }
 
+    /// The same in a process that may have so many files and sockets open.
+    pub fn start_with_descriptors(profiles: &Value, max: u64, flags: &[&str]) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        std::fs::write(folder.path().join("profiles.json"), profiles.to_string()).unwrap();
+        let mut command = Command::new("sh");
+        let program = program();
+        let line = format!("ulimit -n {max}; exec \"$0\" \"$@\"");
+        command.args(["-c", &line]).arg(program.get_program());
+        for (name, _) in program.get_envs() {
+            command.env_remove(name);
+        }
+        Self::start_by(command, folder, None, flags)
+    }
+
+    /// The same with variables in its environment.
+    pub fn start_with_variables(
+        profiles: &Value,
+        variables: &[(&str, String)],
+        flags: &[&str],
+    ) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        std::fs::write(folder.path().join("profiles.json"), profiles.to_string()).unwrap();
+        let mut command = program();
+        command.envs(variables.iter().map(|(name, value)| (*name, value)));
+        Self::start_by(command, folder, None, flags)
+    }
+
     /// `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -78,10 +105,21 @@ impl Flowgate {
     }
 
     fn start_in(folder: Arc<TempDir>, shared_registry: Option<String>, flags: &[&str]) -> Self {
-        let mut command = program();
+        Self::start_by(program(), folder, shared_registry, flags)
+    }
+
+    fn start_by(
+        mut command: Command,
+        folder: Arc<TempDir>,
+        shared_registry: Option<String>,
+        flags: &[&str],
+    ) -> Self {
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args([
             "--log",
             "debug",
+            // Whoever runs the tests need not be root to count its descriptors.
+            "--debuggable",
+            "true",
             "--registry",
         ]);
         match &shared_registry {

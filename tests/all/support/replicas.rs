@@ -18,9 +18,14 @@ pub struct Runtimes {
 }
 
 impl Runtimes {
+    /// Starts both; no registry knows of them.
+    pub fn beside() -> Self {
+        Self { mike: Runtime::echo(), roberto: Runtime::echo() }
+    }
+
     /// Starts both and creates their tenants in the registry.
     pub fn in_registry(url: &str) -> Self {
-        let runtimes = Self { mike: Runtime::echo(), roberto: Runtime::echo() };
+        let runtimes = Self::beside();
         import(url, &runtimes.profiles(), &[]);
         runtimes
     }

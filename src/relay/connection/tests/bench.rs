@@ -187,7 +187,10 @@ impl Bench {
         match self.connection.turn(&mut turn) {
             Outcome::Idle => {}
             Outcome::Again => self.is_ready = true,
-            Outcome::Over => self.is_over = true,
+            Outcome::Over => {
+                self.is_over = true;
+                self.wires.iter().for_each(Sim::hang_up);
+            }
         }
         for from in Side::BOTH {
             let lane = &self.connection.lanes[from as usize];

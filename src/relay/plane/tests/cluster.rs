@@ -18,7 +18,7 @@ use crate::tenant::{Tenant, sample};
 pub const RULES: Rules =
     Rules { reserved: Reserved::None, message_bytes_max: 1 << 30, seed: *b"0123456789ab" };
 /// Long enough that no deadline but that of a close can be what ended a connection.
-const PATIENCE: Patience = Patience {
+pub const PATIENCE: Patience = Patience {
     frame_stall_max: Duration::from_secs(600),
     write_stall_max: Duration::from_secs(600),
     half_open_max: Duration::from_secs(600),
@@ -126,6 +126,7 @@ impl Cluster {
         let adoption = Adoption {
             row: crate::row::Row::Public,
             sockets: [client_leg, runtime_leg].map(|socket| Wire::new(socket, None).unwrap()),
+            is_watched: [false; 2],
             read_ahead: read_ahead.map(<[u8]>::to_vec),
             rules: RULES,
             registered,

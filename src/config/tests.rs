@@ -270,6 +270,8 @@ fn another<'a>(key: &Key, secret_file: &'a str) -> &'a str {
         ("http2", _) => "false",
         (_, "BOOL") => "true",
         (_, "NETWORK") => "192.0.2.0/24",
+        ("headers_max", _) => "117",
+        ("buffer_memory_max_bytes", _) => "2000000",
         (_, "N") => "17",
         (_, "BYTES") => "9000",
         (_, "SPAN") => "17s",

@@ -192,6 +192,8 @@ fn what_a_handshake_is_told_that_was_closed() {
         KeyRevoked: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
         SessionEnded: 401 grant_ended; www-authenticate: Session realm="flowgate"
         SessionExpired: 401 grant_ended; www-authenticate: Session realm="flowgate"
+        RuntimeSilent: 503 closed; retry-after: 1
+        LifetimeOver: 503 closed; retry-after: 1
         Protocol(Mask): 503 closed; retry-after: 1
         Protocol(ReservedBit): 503 closed; retry-after: 1
         Protocol(Opcode): 503 closed; retry-after: 1

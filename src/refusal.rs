@@ -35,6 +35,8 @@ pub enum Refusal {
     ServiceWorker,
     /// The path is longer than any that is relayed.
     PathTooLong,
+    /// Path and query together are over the limit.
+    UrlTooLong,
     /// The request's head is over the limit.
     HeadersTooLarge,
     /// It asks for an upgrade to WebSocket, but not as RFC 6455 section 4.1 says.
@@ -133,6 +135,7 @@ impl Refusal {
         vec![
             Self::Malformed("The path is malformed."),
             Self::PathTooLong,
+            Self::UrlTooLong,
             Self::HeadersTooLarge,
             Self::BodyTooLarge,
             Self::ServiceWorker,
@@ -242,6 +245,7 @@ impl Refusal {
             | Self::WebSocketVersion
             | Self::HeadersTooLarge
             | Self::ServiceWorker
+            | Self::UrlTooLong
             | Self::PathTooLong => self.face_of_the_rest(),
             Self::BadHandshake(_) => face(S::BAD_REQUEST, "bad_handshake", ""),
             Self::TwoIdentities => face(

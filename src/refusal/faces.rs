@@ -85,6 +85,9 @@ impl Refusal {
                 "The headers are over the limit.",
             ),
             Self::PathTooLong => face(S::URI_TOO_LONG, "path_too_long", "The path is too long."),
+            Self::UrlTooLong => {
+                face(S::URI_TOO_LONG, "url_too_long", "Path and query are too long.")
+            }
             Self::GrantEnded(_) => face(
                 S::SERVICE_UNAVAILABLE,
                 "runtime_moved",

@@ -1,7 +1,7 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 48] = [
+pub const LABELS: [&str; 49] = [
     "address_denied",
     "bad_handover",
     "bad_handshake",
@@ -42,6 +42,7 @@ pub const LABELS: [&str; 48] = [
     "too_many_logins",
     "two_identities",
     "unknown_outcome",
+    "url_too_long",
     "websocket_version",
     "wrong_admin_token",
     "wrong_credential",

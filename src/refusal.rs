@@ -272,13 +272,9 @@ impl Refusal {
             Self::StaleForm
             | Self::LoginNeedsTls
             | Self::BadHandover
+            | Self::NoSession
             | Self::TooManyAttempts { .. }
             | Self::TooManyLogins => self.face_of_a_login(),
-            Self::NoSession => face(
-                S::UNAUTHORIZED,
-                "no_session",
-                "This opens with a browser session only: log in first.",
-            ),
             Self::WrongTenant => face(
                 S::FORBIDDEN,
                 "wrong_tenant",

@@ -46,6 +46,11 @@ impl Refusal {
                 "bad_handover",
                 "This link was good once, for one browser. Open the editor again.",
             ),
+            Self::NoSession => face(
+                S::UNAUTHORIZED,
+                "no_session",
+                "This opens with a browser session only: log in first.",
+            ),
             Self::TooManyAttempts { .. } => face(
                 S::TOO_MANY_REQUESTS,
                 "too_many_attempts",

@@ -62,6 +62,10 @@ pub enum Cause {
     RuntimeGone,
     /// The runtime takes no bytes.
     RuntimeStalled,
+    /// The runtime answers no ping.
+    RuntimeSilent,
+    /// The connection has lived as long as any may.
+    LifetimeOver,
     /// The plan's message budget is used up, and the plan says to close.
     BudgetExhausted,
     /// The published API is blocked.
@@ -78,7 +82,7 @@ pub enum Cause {
 
 /// The plain causes in the order of their byte; violations follow from [`FIRST_VIOLATION`]. Replicas
 /// of different versions tell each other these bytes: new causes go to the end.
-const PLAIN: [Cause; 23] = [
+const PLAIN: [Cause; 25] = [
     Cause::Drain,
     Cause::MessageTooBig,
     Cause::FrameStalled,
@@ -97,6 +101,8 @@ const PLAIN: [Cause; 23] = [
     Cause::KeyRevoked,
     Cause::SessionEnded,
     Cause::SessionExpired,
+    Cause::RuntimeSilent,
+    Cause::LifetimeOver,
     Cause::ApiBlocked,
     Cause::ApiRetired,
     Cause::ApiUnpublished,
@@ -124,7 +130,7 @@ impl Cause {
     #[must_use]
     pub fn code(self) -> u16 {
         match self {
-            Self::Drain => 1001,
+            Self::Drain | Self::LifetimeOver => 1001,
             Self::Protocol(_) | Self::FrameStalled => 1002,
             Self::MessageTooBig => 1009,
             Self::KeyRegenerated
@@ -144,7 +150,7 @@ impl Cause {
             | Self::ClientStalled
             | Self::ClientSilent => 1008,
             Self::RuntimeMoved => 1012,
-            Self::RuntimeGone | Self::RuntimeStalled => 1014,
+            Self::RuntimeGone | Self::RuntimeStalled | Self::RuntimeSilent => 1014,
             Self::BudgetExhausted => 4008,
         }
     }
@@ -170,6 +176,8 @@ impl Cause {
             Self::RuntimeMoved => "runtime restarts or moved",
             Self::RuntimeGone => "runtime vanished",
             Self::RuntimeStalled => "runtime stopped reading",
+            Self::RuntimeSilent => "runtime answered no ping",
+            Self::LifetimeOver => "connection is too old: connect again",
             Self::BudgetExhausted => "plan's message budget exhausted",
             Self::ApiBlocked => "API blocked",
             Self::ApiRetired => "API retired",

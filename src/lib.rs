@@ -31,7 +31,7 @@
 //!   [`upload`], [`rewound`], [`permits`], [`descriptors`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`],
-//!   [`networks`], [`proxy_protocol`], [`api`], [`sealing`]
+//!   [`networks`], [`proxy_protocol`], [`limits`], [`keepalive`], [`api`], [`sealing`]
 //!
 //! # Invariants
 //!
@@ -73,6 +73,8 @@ pub mod grant;
 pub mod guessing;
 pub mod journey;
 pub mod json;
+pub mod keepalive;
+pub mod limits;
 pub mod live;
 pub mod metrics;
 pub mod networks;

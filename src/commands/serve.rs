@@ -25,6 +25,7 @@ use crate::drain::drain_connections;
 use crate::front::plane::Plane as FrontPlane;
 use crate::journey::Journey;
 use crate::journey::recent::Recent;
+use crate::keepalive::Probes;
 use crate::live::LiveTable;
 use crate::metrics::Metrics;
 use crate::networks::Networks;
@@ -122,7 +123,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         live,
         dialer,
         plane,
-        body_bytes_max: settings.body_bytes_max,
+        limits: settings.limits,
         request_ids,
         metrics: Arc::<Metrics>::default(),
         refused,
@@ -170,11 +171,12 @@ async fn serve(
     let mut signals = Signals::listen()
         .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
     let [data_tls, admin_tls] = certificates.acceptors()?;
-    let admin_listener = listen("admin", settings.admin_listen, admin_tls.is_some())?;
+    let probes = settings.probes;
+    let admin_listener = listen("admin", settings.admin_listen, admin_tls.is_some(), probes)?;
     let listeners = front::listen(&settings)?;
     let mut tls_listeners = Vec::new();
     for address in &settings.tls_listen {
-        tls_listeners.push((listen("data", *address, true)?, data_tls.clone()));
+        tls_listeners.push((listen("data", *address, true, probes)?, data_tls.clone()));
     }
     journey.dialer.reach().listening_on(own_addresses(&admin_listener, &listeners, &tls_listeners));
     // Before the first request, an operator's or a client's: nothing has been cached yet, so nothing
@@ -368,8 +370,16 @@ async fn stop(
     }
 }
 
-fn listen(plane: &'static str, address: SocketAddr, tls: bool) -> Result<TcpListener, Failure> {
-    let bound = accept::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+fn listen(
+    plane: &'static str,
+    address: SocketAddr,
+    tls: bool,
+    probes: Probes,
+) -> Result<TcpListener, Failure> {
+    let bound = accept::bind(address).and_then(|listener| {
+        probes.watch(&listener)?;
+        Ok((listener.local_addr()?, listener))
+    });
     let (address, listener) = bound.map_err(|error| cannot_listen(address, &error))?;
     tracing::info!(plane, %address, tls, "listening");
     Ok(listener)

@@ -26,6 +26,7 @@ use mio::net::TcpStream;
 
 use crate::clock::Millis;
 use crate::close::Cause;
+use crate::keepalive::{KeepAlive, Probes};
 use crate::live::Entry;
 use crate::networks::Networks;
 use crate::refusal::Refusal;
@@ -66,8 +67,14 @@ pub struct FrontSettings {
     pub response_timeout: Duration,
     /// The most bytes of a request's head and of an answer's.
     pub header_bytes_max: usize,
+    /// The most headers of a request; more than a hundred are left to others.
+    pub headers_max: usize,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol_from: Networks,
+    /// How long connections are kept.
+    pub keep_alive: KeepAlive,
+    /// When runtimes are asked by TCP whether they are there.
+    pub probes: Probes,
 }
 
 /// Which runtime, as it was when it was dialled.
@@ -162,6 +169,8 @@ pub struct HandedOver {
     pub address: SocketAddr,
     /// Its place.
     pub permit: Permit,
+    /// How many requests it has brought before.
+    pub requests: u32,
 }
 
 /// What shares a front thread and its poll. Its events have tokens of their own.

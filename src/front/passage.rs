@@ -146,6 +146,11 @@ impl<S: Story> Passage<S> {
         };
         match tools.links.dial(address, slot) {
             Ok(id) => {
+                if let Some(link) = tools.links.get(id)
+                    && let Err(error) = tools.settings.probes.watch(&link.socket)
+                {
+                    tracing::debug!(%address, %error, "a runtime's socket cannot be watched");
+                }
                 self.link = Some(id);
                 self.last_error = address.to_string();
                 self.phase = Phase::Send;

@@ -16,6 +16,8 @@ const PATIENCE: Patience = Patience {
     write_stall_max: Duration::from_secs(60),
     half_open_max: Duration::from_secs(60),
     ping_after: Some(Duration::from_secs(30)),
+    ping_runtime_after: None,
+    lifetime_max: None,
 };
 
 fn reserved(bits: u8) -> Reserved {

@@ -129,7 +129,11 @@ impl Story for FrontDesk {
         let wants_page = wants_page(&parts.headers);
         let begun = waited_since.map_or_else(|| journey.clock.micros(), Into::into);
         let mut trail = Trail::start(begun);
-        let admitted = match at_once(journey.admission().decide(parts, client, &mut trail)) {
+        let decided = match journey.limits.judge(parts) {
+            Ok(()) => at_once(journey.admission().decide(parts, client, &mut trail)),
+            Err(refusal) => Some(Err(refusal)),
+        };
+        let admitted = match decided {
             Some(Ok(Decision::Runtime(admitted))) => Ok(admitted),
             Some(Ok(_)) => return Reception::HandOver,
             None if waited_since.is_none() => {
@@ -246,13 +250,10 @@ impl Story for FrontDesk {
     }
 
     fn hand_over(&self, connection: HandedOver) {
-        let HandedOver { socket, read, address, permit } = connection;
+        let HandedOver { socket, read, address, permit, requests } = connection;
         tracing::debug!(client = %address, "handed over");
-        let handed_over = accept::HandedOver {
-            socket,
-            read,
-            peer: Peer { address, over_tls: false, permit, no_place: None },
-        };
+        let peer = Peer { address, over_tls: false, permit, no_place: None };
+        let handed_over = accept::HandedOver { socket, read, peer, requests };
         if self.others.try_send(handed_over).is_err() {
             // As many fit in as there are places.
             tracing::error!(client = %address, "a connection was lost on its way");
@@ -313,7 +314,7 @@ impl Journey {
         out: &mut Vec<u8>,
     ) -> Result<Option<Sent>, Refusal> {
         let Asking { parts, written, client } = asking;
-        plain::refuse_what_no_row_relays(parts, admitted.row, self.body_bytes_max)?;
+        plain::refuse_what_no_row_relays(parts, admitted.row, self.limits.body_bytes_max)?;
         let registered = self.enter(Kind::Exchange, &admitted, client)?;
         let confirmed = at_once(self.confirm(&admitted, registered.entry()));
         let Some(confirmed) = confirmed else { return Ok(None) };

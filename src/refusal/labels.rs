@@ -1,7 +1,7 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 52] = [
+pub const LABELS: [&str; 53] = [
     "address_denied",
     "api_blocked",
     "bad_handover",
@@ -45,6 +45,7 @@ pub const LABELS: [&str; 52] = [
     "two_identities",
     "unknown_outcome",
     "unprocessable",
+    "url_too_long",
     "websocket_version",
     "wrong_admin_token",
     "wrong_consumer_credential",

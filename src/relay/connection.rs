@@ -89,6 +89,13 @@ impl<S: Socket> Connection<S> {
         self.pair.is_ending() || self.lanes.iter().any(|lane| lane.paused_until().is_some())
     }
 
+    /// Bytes of the buffers that it holds for what waits, TLS's included.
+    pub fn buffer_bytes(&self) -> usize {
+        let lanes = self.lanes.iter().map(Lane::buffer_bytes).sum::<usize>();
+        let sockets = self.legs.iter().filter(|leg| leg.is_holding()).count();
+        lanes + sockets * READ_BYTES_MAX
+    }
+
     /// Applies the deadlines; see [`Pair::check`].
     pub fn check(&mut self, now: Millis, patience: &Patience) -> Check {
         let lanes = [0, 1].map(|place| LaneState {

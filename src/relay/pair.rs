@@ -100,9 +100,10 @@ pub struct Pair {
     closing: Option<Cause>,
     ending: Option<Ending>,
     cut_at: Option<Millis>,
-    pings_sent: u8,
-    pings_unanswered: u8,
-    last_ping_at: Millis,
+    /// Our own, by the side that is asked.
+    pings_sent: [u8; 2],
+    pings_unanswered: [u8; 2],
+    last_ping_at: [Millis; 2],
 }
 
 impl Pair {
@@ -115,9 +116,9 @@ impl Pair {
             closing: None,
             ending: None,
             cut_at: None,
-            pings_sent: 0,
-            pings_unanswered: 0,
-            last_ping_at: now,
+            pings_sent: [0; 2],
+            pings_unanswered: [0; 2],
+            last_ping_at: [now; 2],
         }
     }
 
@@ -133,9 +134,7 @@ impl Pair {
         let flow = &mut self.flows[from as usize];
         if !bytes.is_empty() && (flow.phase == Phase::Open || flow.payload_left_bytes > 0) {
             flow.last_byte_at = now;
-            if from == Side::Client {
-                self.pings_unanswered = 0;
-            }
+            self.pings_unanswered[from as usize] = 0;
         }
         let mut run = 0;
         let verdict = loop {
@@ -220,31 +219,46 @@ impl Pair {
     }
 
     fn inject(&mut self, from: Side, now: Millis) -> Injection {
-        let [a, b, c, d, nonce @ ..] = self.rules.seed;
+        let [a, b, c, d, ..] = self.rules.seed;
         let mask = (from == Side::Client).then_some([a, b, c, d]);
+        let asked = from.other();
         let flow = &mut self.flows[from as usize];
         if let Some(cause) = self.closing {
             flow.mute();
             return Injection::Close { cause, mask };
         }
         flow.ping_due = false;
+        let [sent, unanswered] = [&mut self.pings_sent, &mut self.pings_unanswered];
+        let (sent, unanswered) = (&mut sent[asked as usize], &mut unanswered[asked as usize]);
         // Zero is kept for "none yet".
-        self.pings_sent = self.pings_sent.checked_add(1).unwrap_or(1);
-        self.pings_unanswered = self.pings_unanswered.saturating_add(1);
-        self.last_ping_at = now;
-        let mut payload = nonce;
-        payload[7] = self.pings_sent;
+        *sent = sent.checked_add(1).unwrap_or(1);
+        *unanswered = unanswered.saturating_add(1);
+        let mut payload = [0; 8];
+        payload[7] = *sent;
+        payload[..7].copy_from_slice(&self.nonce(asked));
+        self.last_ping_at[asked as usize] = now;
         Injection::Ping { payload, mask }
+    }
+
+    /// How our Pings to this side begin. Another for each: a side may use it for a Ping of its own, whose
+    /// Pong it is to get.
+    fn nonce(&self, asked: Side) -> [u8; 7] {
+        let [_, _, _, _, nonce @ .., _] = self.rules.seed;
+        match asked {
+            Side::Client => nonce,
+            Side::Runtime => nonce.map(|byte| !byte),
+        }
     }
 
     /// Whether a Pong answers one of our own Pings: it carries our nonce.
     fn is_own_pong(&self, from: Side, header: &Header, bytes: &[u8]) -> bool {
-        if from != Side::Client || self.pings_sent == 0 || header.payload_bytes != 8 {
+        if self.pings_sent[from as usize] == 0 || header.payload_bytes != 8 {
             return false;
         }
         let mask = header.mask.unwrap_or_default();
         let payload = &bytes[header.header_bytes..];
-        (0..7).all(|place| payload[place] ^ mask[place % 4] == self.rules.seed[4 + place])
+        let nonce = self.nonce(from);
+        (0..7).all(|place| payload[place] ^ mask[place % 4] == nonce[place])
     }
 
     /// Has both sides told why the connection ends, at their next frame boundaries. The first cause

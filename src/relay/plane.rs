@@ -189,6 +189,11 @@ impl Plane {
         self.threads.iter().map(|(shared, _)| shared.counts.load())
     }
 
+    /// Bytes of what waits in the buffers of all connections.
+    pub fn buffer_bytes(&self) -> u64 {
+        self.threads.iter().map(|(shared, _)| shared.counts.buffer_bytes()).sum()
+    }
+
     /// Cuts what is left and waits for those threads to end that [`Plane::start`] has started. Blocks.
     pub fn stop(&self) {
         for (shared, _) in &self.threads {

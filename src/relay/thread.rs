@@ -18,6 +18,7 @@ use super::pair::{Check, Pair, Patience, Side};
 use super::plane::{Adoption, Permit, Shared};
 use super::wire::Wire;
 use crate::clock::{Clock, Millis};
+use crate::close::Cause;
 use crate::live::{Mail, Registered};
 use crate::row::Row;
 
@@ -49,6 +50,8 @@ struct Seated {
     row: Row,
     is_ready: bool,
     is_paced: bool,
+    /// As it was added to the thread's.
+    buffer_bytes: u32,
     /// The system is to tell when there is room again.
     awaits_room: [bool; 2],
 }
@@ -64,6 +67,8 @@ pub struct Relay {
     ready: VecDeque<usize>,
     paced: Vec<usize>,
     over: Vec<usize>,
+    /// Of all connections.
+    buffer_bytes: u64,
     sweep_from: usize,
     next_sweep_at: Millis,
     next_paced_at: Millis,
@@ -93,6 +98,7 @@ impl Relay {
             ready: VecDeque::new(),
             paced: Vec::new(),
             over: Vec::new(),
+            buffer_bytes: 0,
             sweep_from: 0,
             next_sweep_at: Millis::default(),
             next_paced_at: Millis::default(),
@@ -231,6 +237,7 @@ impl Relay {
             row,
             is_ready: false,
             is_paced: false,
+            buffer_bytes: 0,
             awaits_room: [false; 2],
         });
         if is_ready || closing.is_some() {
@@ -289,6 +296,14 @@ impl Relay {
 
     fn check(&mut self, slot: usize, now: Millis) {
         let Some(seated) = self.slab.get_mut(slot) else { return };
+        let entry = seated.registered.entry();
+        if let Some(lifetime) = self.patience.lifetime(entry.id)
+            && now.since(entry.since) >= lifetime
+            && seated.connection.pair().closing().is_none()
+        {
+            seated.connection.close(Cause::LifetimeOver, now);
+            return self.make_ready(slot);
+        }
         match seated.connection.check(now, &self.patience) {
             Check::Fine => {}
             Check::Step => self.make_ready(slot),
@@ -310,6 +325,14 @@ impl Relay {
             connection.limit_messages(entry.message_bytes_max());
             let outcome = catch_unwind(AssertUnwindSafe(|| connection.turn(&mut turn)));
             publish(seated, &self.shared.counts, now);
+            let buffer_bytes = seated.connection.buffer_bytes();
+            let buffer_bytes = u32::try_from(buffer_bytes).unwrap_or(u32::MAX);
+            if buffer_bytes != seated.buffer_bytes {
+                self.buffer_bytes += u64::from(buffer_bytes);
+                self.buffer_bytes -= u64::from(seated.buffer_bytes);
+                self.shared.counts.buffers(self.buffer_bytes);
+                seated.buffer_bytes = buffer_bytes;
+            }
             let outcome = match await_room(seated, slot, &self.registry) {
                 Ok(()) => outcome,
                 Err(error) => {
@@ -339,6 +362,8 @@ impl Relay {
         for slot in std::mem::take(&mut self.over) {
             // Closing a socket ends the watch on it as well.
             let Some(seated) = self.slab.try_remove(slot) else { continue };
+            self.buffer_bytes -= u64::from(seated.buffer_bytes);
+            self.shared.counts.buffers(self.buffer_bytes);
             report(&seated, &self.shared.counts, now);
         }
     }

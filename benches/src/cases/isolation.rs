@@ -6,9 +6,9 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::echo;
 use super::handshakes::{AT_ONCE, Visitors, requests};
 use super::http::request;
+use super::{echo, logins};
 use crate::bench::{Bench, Visit};
 use crate::clock::wait_for;
 use crate::fault::{Fault, Result};
@@ -31,7 +31,7 @@ const OTHER: usize = 1;
 /// What somebody else does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disturbance {
-    /// One client logs in with a wrong password, again and again.
+    /// One client logs in with wrong passwords without pause.
     Login,
     /// Four do.
     Logins,
@@ -159,10 +159,8 @@ pub fn disturb(
             .map(|load| Box::new(load) as Box<dyn Load>)
     };
     let mut load = match disturbance {
-        Login | Logins => {
-            let (path, headers) = rival.wrong_login(OTHER);
-            http(if disturbance == Login { 1 } else { 4 }, &path, &headers, "GET", 401, None)?
-        }
+        Login => return logins::go_on(rival, address, 1, SAYS_EACH, say),
+        Logins => return logins::go_on(rival, address, 4, SAYS_EACH, say),
         Flood => flood(rival, address)?,
         Refusals => {
             let request =

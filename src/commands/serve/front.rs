@@ -24,6 +24,7 @@ pub(super) fn listen(settings: &Settings) -> Result<Vec<Vec<TcpListener>>, Failu
     for address in &settings.listen {
         let listeners = plane::bind(*address, threads);
         let bound = listeners.and_then(|listeners| {
+            listeners.iter().try_for_each(|listener| settings.probes.watch(listener))?;
             let bound = listeners[0].local_addr();
             by_thread.iter_mut().zip(listeners).for_each(|(thread, it)| thread.push(it));
             bound
@@ -65,6 +66,9 @@ fn settings_of(settings: &Settings) -> FrontSettings {
         handshake_timeout: settings.connect.handshake_timeout,
         response_timeout: settings.connect.response_timeout,
         header_bytes_max: settings.accept.header_bytes_max,
+        headers_max: settings.accept.headers_max,
+        keep_alive: settings.accept.keep_alive,
+        probes: settings.probes,
         proxy_protocol_from: settings.accept.proxy_protocol_from.clone(),
     }
 }

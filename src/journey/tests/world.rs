@@ -16,6 +16,8 @@ use crate::clock::Wall;
 use crate::connect::ConnectSettings;
 use crate::front::FrontSettings;
 use crate::front::plane::{self as front_plane, Begun, Plane as FrontPlane};
+use crate::keepalive::KeepAlive;
+use crate::limits::Limits;
 use crate::permits::Permits;
 use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
@@ -36,6 +38,8 @@ pub const PATIENCE: Patience = Patience {
     write_stall_max: WAIT_MAX,
     half_open_max: WAIT_MAX,
     ping_after: None,
+    ping_runtime_after: None,
+    lifetime_max: None,
 };
 const HANDSHAKE_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const HANDSHAKE_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -165,6 +169,7 @@ impl World {
             handshake_timeout: WAIT_MAX,
             response_timeout: WAIT_MAX,
             header_bytes_max: 8192,
+            probes: Default::default(),
         };
         let dialer = Arc::new(Dialer::new(connect, Arc::default(), clock).unwrap());
         let desk = Desk {
@@ -193,7 +198,7 @@ impl World {
             live,
             dialer,
             plane,
-            body_bytes_max: 1 << 20,
+            limits: LIMITS,
             request_ids: RequestIds::new().unwrap(),
             metrics: Default::default(),
             refused: Default::default(),
@@ -280,9 +285,19 @@ fn accept_settings() -> AcceptSettings {
         header_timeout: WAIT_MAX,
         write_stall_max: WAIT_MAX,
         header_bytes_max: 8192,
+        headers_max: 100,
+        keep_alive: KEEP_ALIVE,
         proxy_protocol_from: Default::default(),
     }
 }
+
+const LIMITS: Limits = Limits {
+    headers_max: 100,
+    url_bytes_max: 8192,
+    body_bytes_max: 1 << 20,
+    buffer_bytes_max: u64::MAX,
+};
+const KEEP_ALIVE: KeepAlive = KeepAlive { idle_max: WAIT_MAX, requests_max: None };
 
 fn serve_without_front(journey: &Arc<Journey>, drained: watch::Receiver<bool>) -> SocketAddr {
     let listener = accept::bind(([127, 0, 0, 1], 0).into()).unwrap();
@@ -315,6 +330,9 @@ pub fn serve_with_front(
         handshake_timeout: WAIT_MAX,
         response_timeout: WAIT_MAX,
         header_bytes_max: 8192,
+        headers_max: 100,
+        keep_alive: KEEP_ALIVE,
+        probes: Default::default(),
         proxy_protocol_from: Default::default(),
     };
     let (others, brought) = mpsc::channel(100);

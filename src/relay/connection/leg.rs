@@ -120,6 +120,11 @@ impl Lane {
         });
     }
 
+    pub fn buffer_bytes(&self) -> usize {
+        let of = |backlog: &Backlog| backlog.pending.capacity() + backlog.spill.capacity();
+        self.backlog.as_deref().map_or(0, of)
+    }
+
     pub fn is_spilling(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| !backlog.waiting().is_empty())
     }

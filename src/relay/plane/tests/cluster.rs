@@ -23,6 +23,8 @@ pub const PATIENCE: Patience = Patience {
     write_stall_max: Duration::from_secs(600),
     half_open_max: Duration::from_secs(600),
     ping_after: None,
+    ping_runtime_after: None,
+    lifetime_max: None,
 };
 /// A test that waits longer has failed.
 const WAIT_MAX: Duration = Duration::from_secs(30);

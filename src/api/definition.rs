@@ -55,6 +55,7 @@ pub struct Definition {
     /// Where it leads.
     pub endpoint: Endpoint,
     /// What a caller has to present; one of these.
+    #[schema(min_items = 1)]
     pub security: Vec<Security>,
     /// Whether the credential is kept from the endpoint. OAuth tokens always are.
     #[serde(default = "yes")]

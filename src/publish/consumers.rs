@@ -59,7 +59,7 @@ pub struct NewKey {
 #[schema(as = NewConsumerPassword)]
 pub struct NewPassword {
     /// At most 72 bytes.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, min_length = 1, max_length = 72)]
     pub password: Secret,
 }
 

@@ -21,6 +21,7 @@ mod cleanup;
 mod close_codes;
 mod command_line;
 mod console;
+mod deploy;
 mod documents;
 mod explaining;
 mod first_light;

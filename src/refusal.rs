@@ -8,6 +8,7 @@ use http::StatusCode;
 
 use crate::clock::UnixMillis;
 use crate::close::Cause;
+use crate::plan::{Limit, Quota};
 use crate::tenant::Username;
 
 mod faces;
@@ -80,6 +81,15 @@ pub enum Refusal {
         /// The limit.
         connections_max: u32,
     },
+    /// The plan's handshakes or requests are used up for now.
+    PlanRate {
+        /// Which limit.
+        limit: Limit,
+        /// How much it allows.
+        quota: Quota,
+        /// After how many seconds there is one more.
+        retry_seconds: u32,
+    },
     /// flowgate has too much to do; what exactly is for the log.
     Overloaded(&'static str),
     /// The registry cannot be asked, and what it would have to say is not known here.
@@ -151,6 +161,16 @@ impl Refusal {
             Self::ForeignOrigin,
             Self::NotFound("no such tenant"),
             Self::PlanConnections { connections_max: 100 },
+            Self::PlanRate {
+                limit: Limit::HandshakesPerMinute,
+                quota: Quota::from(60),
+                retry_seconds: 1,
+            },
+            Self::PlanRate {
+                limit: Limit::RequestsPerSecond,
+                quota: Quota { limit: 10, burst: Some(20) },
+                retry_seconds: 1,
+            },
             Self::Overloaded("the relay threads are behind"),
             Self::GrantEnded(Cause::Drain),
             Self::GrantEnded(Cause::KeyRegenerated),
@@ -213,6 +233,7 @@ impl Refusal {
             Self::PlanConnections { connections_max } => {
                 format!("The plan allows {connections_max} connections at once.").into()
             }
+            Self::PlanRate { limit, quota, .. } => rate_in_words(*limit, quota.limit).into(),
             _ => self.face().public.into(),
         }
     }
@@ -222,6 +243,7 @@ impl Refusal {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::PlanConnections { .. } => Some(10),
+            Self::PlanRate { retry_seconds, .. } => Some(*retry_seconds),
             Self::NoRuntime => Some(NO_RUNTIME_RETRY_SECONDS),
             Self::TooManyLogins => Some(LOGINS_RETRY_SECONDS),
             Self::TooManyAttempts { wait_seconds } => Some(*wait_seconds),
@@ -285,9 +307,8 @@ impl Refusal {
                 "foreign_origin",
                 "A page of another origin may not use this credential.",
             ),
-            Self::PlanConnections { .. } => face(S::TOO_MANY_REQUESTS, "plan_connections", ""),
-            Self::Overloaded(_) => {
-                face(S::SERVICE_UNAVAILABLE, "overloaded", "The server has too much to do.")
+            Self::PlanConnections { .. } | Self::PlanRate { .. } | Self::Overloaded(_) => {
+                self.face_of_a_limit()
             }
             Self::RegistryAway(_)
             | Self::UnknownOutcome(_)
@@ -304,6 +325,13 @@ impl Refusal {
             | Self::RuntimeBroke(_)
             | Self::RuntimeTimedOut(_) => self.face_of_the_runtime(),
         }
+    }
+}
+
+fn rate_in_words(limit: Limit, most: u64) -> String {
+    match limit {
+        Limit::RequestsPerSecond => format!("The plan allows {most} requests a second."),
+        _ => format!("The plan allows {most} handshakes a minute."),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::relay_oracle::{Direction, Next, head};
 use crate::clock::Millis;
 use crate::close::Cause;
+use crate::plan::Accounts;
 use crate::relay::control::Injection;
 use crate::relay::pair::{Check, HOLD_BYTES_MAX, LaneState, Pair, Patience, Rules, Side, Verdict};
 use crate::relay::walk::{HEADER_BYTES_MAX, Kind, Reserved, parse};
@@ -74,7 +75,7 @@ impl Play {
     fn new(situation: u8) -> Self {
         let reserved = reserved(situation);
         let message_bytes_max = if situation & 0x80 == 0 { u64::MAX } else { 200 };
-        let rules = Rules { reserved, message_bytes_max, seed: SEED };
+        let rules = Rules { reserved, keeps_context: [true; 2], message_bytes_max, seed: SEED };
         let direction = |from| Direction::new(from, reserved, message_bytes_max, NONCE);
         Self {
             pair: Pair::new(rules, Millis::default()),
@@ -111,7 +112,7 @@ impl Play {
     fn step(&mut self, from: Side) -> bool {
         let was_pinged = self.pings > 0;
         let bytes = std::mem::take(&mut self.shown[from as usize]);
-        let verdict = self.pair.step(from, &bytes, self.now, None);
+        let verdict = self.pair.step(from, &bytes, self.now, Accounts::default());
         let direction = &mut self.directions[from as usize];
         let next = || direction.next(&bytes, was_pinged);
         let done = match verdict {
@@ -164,6 +165,7 @@ impl Play {
                 self.pings += 1;
                 mask.is_some()
             }
+            Injection::Notice => panic!("nothing was left out"),
         };
         // Towards the runtime flowgate is the client.
         assert_eq!(masked, from == Side::Client);

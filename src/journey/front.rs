@@ -17,12 +17,14 @@ use tokio::sync::mpsc;
 use super::admission::{Admitted, Decision, towards};
 use super::steps::Step;
 use super::trail::Trail;
+use super::websocket::Agreed;
 use super::{Journey, ended, handshake, plain, refusal_for, websocket};
 use crate::accept::{self, Peer};
 use crate::carriers::{TICKET_PARAMETER, is_our_cookie, is_parameter, read_basic};
 use crate::client::Client;
 use crate::close::Cause;
 use crate::connect::upgrade::{check_switch, expected_accept};
+use crate::exchange::extensions;
 use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
 use crate::front::head::Written;
 use crate::front::write::put_headers;
@@ -31,7 +33,6 @@ use crate::live::{Entry, Kind, Registered};
 use crate::metrics::Phase;
 use crate::refusal::{Refusal, wants_page};
 use crate::relay::plane::{Adoption, Reservation};
-use crate::relay::walk::Reserved;
 use crate::relay::wire::Wire;
 use crate::row::Row;
 use crate::tenant::{Tenant, Username};
@@ -66,7 +67,9 @@ enum Way {
         accept: String,
         ours_offered: bool,
         /// Once the runtime has switched.
-        switched: Option<(Reserved, Reservation)>,
+        switched: Option<(Agreed, Reservation)>,
+        /// The plan leaves messages out.
+        drops: bool,
     },
 }
 
@@ -182,14 +185,14 @@ impl Story for FrontDesk {
     }
 
     fn switch(&self, errand: &mut Errand, answer: Answer<'_>) -> Result<(), Refusal> {
-        let Way::Handshake { accept, ours_offered, switched } = &mut errand.way else {
+        let Way::Handshake { accept, ours_offered, switched, drops } = &mut errand.way else {
             return Err(Refusal::RuntimeBroke("it switched protocols unasked".into()));
         };
         check_switch(answer.headers, accept)?;
         self.journey.reach_at_once(Step::Answered);
         let reservation = self.journey.reserve()?;
-        let reserved = websocket::rewrite_switch(answer.headers, errand.row, *ours_offered);
-        *switched = Some((reserved, reservation));
+        let agreed = websocket::rewrite_switch(answer.headers, errand.row, *ours_offered, *drops);
+        *switched = Some((agreed, reservation));
         self.journey.log_answer(&errand.trail, errand.client, true, answer.status);
         Ok(())
     }
@@ -197,13 +200,13 @@ impl Story for FrontDesk {
     fn adopt(&self, errand: Errand, switched: Switched) {
         self.journey.reach_at_once(Step::Switched);
         let request_id = errand.client.request_id;
-        let Way::Handshake { switched: Some((reserved, reservation)), .. } = errand.way else {
+        let Way::Handshake { switched: Some((agreed, reservation)), .. } = errand.way else {
             return;
         };
         let Switched { sockets: [client, runtime], read_ahead, permit } = switched;
         let rules = runtime
             .set_nodelay(true)
-            .and_then(|()| websocket::rules(reserved, errand.registered.entry()));
+            .and_then(|()| websocket::rules(agreed, errand.registered.entry()));
         match rules {
             Ok(rules) => reservation.leave(Adoption {
                 row: errand.row,
@@ -294,16 +297,16 @@ impl Journey {
         plain::refuse_what_no_row_relays(parts, admitted.row, self.body_bytes_max)?;
         let registered = self.enter(Kind::Exchange, &admitted, client)?;
         let confirmed = at_once(self.confirm(&admitted, registered.entry()));
-        let Some(confirmed) = confirmed else { return Ok(None) };
+        let Some(confirmed) = confirmed else { return not_at_once(&registered) };
         let (tenant, instance) = confirmed?;
         let Admitted { identity, row, path_and_query, .. } = admitted;
         let Some(addresses) = self.dialer.known_addresses(&instance)? else {
-            return Ok(None);
+            return not_at_once(&registered);
         };
         let may_be_kept = plain::may_be_kept(parts, &identity);
         let towards = towards(row, &identity, client);
         put_request_line(out, parts, path_and_query)?;
-        rewrite(parts, written, &towards, false, out);
+        rewrite(parts, written, &towards, None, out);
         let way = Way::Plain { may_be_kept };
         let changes_nothing = parts.method.is_safe();
         Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing }))
@@ -321,21 +324,28 @@ impl Journey {
         let registered = self.enter(Kind::Connection, &admitted, client)?;
         self.reach_at_once(Step::Entered);
         let confirmed = at_once(self.confirm(&admitted, registered.entry()));
-        let Some(confirmed) = confirmed else { return Ok(None) };
+        let Some(confirmed) = confirmed else { return not_at_once(&registered) };
         let (tenant, instance) = confirmed?;
         let Admitted { identity, row, path_and_query, .. } = admitted;
         self.reach_at_once(Step::Confirmed);
         let Some(addresses) = self.dialer.known_addresses(&instance)? else {
-            return Ok(None);
+            return not_at_once(&registered);
         };
         let ours_offered = offers_our_subprotocol(&parts.headers);
         let accept = expected_accept(&parts.headers);
         let towards = towards(row, &identity, client);
         put_request_line(out, parts, path_and_query)?;
-        rewrite(parts, written, &towards, true, out);
-        let way = Way::Handshake { accept, ours_offered, switched: None };
+        let drops = tenant.plan.drops();
+        rewrite(parts, written, &towards, Some(Handshake { drops }), out);
+        let way = Way::Handshake { accept, ours_offered, switched: None, drops };
         Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing: false }))
     }
+}
+
+/// It begins anew on the other path, where it costs its tenant's plan the same again.
+fn not_at_once(registered: &Registered) -> Result<Option<Sent>, Refusal> {
+    registered.entry().give_back();
+    Ok(None)
 }
 
 fn put_request_line(
@@ -352,17 +362,26 @@ fn put_request_line(
     Ok(())
 }
 
+/// What else a handshake's headers depend on.
+struct Handshake {
+    /// The plan leaves messages out.
+    drops: bool,
+}
+
 /// Puts the headers as the runtime sees them.
 fn rewrite(
     parts: &mut Parts,
     written: Written<'_>,
     towards: &Towards<'_>,
-    is_handshake: bool,
+    handshake: Option<Handshake>,
     out: &mut Vec<u8>,
 ) {
     towards.rewrite(&mut parts.headers);
-    if is_handshake {
+    if let Some(Handshake { drops }) = handshake {
         websocket::ask_for_websocket(&mut parts.headers);
+        if drops {
+            extensions::offer_without_takeover(&mut parts.headers);
+        }
     }
     put_headers(out, written, &parts.headers);
     out.extend_from_slice(b"\r\n");

@@ -1,7 +1,7 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 48] = [
+pub const LABELS: [&str; 50] = [
     "address_denied",
     "bad_handover",
     "bad_handshake",
@@ -26,6 +26,8 @@ pub const LABELS: [&str; 48] = [
     "password_only",
     "path_too_long",
     "plan_connections",
+    "plan_handshakes",
+    "plan_requests",
     "registry_away",
     "replica_silent",
     "revision_needed",

@@ -10,7 +10,7 @@ use super::pair::{Check, Counts, LaneState, Pair, Patience, Side, Verdict};
 use super::wire::{Received, Socket};
 use crate::clock::Millis;
 use crate::close::Cause;
-use crate::plan::Budget;
+use crate::plan::Accounts;
 
 mod leg;
 
@@ -24,8 +24,8 @@ pub const TURN_BYTES_MAX: usize = 256 * 1024;
 pub struct Turn<'a> {
     /// The present moment.
     pub now: Millis,
-    /// The tenant's message budget, if the plan has one.
-    pub budget: Option<&'a Budget>,
+    /// What plans have left for it.
+    pub accounts: Accounts<'a>,
     /// [`super::pair::HOLD_BYTES_MAX`] + [`READ_BYTES_MAX`] bytes to read into.
     pub scratch: &'a mut [u8],
     /// Buffers to borrow.
@@ -171,7 +171,7 @@ impl<S: Socket> Connection<S> {
             return true;
         }
         if self.pair.wants_step(from) {
-            self.judge(from, &[], turn.now, turn.budget, &mut turn.pool);
+            self.judge(from, &[], turn.now, turn.accounts, &mut turn.pool);
             return true;
         }
         if let Some(backlog) = &mut self.lanes[from as usize].backlog {
@@ -184,7 +184,7 @@ impl<S: Socket> Connection<S> {
             }
             let pending = std::mem::take(&mut backlog.pending);
             if !pending.is_empty() {
-                self.judge(from, &pending, turn.now, turn.budget, &mut turn.pool);
+                self.judge(from, &pending, turn.now, turn.accounts, &mut turn.pool);
             }
             self.lanes[from as usize].tidy();
             if !pending.is_empty() {
@@ -235,7 +235,7 @@ impl<S: Socket> Connection<S> {
                 leg.readable = more || leg.read_closed;
                 *share_bytes = share_bytes.saturating_sub(length);
                 let bytes = &turn.scratch[..held_bytes + length];
-                self.judge(from, bytes, turn.now, turn.budget, &mut turn.pool);
+                self.judge(from, bytes, turn.now, turn.accounts, &mut turn.pool);
                 return true;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -276,13 +276,13 @@ impl<S: Socket> Connection<S> {
         from: Side,
         bytes: &[u8],
         now: Millis,
-        budget: Option<&Budget>,
+        accounts: Accounts<'_>,
         pool: &mut Pool<'_>,
     ) {
         let mut run_start = 0;
         let mut place = 0;
         loop {
-            let verdict = self.pair.step(from, &bytes[place..], now, budget);
+            let verdict = self.pair.step(from, &bytes[place..], now, accounts);
             if let Verdict::Forward(length) = verdict {
                 place += length;
                 continue;

@@ -9,18 +9,20 @@
 use std::time::Duration;
 
 mod deadlines;
+mod fate;
 mod flow;
 
 pub use deadlines::{Check, LaneState, Patience};
 pub use flow::Counts;
 
+use fate::Fate;
 use flow::{Flow, Phase};
 
 use super::control::Injection;
 use super::walk::{self, Header, Kind, Reserved};
 use crate::clock::Millis;
 use crate::close::Cause;
-use crate::plan::{Budget, Spent};
+use crate::plan::Accounts;
 
 /// How long the two sides have to take a Close frame of flowgate's before they are cut.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
@@ -74,6 +76,9 @@ pub enum Verdict {
 pub struct Rules {
     /// Reserved bits that the handshake allowed.
     pub reserved: Reserved,
+    /// Whether compressed messages from client and from runtime may refer to earlier ones (RFC 7692
+    /// section 7.1.1): then none of them can be left out.
+    pub keeps_context: [bool; 2],
     /// The plan's limit for the payload of one message, in bytes on the wire; see
     /// [`Pair::limit_messages`].
     pub message_bytes_max: u64,
@@ -103,6 +108,8 @@ pub struct Pair {
     pings_sent: u8,
     pings_unanswered: u8,
     last_ping_at: Millis,
+    /// Zero before the first.
+    last_notice_at: Millis,
 }
 
 impl Pair {
@@ -118,6 +125,7 @@ impl Pair {
             pings_sent: 0,
             pings_unanswered: 0,
             last_ping_at: now,
+            last_notice_at: Millis(0),
         }
     }
 
@@ -127,7 +135,7 @@ impl Pair {
         from: Side,
         bytes: &[u8],
         now: Millis,
-        budget: Option<&Budget>,
+        accounts: Accounts<'_>,
     ) -> Verdict {
         // What is only dropped proves nothing: it must not keep a half-open connection alive.
         let flow = &mut self.flows[from as usize];
@@ -136,6 +144,9 @@ impl Pair {
             if from == Side::Client {
                 self.pings_unanswered = 0;
             }
+        }
+        if flow.discarding {
+            return self.leave_out(from, bytes, now);
         }
         let mut run = 0;
         let verdict = loop {
@@ -146,10 +157,14 @@ impl Pair {
             if run > 0 && self.must_inject(from) {
                 break Verdict::Idle;
             }
-            match self.at_boundary(from, &bytes[run..], now, budget) {
-                Ok(header) => {
-                    self.flows[from as usize].enter(&header);
+            match self.at_boundary(from, &bytes[run..], now, accounts) {
+                Ok((header, Fate::Pass)) => {
+                    self.flows[from as usize].enter(&header, false);
                     run += header.header_bytes;
+                }
+                Ok(_) if run > 0 => break Verdict::Idle,
+                Ok((header, Fate::Drop)) => {
+                    return self.drop_frame(from, &header, now);
                 }
                 Err(verdict) => break verdict,
             }
@@ -158,6 +173,10 @@ impl Pair {
         if run > 0 {
             self.flows[from as usize].bytes += run as u32;
             return Verdict::Forward(run);
+        }
+        if let Verdict::PauseUntil(_) = verdict {
+            let paced = &mut self.flows[from as usize].paced;
+            *paced = paced.saturating_add(1);
         }
         verdict
     }
@@ -168,8 +187,8 @@ impl Pair {
         from: Side,
         bytes: &[u8],
         now: Millis,
-        budget: Option<&Budget>,
-    ) -> Result<Header, Verdict> {
+        accounts: Accounts<'_>,
+    ) -> Result<(Header, Fate), Verdict> {
         if self.must_inject(from) {
             return Err(Verdict::Inject(self.inject(from, now)));
         }
@@ -198,9 +217,8 @@ impl Pair {
                 if header.payload_bytes > flow.message_room_bytes {
                     return Err(Verdict::Close(Cause::MessageTooBig));
                 }
-                if header.kind == Kind::Start {
-                    take(budget, now)?;
-                }
+                let fate = self.fate(from, &header, now, accounts)?;
+                return Ok((header, fate));
             }
             Kind::Pong if self.is_own_pong(from, &header, bytes) => {
                 return Err(Verdict::Discard(bytes_to_judge(&header)));
@@ -211,12 +229,13 @@ impl Pair {
             }
             Kind::Ping | Kind::Pong => {}
         }
-        Ok(header)
+        Ok((header, Fate::Pass))
     }
 
     fn must_inject(&self, from: Side) -> bool {
         let flow = &self.flows[from as usize];
-        flow.phase == Phase::Open && (self.closing.is_some() || flow.ping_due)
+        let is_due = flow.ping_due || (flow.notice_due && flow.is_between_messages());
+        flow.phase == Phase::Open && (self.closing.is_some() || is_due)
     }
 
     fn inject(&mut self, from: Side, now: Millis) -> Injection {
@@ -226,6 +245,11 @@ impl Pair {
         if let Some(cause) = self.closing {
             flow.mute();
             return Injection::Close { cause, mask };
+        }
+        if !flow.ping_due {
+            flow.notice_due = false;
+            self.last_notice_at = now;
+            return Injection::Notice;
         }
         flow.ping_due = false;
         // Zero is kept for "none yet".
@@ -278,7 +302,7 @@ impl Pair {
         }
         let flow = &mut self.flows[from as usize];
         // Inside a frame there is no boundary for a Close any more.
-        if !is_open || self.closing.is_none() || flow.payload_left_bytes > 0 {
+        if !is_open || self.closing.is_none() || flow.is_inside_frame() {
             flow.mute();
         }
     }
@@ -299,7 +323,7 @@ impl Pair {
     /// Whether a step without new bytes has something to write.
     #[must_use]
     pub fn wants_step(&self, from: Side) -> bool {
-        self.must_inject(from) && self.flows[from as usize].payload_left_bytes == 0
+        self.must_inject(from) && !self.flows[from as usize].is_inside_frame()
     }
 
     /// Starts the patience with this side anew: flowgate itself had not been reading from it.
@@ -318,6 +342,7 @@ impl Pair {
         let flow = &mut self.flows[from as usize];
         let counts = flow.counts();
         (flow.messages, flow.bytes, flow.has_data) = (0, 0, false);
+        (flow.dropped, flow.paced) = (0, 0);
         counts
     }
 
@@ -357,12 +382,4 @@ fn close_code(header: &Header, bytes: &[u8]) -> Option<u16> {
     let mask = header.mask.unwrap_or_default();
     let [high, low] = [0, 1].map(|place| bytes[header.header_bytes + place] ^ mask[place]);
     Some(u16::from_be_bytes([high, low]))
-}
-
-fn take(budget: Option<&Budget>, now: Millis) -> Result<(), Verdict> {
-    match budget.map_or(Ok(()), |budget| budget.take(now)) {
-        Ok(()) => Ok(()),
-        Err(Spent::Until(moment)) => Err(Verdict::PauseUntil(moment)),
-        Err(Spent::Close) => Err(Verdict::Close(Cause::BudgetExhausted)),
-    }
 }

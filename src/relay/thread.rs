@@ -18,6 +18,7 @@ use super::wire::Wire;
 use crate::clock::{Clock, Millis};
 use crate::close::Cause;
 use crate::live::{Mail, Registered};
+use crate::plan::Throttled;
 use crate::row::Row;
 
 /// The token of the thread's own waker.
@@ -259,7 +260,7 @@ impl Relay {
             seated.is_ready = false;
             let (scratch, pool) = self.buffers.split();
             let entry = seated.registered.entry();
-            let mut turn = Turn { now, budget: Some(entry.budget()), scratch, pool };
+            let mut turn = Turn { now, accounts: entry.accounts(), scratch, pool };
             // A mistake of ours about one connection must not end the thread's others.
             let connection = &mut seated.connection;
             connection.limit_messages(entry.message_bytes_max());
@@ -301,6 +302,12 @@ fn publish(seated: &mut Seated, all: &Counts, now: Millis) {
         if counts.bytes > 0 {
             all.relayed(side, (counts.messages.into(), counts.bytes.into()));
             counter.add(counts.messages, counts.bytes, counts.has_data.then_some(now));
+        }
+        if counts.dropped > 0 || counts.paced > 0 {
+            let (paced, dropped) = (counts.paced.into(), counts.dropped.into());
+            all.throttled(paced, dropped);
+            let more = Throttled { paced, dropped, refused: 0 };
+            entry.accounts().each().for_each(|account| account.note(more));
         }
     }
 }

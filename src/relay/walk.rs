@@ -65,6 +65,8 @@ pub struct Header {
     pub fin: bool,
     /// The mask, if the frame has one.
     pub mask: Option<[u8; 4]>,
+    /// It begins a message that permessage-deflate has compressed (RFC 7692 section 6).
+    pub compressed: bool,
     /// Payload length in bytes.
     pub payload_bytes: u64,
     /// Length of this header in bytes, 2 to 14.
@@ -123,7 +125,8 @@ pub fn parse(
         (true, _) => return Ok(None),
         (false, _) => (None, 2 + length_bytes),
     };
-    Ok(Some(Header { kind, fin, mask, payload_bytes, header_bytes }))
+    let compressed = first & RSV1 != 0;
+    Ok(Some(Header { kind, fin, mask, compressed, payload_bytes, header_bytes }))
 }
 
 fn kind(opcode: u8, reserved: Reserved) -> Result<Kind, Violation> {

@@ -33,6 +33,7 @@ mod metrics;
 mod origin;
 mod pages;
 mod plain_http;
+mod plans;
 mod profile;
 mod reach;
 mod redis_away;

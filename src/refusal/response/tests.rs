@@ -112,6 +112,10 @@ fn the_table_of_what_clients_do_wrong() {
             log: no such tenant
         429 plan_connections; retry-after: 10
             The plan allows 100 connections at once.
+        429 plan_handshakes; retry-after: 1
+            The plan allows 60 handshakes a minute.
+        429 plan_requests; retry-after: 1
+            The plan allows 10 requests a second.
         403 out_of_scope
             The API key does not open this path.
         403 password_only

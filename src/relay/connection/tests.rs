@@ -10,6 +10,7 @@ mod invalid;
 mod model;
 mod patience;
 mod pings;
+mod plans;
 mod sealed;
 mod sim;
 mod tls;

@@ -50,6 +50,7 @@ fn every_length_form_is_read_in_both_directions() {
                 kind: Kind::Start,
                 fin: true,
                 mask: frame.mask,
+                compressed: false,
                 payload_bytes: payload_bytes as u64,
                 header_bytes: header_bytes + if masked { 4 } else { 0 },
             };

@@ -5,30 +5,29 @@ use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::keepalive::KeepAlive;
 use crate::networks::Networks;
 use crate::permits::{self, NoPlace, Permits};
 use crate::rewound::Rewound;
 use crate::tls::Stream;
 use crate::tls::server::Acceptor;
 
+mod open;
 mod origin;
 mod streams;
+mod turns;
 
 const BACKLOG: u32 = 4096;
 /// Wait after an accept that failed for want of descriptors or memory.
@@ -41,13 +40,16 @@ pub struct AcceptSettings {
     pub connections_max: usize,
     /// Of them, so many of one address; 0 for no limit.
     pub connections_per_address_max: usize,
-    /// How long a client may take for the handshake of TLS, then to send a request's headers, and how
-    /// long a kept-alive connection may wait for its next request.
+    /// How long a client may take for the handshake of TLS, then to send a request's headers.
     pub header_timeout: Duration,
     /// How long a client may take no bytes of what is sent to it.
     pub write_stall_max: Duration,
     /// The most bytes of request line and headers.
     pub header_bytes_max: usize,
+    /// The most header lines of a request.
+    pub headers_max: usize,
+    /// How long connections are kept.
+    pub keep_alive: KeepAlive,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol_from: Networks,
 }
@@ -126,7 +128,7 @@ pub async fn serve<H, F, B>(
             let stream = Rewound::from(stream);
             match stream.speaks_http_2() {
                 true => streams::converse(stream, peer, permits, settings, drain, handler).await,
-                false => converse(stream, peer, settings, drain, handler).await,
+                false => turns::converse(stream, (peer, 0), settings, drain, handler).await,
             }
         });
     }
@@ -143,6 +145,8 @@ pub struct HandedOver {
     pub read: Vec<u8>,
     /// Its peer.
     pub peer: Peer,
+    /// How many requests it has brought before.
+    pub requests: u32,
 }
 
 /// Serves what others have accepted, until nobody brings more and the requests under way have
@@ -159,7 +163,7 @@ pub async fn serve_handed_over<H, F, B>(
 {
     let mut connections = JoinSet::new();
     loop {
-        let HandedOver { socket, read, peer } = tokio::select! {
+        let HandedOver { socket, read, peer, requests } = tokio::select! {
             handed_over = brought.recv() => match handed_over {
                 Some(handed_over) => handed_over,
                 None => break,
@@ -173,7 +177,7 @@ pub async fn serve_handed_over<H, F, B>(
                 connections.spawn(async move {
                     if is_prepared(&socket, peer.address, settings.write_stall_max) {
                         let stream = Rewound::new(Bytes::from(read), Stream::Plain(socket));
-                        converse(stream, peer, settings, drain, handler).await;
+                        turns::converse(stream, (peer, requests), settings, drain, handler).await;
                     }
                 });
             }
@@ -265,50 +269,4 @@ async fn secure(
         Err(_) => tracing::debug!(%client, "{awaited} not finished in time"),
     }
     None
-}
-
-/// Serves the requests of one connection.
-async fn converse<H, F, B>(
-    stream: Rewound,
-    peer: Peer,
-    settings: AcceptSettings,
-    mut drain: watch::Receiver<bool>,
-    handler: H,
-) where
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
-{
-    let client = peer.address;
-    let service = service_fn(move |request| {
-        let answer = handler(request, peer.clone());
-        async { Ok::<_, std::convert::Infallible>(answer.await) }
-    });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(settings.header_timeout)
-            .max_buf_size(settings.header_bytes_max)
-            .preserve_header_case(true)
-            .title_case_headers(true)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades()
-    );
-    let drained = async { drain.wait_for(|drain| *drain).await.map(|_| ()) };
-    let ended = tokio::select! {
-        // A request that was handed over is taken up even now.
-        biased;
-        end = &mut connection => Some(end),
-        _ = drained => None,
-    };
-    let end = match ended {
-        Some(end) => end,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = end {
-        tracing::debug!(%client, %error, "a client's connection failed");
-    }
 }

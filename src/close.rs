@@ -62,13 +62,17 @@ pub enum Cause {
     RuntimeGone,
     /// The runtime takes no bytes.
     RuntimeStalled,
+    /// The runtime answers no ping.
+    RuntimeSilent,
+    /// The connection has lived as long as any may.
+    LifetimeOver,
     /// The plan's message budget is used up, and the plan says to close.
     BudgetExhausted,
 }
 
 /// The plain causes in the order of their byte; violations follow from [`FIRST_VIOLATION`]. Replicas
 /// of different versions tell each other these bytes: new causes go to the end.
-const PLAIN: [Cause; 18] = [
+const PLAIN: [Cause; 20] = [
     Cause::Drain,
     Cause::MessageTooBig,
     Cause::FrameStalled,
@@ -87,6 +91,8 @@ const PLAIN: [Cause; 18] = [
     Cause::KeyRevoked,
     Cause::SessionEnded,
     Cause::SessionExpired,
+    Cause::RuntimeSilent,
+    Cause::LifetimeOver,
 ];
 const VIOLATIONS: [Violation; 7] = [
     Violation::Mask,
@@ -109,7 +115,7 @@ impl Cause {
     #[must_use]
     pub fn code(self) -> u16 {
         match self {
-            Self::Drain => 1001,
+            Self::Drain | Self::LifetimeOver => 1001,
             Self::Protocol(_) | Self::FrameStalled => 1002,
             Self::MessageTooBig => 1009,
             Self::KeyRegenerated
@@ -124,7 +130,7 @@ impl Cause {
             | Self::ClientStalled
             | Self::ClientSilent => 1008,
             Self::RuntimeMoved => 1012,
-            Self::RuntimeGone | Self::RuntimeStalled => 1014,
+            Self::RuntimeGone | Self::RuntimeStalled | Self::RuntimeSilent => 1014,
             Self::BudgetExhausted => 4008,
         }
     }
@@ -150,6 +156,8 @@ impl Cause {
             Self::RuntimeMoved => "runtime restarts or moved",
             Self::RuntimeGone => "runtime vanished",
             Self::RuntimeStalled => "runtime stopped reading",
+            Self::RuntimeSilent => "runtime answered no ping",
+            Self::LifetimeOver => "connection is too old: connect again",
             Self::BudgetExhausted => "plan's message budget exhausted",
             Self::Protocol(Violation::Mask) => "protocol: wrong masking",
             Self::Protocol(Violation::ReservedBit) => "protocol: reserved bit set",

@@ -12,6 +12,8 @@ use crate::accept::AcceptSettings;
 use crate::admin::tokens::TokenSources;
 use crate::connect::ConnectSettings;
 use crate::drain::DrainSettings;
+use crate::keepalive::Probes;
+use crate::limits::Limits;
 use crate::networks::{Network, Networks};
 use crate::registry::Caching;
 use crate::registry::sessions::SessionLimits;
@@ -21,6 +23,7 @@ use crate::secret::{self, Secret};
 use crate::telemetry::{Filter, Format, LogSettings};
 use crate::tls::certificates::CertificateFiles;
 
+mod bounds;
 mod effective;
 mod keys;
 mod sources;
@@ -79,18 +82,20 @@ pub struct Settings {
     pub import: Option<PathBuf>,
     /// The registrable domain of the tenant hosts, in lower case.
     pub base_domain: String,
-    /// Threads of the handshake plane.
+    /// Threads for whatever has to wait.
     pub workers: usize,
-    /// Threads of the relay plane.
+    /// Threads that accept connections without TLS and relay frames.
     pub relay_threads: usize,
-    /// The longest body of a request, in bytes.
-    pub body_bytes_max: u64,
     /// Listeners.
     pub accept: AcceptSettings,
     /// Runtimes.
     pub connect: ConnectSettings,
     /// Live connections.
     pub patience: Patience,
+    /// What requests may be like.
+    pub limits: Limits,
+    /// When silent peers are asked by TCP whether they are there.
+    pub probes: Probes,
     /// Shutting down.
     pub drain: DrainSettings,
     /// Whether others may look into the process's memory.
@@ -153,13 +158,11 @@ pub fn load(
 /// Turns texts into settings.
 fn settle(given: &Given) -> Result<Settings, ConfigError> {
     let reader = Reader(given);
-    let patience = patience(&reader)?;
     let (listen, tls_listen) = (reader.listen()?, reader.all("tls_listen")?);
     let tls_certificates = reader.all("tls_certificates")?;
     if listen.is_empty() && tls_listen.is_empty() {
         return Err(ConfigError("listen, tls_listen: at least one address is needed".to_owned()));
     }
-    let header_bytes_max = reader.number("header_bytes_max", 8192, 1 << 20)?;
     Ok(Settings {
         listen,
         tls_listen,
@@ -197,26 +200,11 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         base_domain: reader.one::<BaseDomain>("base_domain")?.0,
         workers: reader.threads("workers")?,
         relay_threads: reader.threads("relay_threads")?,
-        body_bytes_max: reader.number("body_bytes_max", 0, usize::MAX)? as u64,
-        accept: AcceptSettings {
-            connections_max: reader.number("connections_max", 1, 10_000_000)?,
-            connections_per_address_max: reader.number(
-                "connections_per_address_max",
-                0,
-                10_000_000,
-            )?,
-            header_timeout: reader.span("header_timeout")?,
-            write_stall_max: patience.write_stall_max,
-            header_bytes_max,
-            proxy_protocol_from: reader.networks("proxy_protocol_from")?,
-        },
-        connect: ConnectSettings {
-            connect_timeout: reader.span("connect_timeout")?,
-            handshake_timeout: reader.span("handshake_timeout")?,
-            response_timeout: reader.span("response_timeout")?,
-            header_bytes_max,
-        },
-        patience,
+        accept: reader.accept()?,
+        connect: reader.connect()?,
+        patience: reader.patience()?,
+        limits: reader.limits()?,
+        probes: reader.probes()?,
         drain: DrainSettings {
             delay: reader.span("drain_delay")?,
             timeout: reader.span("drain_timeout")?,
@@ -226,15 +214,6 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
             filter: reader.one::<Filter>("log")?,
             format: reader.one::<Format>("log_format")?,
         },
-    })
-}
-
-fn patience(reader: &Reader<'_>) -> Result<Patience, ConfigError> {
-    Ok(Patience {
-        frame_stall_max: reader.span("frame_stall_max")?,
-        write_stall_max: reader.span("write_stall_max")?,
-        half_open_max: reader.span("half_open_max")?,
-        ping_after: Some(reader.span("ping_after")?).filter(|span| !span.is_zero()),
     })
 }
 
@@ -312,11 +291,20 @@ impl Reader<'_> {
     }
 
     fn span(&self, name: &'static str) -> Result<Duration, ConfigError> {
-        const SPAN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
         let span: Duration = self.one::<humantime::Duration>(name)?.into();
-        let may_be_zero = matches!(name, "ping_after" | "drain_delay" | "drain_timeout");
+        let may_be_zero = matches!(
+            name,
+            "ping_after"
+                | "ping_runtime_after"
+                | "tcp_keepalive"
+                | "connection_lifetime_max"
+                | "drain_delay"
+                | "drain_timeout"
+        );
+        let is_of_days = name == "connection_lifetime_max";
         let wrong = match span {
-            span if span > SPAN_MAX => "must be at most 24h",
+            span if is_of_days && span > DAY * 30 => "must be at most 30d",
+            span if !is_of_days && span > DAY => "must be at most 24h",
             span if span.is_zero() && !may_be_zero => "must be more than zero",
             _ => return Ok(span),
         };

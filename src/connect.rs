@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::clock::{Clock, Millis};
 use crate::descriptors::{Descriptors, Use, dial_refusal};
+use crate::keepalive::Probes;
 use crate::metrics::{Phase, Stopwatch};
 use crate::refusal::Refusal;
 use crate::tenant::Instance;
@@ -47,6 +48,8 @@ pub struct ConnectSettings {
     pub response_timeout: Duration,
     /// The most header bytes of an answer.
     pub header_bytes_max: usize,
+    /// When runtimes are asked by TCP whether they are there.
+    pub probes: Probes,
 }
 
 /// Dials runtimes.
@@ -90,7 +93,7 @@ impl Dialer {
             let addresses = self.addresses(instance).await.map_err(unreachable)?;
             let addresses = self.reach.filter(instance, addresses)?;
             watch.pass(Phase::Resolve, self.clock.micros());
-            let socket = connect(addresses).await.map_err(unreachable)?;
+            let socket = connect(addresses, self.settings.probes).await.map_err(unreachable)?;
             let Some(tls) = &instance.tls else { return Ok(Stream::Plain(socket)) };
             self.tls.connect(socket, instance, tls).await.map_err(|fault| match fault {
                 RuntimeTlsFault::Certificate(why) => {
@@ -210,7 +213,7 @@ impl Dialer {
 }
 
 /// TCP, at the first address that answers.
-async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+async fn connect(addresses: Vec<SocketAddr>, probes: Probes) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         match TcpStream::connect(address).await {
@@ -219,6 +222,7 @@ async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
                     return Err(Errno::MFILE.into());
                 }
                 socket.set_nodelay(true)?;
+                probes.watch(&socket)?;
                 return Ok(socket);
             }
             Err(error) => last = error,

@@ -13,9 +13,11 @@
 //! 7. [`relay`] adopts the two sockets once both sides have switched protocols, and relays frames
 //!    until one side ends or the grant does.
 //!
-//! Steps 1 to 6 are the handshake plane: threads of our own, each a readiness loop, for all that needs
-//! no waiting, and tokio and hyper for the rest. Step 7 is the relay plane: a few more threads of our
-//! own. Storms on the one do not queue before the other.
+//! All of it happens on a few threads of our own, each a readiness loop: the [`front`] does steps 1 to
+//! 6 for all that needs no waiting, and its companion, the [`relay`], step 7. In each round everyone
+//! with frames has a turn first, and then the front as much time, so that storms of handshakes do not
+//! queue before frames, nor the other way round. tokio and hyper do steps 1 to 6 for the rest, and
+//! hand over what they have switched.
 //!
 //! # Floors
 //!
@@ -29,7 +31,7 @@
 //!   [`upload`], [`rewound`], [`permits`], [`descriptors`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`],
-//!   [`networks`], [`proxy_protocol`]
+//!   [`networks`], [`proxy_protocol`], [`limits`], [`keepalive`]
 //!
 //! # Invariants
 //!
@@ -70,6 +72,8 @@ pub mod grant;
 pub mod guessing;
 pub mod journey;
 pub mod json;
+pub mod keepalive;
+pub mod limits;
 pub mod live;
 pub mod metrics;
 pub mod networks;

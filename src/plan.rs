@@ -9,10 +9,12 @@ use utoipa::ToSchema;
 use crate::grant::Grant;
 
 mod account;
+mod accounts;
 mod budget;
 mod limit;
 
-pub use account::{Account, Accounts, Cost, Share, Shortage, Standing, Throttled};
+pub use account::{Account, Cost, Share, Shortage, Standing, Throttled};
+pub use accounts::Accounts;
 pub use budget::Budget;
 pub use limit::{Limit, Quota, Unit};
 

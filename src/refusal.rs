@@ -36,6 +36,8 @@ pub enum Refusal {
     ServiceWorker,
     /// The path is longer than any that is relayed.
     PathTooLong,
+    /// Path and query together are over the limit.
+    UrlTooLong,
     /// The request's head is over the limit.
     HeadersTooLarge,
     /// It asks for an upgrade to WebSocket, but not as RFC 6455 section 4.1 says.
@@ -143,6 +145,7 @@ impl Refusal {
         vec![
             Self::Malformed("The path is malformed."),
             Self::PathTooLong,
+            Self::UrlTooLong,
             Self::HeadersTooLarge,
             Self::BodyTooLarge,
             Self::ServiceWorker,
@@ -264,6 +267,7 @@ impl Refusal {
             | Self::WebSocketVersion
             | Self::HeadersTooLarge
             | Self::ServiceWorker
+            | Self::UrlTooLong
             | Self::PathTooLong => self.face_of_the_rest(),
             Self::BadHandshake(_) => face(S::BAD_REQUEST, "bad_handshake", ""),
             Self::TwoIdentities => face(
@@ -290,13 +294,9 @@ impl Refusal {
             Self::StaleForm
             | Self::LoginNeedsTls
             | Self::BadHandover
+            | Self::NoSession
             | Self::TooManyAttempts { .. }
             | Self::TooManyLogins => self.face_of_a_login(),
-            Self::NoSession => face(
-                S::UNAUTHORIZED,
-                "no_session",
-                "This opens with a browser session only: log in first.",
-            ),
             Self::WrongTenant => face(
                 S::FORBIDDEN,
                 "wrong_tenant",

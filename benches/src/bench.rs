@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::cases::{ALL as CASES, Case, Start};
 use crate::clock::now;
@@ -42,6 +42,8 @@ pub struct Options {
     pub results: PathBuf,
     /// Whether to go on from the results that are there.
     pub resumes: bool,
+    /// How long it may take; no round begins that would not fit in.
+    pub time_max: Option<Duration>,
     /// The programs.
     pub tools: Tools,
 }
@@ -66,6 +68,7 @@ pub struct Bench {
     pub direct: BTreeMap<String, f64>,
     runtime: Process,
     begun: Instant,
+    time_max: Option<Duration>,
     results: Results,
     results_path: PathBuf,
     /// How often each target has failed in the present case.
@@ -82,8 +85,8 @@ pub struct Visit<'a> {
     pub running: &'a mut Running,
 }
 
-/// Runs what is wanted.
-pub fn run(options: Options) -> Result<Results> {
+/// Runs what is wanted; returns the results, and whether they are all.
+pub fn run(options: Options) -> Result<(Results, bool)> {
     let scale = if options.quick { QUICK } else { FULL };
     let scale = Scale { rounds: options.rounds.unwrap_or(scale.rounds), ..scale };
     let cases = select(&CASES, &options.cases, |case| case.name, "case")?;
@@ -97,10 +100,11 @@ pub fn run(options: Options) -> Result<Results> {
     bench.results.targets = names;
     let targets = bench.installed(wanted);
     bench.describe(&targets)?;
+    let mut is_complete = true;
     for case in cases {
-        bench.run_case(&case, &targets)?;
+        is_complete &= bench.run_case(&case, &targets)?;
     }
-    Ok(bench.results)
+    Ok((bench.results, is_complete))
 }
 
 fn select<T: Copy>(
@@ -168,6 +172,7 @@ impl Bench {
             direct: BTreeMap::new(),
             runtime,
             begun: now(),
+            time_max: options.time_max,
             results,
             results_path: options.results,
             failures: BTreeMap::new(),
@@ -218,7 +223,17 @@ impl Bench {
         Ok(())
     }
 
-    fn run_case(&mut self, case: &Case, targets: &[Rival]) -> Result<()> {
+    /// Whether another round of a case fits in. How long one takes is known from those before; the first
+    /// may begin in the first half of the time.
+    fn has_time_for(&self, case: &Case) -> bool {
+        let Some(time_max) = self.time_max else { return true };
+        let round =
+            self.results.slowest_round_s.get(case.name).copied().map(Duration::from_secs_f64);
+        self.begun.elapsed() + round.unwrap_or(time_max / 2) <= time_max
+    }
+
+    /// Measures what is missing of a case; returns whether nothing is any more.
+    fn run_case(&mut self, case: &Case, targets: &[Rival]) -> Result<bool> {
         let is_wanted = |rival: &Rival| {
             let is_spared = self.results.quick && !case.is_first && !rivals::QUICK.contains(rival);
             (case.suits)(*rival) && !is_spared
@@ -226,6 +241,9 @@ impl Bench {
         let targets: Vec<Rival> = targets.iter().copied().filter(is_wanted).collect();
         self.failures.clear();
         for round in 1 + self.results.rounds_of(case.name)..=self.scale.rounds {
+            if !self.has_time_for(case) {
+                return Ok(false);
+            }
             let begin = now();
             self.revive_runtime()?;
             self.direct.clear();
@@ -239,7 +257,8 @@ impl Bench {
             progress(&format!("{}: FAILED: {why}", case.name));
             self.results.faults.push(why.0);
         }
-        results::save(&self.results, &self.results_path)
+        results::save(&self.results, &self.results_path)?;
+        Ok(true)
     }
 
     fn run_target(&mut self, case: &Case, round: usize, rival: Rival) {

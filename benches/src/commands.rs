@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
@@ -17,6 +18,9 @@ use crate::report::{page, table};
 use crate::results::{self, Results};
 use crate::rivals::{ALL as RIVALS, Tools};
 use crate::{echo, machine, rivals, yardsticks};
+
+/// The exit code when there was no time for everything: EX_TEMPFAIL of sysexits.h.
+const INCOMPLETE: u8 = 75;
 
 /// Runs the command of the process's arguments.
 pub fn run() -> Result<ExitCode> {
@@ -69,7 +73,11 @@ fn program() -> Command {
             required("results", "Where the results go, as JSON")
                 .value_parser(value_parser!(PathBuf)),
         )
-        .arg(text("resume", "Go on from the results that are there").action(ArgAction::SetTrue));
+        .arg(text("resume", "Go on from the results that are there").action(ArgAction::SetTrue))
+        .arg(
+            text("seconds", "Begin no round that would not be over by then")
+                .value_parser(value_parser!(u64)),
+        );
     let report = Command::new("report")
         .about("Print tables of results; with --page, write them and charts into a page")
         .arg(required("results", "The results").value_parser(value_parser!(PathBuf)))
@@ -138,18 +146,19 @@ fn measure(matches: &ArgMatches) -> Result<ExitCode> {
         folder: path(matches, "folder")?,
         results: path(matches, "results")?,
         resumes: matches.get_flag("resume"),
+        time_max: matches.get_one("seconds").copied().map(Duration::from_secs),
         tools: Tools {
             flowgate: path(matches, "flowgate")?,
             own: std::env::current_exe()?,
             cache: path(matches, "cache")?,
         },
     };
-    let results = bench::run(options)?;
+    let (results, is_complete) = bench::run(options)?;
     print(&table::all(&results));
-    Ok(conclude(&results))
+    Ok(conclude(&results, is_complete))
 }
 
-fn conclude(results: &Results) -> ExitCode {
+fn conclude(results: &Results, is_complete: bool) -> ExitCode {
     for line in &results.skipped {
         progress(&format!("skipped: {line}"));
     }
@@ -157,6 +166,10 @@ fn conclude(results: &Results) -> ExitCode {
         progress(&format!("failed: {line}"));
     }
     progress(&format!("{} figures in {:.0} s", results.readings.len(), results.seconds));
+    if !is_complete {
+        progress("The time is over, but there is more to measure: go on with --resume.");
+        return ExitCode::from(INCOMPLETE);
+    }
     match results.faults.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,

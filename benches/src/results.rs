@@ -39,6 +39,9 @@ pub struct Results {
     pub rounds: usize,
     /// How many rounds of which case are done.
     pub rounds_done: BTreeMap<String, usize>,
+    /// How long the slowest round of each case took.
+    #[serde(default)]
+    pub slowest_round_s: BTreeMap<String, f64>,
     /// Who was to be measured.
     pub targets: Vec<String>,
     /// The machine.
@@ -103,6 +106,8 @@ impl Results {
     pub fn end_round(&mut self, case: &str, round: usize, took: Duration) {
         self.rounds_done.insert(case.to_owned(), round);
         self.seconds += took.as_secs_f64();
+        let slowest = self.slowest_round_s.entry(case.to_owned()).or_default();
+        *slowest = slowest.max(took.as_secs_f64());
     }
 
     /// The readings by case and variant, in the order in which they were first measured.
@@ -236,6 +241,7 @@ mod tests {
         assert_eq!(found.rounds_of("echo"), 2);
         assert_eq!(found.rounds_of("http"), 0);
         assert!((found.seconds - 2.5).abs() < 1e-9);
+        assert_eq!(found.slowest_round_s, BTreeMap::from([("echo".to_owned(), 1.0)]));
         let values: Vec<f64> = found.readings.iter().map(|reading| reading.value).collect();
         assert_eq!(values, [1.0 / 3.0, 2.0 / 3.0]);
         assert_eq!(found.readings[0].metric, "\"µs\": []");

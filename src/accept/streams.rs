@@ -19,12 +19,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use self::open::{Open, Watched};
+use super::open::{Open, Watched};
 use super::{AcceptSettings, Peer};
 use crate::permits::Permits;
 use crate::rewound::Rewound;
-
-mod open;
 
 /// Requests of one connection at once.
 const STREAMS_MAX: u32 = 100;
@@ -53,11 +51,11 @@ pub(super) async fn converse<H, F, B>(
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let client = peer.address;
-    let open = Arc::new(Open::new());
+    let open = Arc::new(Open::new(settings.keep_alive, 0));
     let watched = Arc::clone(&open);
     let service = service_fn(move |request| {
         let peer = seated(&peer, &permits);
-        let place = Open::enter(&watched, Arc::clone(&peer.permit));
+        let place = Open::enter(&watched, Some(Arc::clone(&peer.permit)));
         let answer = handler(as_http_1(request), peer);
         async move {
             let response = answer.await;
@@ -78,9 +76,11 @@ pub(super) async fn converse<H, F, B>(
             .keep_alive_timeout(PONG_MAX)
             .serve_connection(TokioIo::new(stream), service)
     );
+    let shortest = settings.header_timeout.min(settings.keep_alive.idle_max);
+    let look_every = shortest.min(settings.write_stall_max) / 2;
     let mut ending_since = None;
     let end = loop {
-        let look_at = Instant::now() + settings.header_timeout.min(settings.write_stall_max) / 2;
+        let look_at = Instant::now() + look_every;
         tokio::select! {
             end = &mut connection => break end,
             () = open.overrun() => {
@@ -91,13 +91,17 @@ pub(super) async fn converse<H, F, B>(
                 connection.as_mut().graceful_shutdown();
                 ending_since = Some(Instant::now());
             }
+            () = open.spent(), if ending_since.is_none() => {
+                connection.as_mut().graceful_shutdown();
+                ending_since = Some(Instant::now());
+            }
             () = sleep_until(look_at) => {
                 let now = Instant::now();
                 if open.stalled_for(now) >= settings.write_stall_max {
                     tracing::debug!(%client, "closed: the client takes nothing of an answer");
                     return;
                 }
-                let is_idle = open.idle_for(now) >= settings.header_timeout;
+                let is_idle = open.may_be_idle_for(settings.header_timeout).is_zero();
                 match ending_since {
                     None if is_idle => {
                         connection.as_mut().graceful_shutdown();

@@ -93,6 +93,10 @@ pub(super) struct Stats {
     from_client: Passing,
     /// Over connections, towards clients.
     from_runtime: Passing,
+    /// What waits in the buffers of connections because a side does not take it, and from where on new
+    /// handshakes are refused for it.
+    buffer_bytes: u64,
+    buffer_bytes_max: u64,
     /// Those with the most bytes per second, then with the most connections.
     tenants: Vec<BusyTenant>,
     /// Those with the most bytes per second; none that is silent.
@@ -218,6 +222,8 @@ impl Desk {
             refusals_per_second: per_second(now.refusals.saturating_sub(before.refusals), span),
             from_client,
             from_runtime,
+            buffer_bytes: self.journey.plane.buffer_bytes(),
+            buffer_bytes_max: self.journey.limits.buffer_bytes_max,
             tenants: busy_tenants(entries, since, span),
             busiest: self.busiest(entries, since, span),
         }

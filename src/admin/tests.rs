@@ -12,6 +12,7 @@ use super::*;
 use crate::client::RequestId;
 use crate::clock::Wall;
 use crate::connect::{ConnectSettings, Dialer};
+use crate::limits::Limits;
 use crate::passwords::Passwords;
 use crate::permits::Permits;
 use crate::presence;
@@ -87,12 +88,15 @@ impl World {
             handshake_timeout: second,
             response_timeout: second,
             header_bytes_max: 8192,
+            probes: Default::default(),
         };
         let patience = Patience {
             frame_stall_max: second,
             write_stall_max: second,
             half_open_max: second,
             ping_after: None,
+            ping_runtime_after: None,
+            lifetime_max: None,
         };
         let journey = Journey {
             base_domain: "flows.localhost".to_owned(),
@@ -106,7 +110,12 @@ impl World {
             live,
             dialer: Arc::new(Dialer::new(connect, Arc::default(), clock).unwrap()),
             plane: Plane::start(1, patience, clock).unwrap(),
-            body_bytes_max: 1,
+            limits: Limits {
+                headers_max: 100,
+                url_bytes_max: 8192,
+                body_bytes_max: 1,
+                buffer_bytes_max: 1 << 30,
+            },
             request_ids: RequestIds::new().unwrap(),
             metrics: Default::default(),
             refused: Default::default(),

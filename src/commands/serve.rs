@@ -25,6 +25,7 @@ use crate::drain::drain_connections;
 use crate::front::plane::Plane as FrontPlane;
 use crate::journey::Journey;
 use crate::journey::recent::Recent;
+use crate::keepalive::Probes;
 use crate::live::LiveTable;
 use crate::metrics::Metrics;
 use crate::networks::Networks;
@@ -33,9 +34,10 @@ use crate::permits::Permits;
 use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
 use crate::registry::Registry;
+use crate::registry::store::Store;
 use crate::registry::store::redacted;
 use crate::registry::usage::Usage;
-use crate::relay::plane::Plane;
+use crate::relay::plane::{Plane, Prepared};
 use crate::telemetry;
 use crate::tls::server::Acceptor;
 use crate::web;
@@ -59,6 +61,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A listener, and what speaks TLS there.
 type TlsListener = (TcpListener, Option<Acceptor>);
 
+/// What the front's threads begin with.
+type Fronts = (Vec<Vec<std::net::TcpListener>>, Vec<Prepared>);
+
 /// Runs until a signal.
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     if !settings.debuggable {
@@ -81,18 +86,13 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     if let Some(path) = &settings.import {
         import::fill(&store, runtime.handle(), path, false)?;
     }
-    let wall = Wall::system();
-    let registry = Registry::new(store, settings.caching, clock, wall);
-    let registry = registry.keeping_audit(settings.audit_kept).with_sessions(settings.sessions);
-    let registry = Arc::new(registry);
-    let plane = Plane::start(settings.relay_threads, settings.patience, clock)
+    let registry = Arc::new(registry(store, &settings, clock));
+    let (plane, prepared) = Plane::prepare(settings.relay_threads, settings.patience, clock)
         .map_err(|error| cannot("start the relay threads", error))?;
     let passwords = Passwords::start(clock);
     let passwords =
         Arc::new(passwords.map_err(|error| cannot("start the password threads", error))?);
-    let reach = Arc::new(Reach::new(settings.allow_addresses.clone()));
-    let dialer = Dialer::new(settings.connect, reach, clock);
-    let dialer = Arc::new(dialer.map_err(|error| Failure::runtime(error.to_string()))?);
+    let dialer = Arc::new(dialer(&settings, clock)?);
     let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
     let (live, usage) = (Arc::new(LiveTable::default()), Arc::new(Usage::default()));
     let replicas = presence::Settings::new(registry.is_shared());
@@ -111,7 +111,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     };
     let pages = Arc::new(pages(&desk));
     let journey = Arc::new(Journey {
-        base_domain: settings.base_domain.clone(),
+        base_domain: desk.base_domain.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         clock,
         registry,
@@ -122,7 +122,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         live,
         dialer,
         plane,
-        body_bytes_max: settings.body_bytes_max,
+        limits: settings.limits,
         request_ids,
         metrics: Arc::<Metrics>::default(),
         refused,
@@ -131,10 +131,23 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         #[cfg(test)]
         gate: Arc::default(),
     });
-    let outcome = runtime.block_on(serve(settings, journey, presence, (certificates, tokens)));
+    let outcome =
+        runtime.block_on(serve(settings, journey, presence, (certificates, tokens), prepared));
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
+}
+
+fn registry(store: Store, settings: &Settings, clock: Clock) -> Registry {
+    Registry::new(store, settings.caching, clock, Wall::system())
+        .keeping_audit(settings.audit_kept)
+        .with_sessions(settings.sessions)
+}
+
+fn dialer(settings: &Settings, clock: Clock) -> Result<Dialer, Failure> {
+    let reach = Arc::new(Reach::new(settings.allow_addresses.clone()));
+    let dialer = Dialer::new(settings.connect, reach, clock);
+    dialer.map_err(|error| Failure::runtime(error.to_string()))
 }
 
 /// What the pages around the profile work with: the same.
@@ -152,15 +165,17 @@ async fn serve(
     journey: Arc<Journey>,
     presence: Arc<Presence>,
     (certificates, tokens): (InUse, Arc<TokensInUse>),
+    prepared: Vec<Prepared>,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::runtime(format!("cannot listen for signals: {error}")))?;
     let [data_tls, admin_tls] = certificates.acceptors()?;
-    let admin_listener = listen("admin", settings.admin_listen, admin_tls.is_some())?;
+    let probes = settings.probes;
+    let admin_listener = listen("admin", settings.admin_listen, admin_tls.is_some(), probes)?;
     let listeners = front::listen(&settings)?;
     let mut tls_listeners = Vec::new();
     for address in &settings.tls_listen {
-        tls_listeners.push((listen("data", *address, true)?, data_tls.clone()));
+        tls_listeners.push((listen("data", *address, true, probes)?, data_tls.clone()));
     }
     journey.dialer.reach().listening_on(own_addresses(&admin_listener, &listeners, &tls_listeners));
     // Before the first request, an operator's or a client's: nothing has been cached yet, so nothing
@@ -183,7 +198,7 @@ async fn serve(
     presence.enter(about(listeners.first(), &tls_listeners)).await;
     let (stop_data, data_stopped) = watch::channel(false);
     let mut data_tasks = JoinSet::new();
-    let listeners = (listeners, tls_listeners);
+    let listeners = ((listeners, prepared), tls_listeners);
     let front =
         serve_data(listeners, &settings, &journey, &places, &data_stopped, &mut data_tasks)?;
     let attending = attend(Arc::clone(&journey), Arc::clone(&presence), revision);
@@ -211,8 +226,9 @@ async fn serve(
     data_tasks.shutdown().await;
     // Not a task of its own: it would queue behind name look-ups.
     tokio::task::block_in_place(|| {
-        front.stop();
+        // First the flag, so that nothing is left for threads that are about to end.
         journey.plane.stop();
+        front.stop();
     });
     attendant.abort();
     // Whatever it was about to write must not come behind the last words.
@@ -290,7 +306,7 @@ fn desk(
 
 /// Begins to serve clients: those without TLS at the front.
 fn serve_data(
-    (listeners, tls_listeners): (Vec<Vec<std::net::TcpListener>>, Vec<TlsListener>),
+    (fronts, tls_listeners): (Fronts, Vec<TlsListener>),
     settings: &Settings,
     journey: &Arc<Journey>,
     places: &Arc<Permits>,
@@ -298,7 +314,7 @@ fn serve_data(
     data_tasks: &mut JoinSet<()>,
 ) -> Result<FrontPlane, Failure> {
     let permits = Arc::clone(places);
-    let (front, brought) = front::start(listeners, settings, &permits, journey)?;
+    let (front, brought) = front::start(fronts, settings, &permits, journey)?;
     let answering = Arc::clone(journey);
     data_tasks.spawn(accept::serve_handed_over(
         brought,
@@ -343,8 +359,16 @@ async fn stop(
     }
 }
 
-fn listen(plane: &'static str, address: SocketAddr, tls: bool) -> Result<TcpListener, Failure> {
-    let bound = accept::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+fn listen(
+    plane: &'static str,
+    address: SocketAddr,
+    tls: bool,
+    probes: Probes,
+) -> Result<TcpListener, Failure> {
+    let bound = accept::bind(address).and_then(|listener| {
+        probes.watch(&listener)?;
+        Ok((listener.local_addr()?, listener))
+    });
     let (address, listener) = bound.map_err(|error| cannot_listen(address, &error))?;
     tracing::info!(plane, %address, tls, "listening");
     Ok(listener)

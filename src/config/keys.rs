@@ -160,8 +160,8 @@ pub const KEYS: &[Key] = &[
         "10m",
         "While the registry is away, known tenants are served for this long; then nobody is",
     ),
-    key("workers", "N", "0", "Threads of the handshake plane; 0 for one per core"),
-    key("relay_threads", "N", "0", "Threads of the relay plane; 0 for one per core"),
+    key("workers", "N", "0", "Threads for TLS, bodies and pages; 0 for one per core"),
+    key("relay_threads", "N", "0", "Threads that accept and relay; 0 for one per core"),
     key(
         "connections_max",
         "N",
@@ -175,6 +175,8 @@ pub const KEYS: &[Key] = &[
         "The same for one address, which is a /64 in IPv6; 0 for no limit",
     ),
     key("header_bytes_max", "BYTES", "32768", "Most bytes of a request's or an answer's headers"),
+    key("headers_max", "N", "100", "Most headers of a request"),
+    key("url_bytes_max", "BYTES", "8192", "Most bytes of a request's path and query"),
     key("body_bytes_max", "BYTES", "2147483648", "Most bytes of a request's body"),
     key(
         "session_idle_max",
@@ -184,6 +186,18 @@ pub const KEYS: &[Key] = &[
     ),
     key("session_days", "N", "7", "A browser's session ends after so many days in any case"),
     key("header_timeout", "SPAN", "10s", "A client must have sent its headers within this time"),
+    key(
+        "keep_alive_timeout",
+        "SPAN",
+        "10s",
+        "A client's connection is kept this long without a plain request, after the first",
+    ),
+    key(
+        "keep_alive_requests_max",
+        "N",
+        "0",
+        "A client's connection is closed after so many plain requests; 0 for no limit",
+    ),
     key(
         "connect_timeout",
         "SPAN",
@@ -221,6 +235,30 @@ pub const KEYS: &[Key] = &[
         "Once one side has ended, the other may stay silent this long",
     ),
     key("ping_after", "SPAN", "30s", "A client silent for this long gets a Ping; 0s sends none"),
+    key(
+        "ping_runtime_after",
+        "SPAN",
+        "0s",
+        "A runtime silent for this long on a connection gets a Ping; 0s sends none",
+    ),
+    key(
+        "tcp_keepalive",
+        "SPAN",
+        "60s",
+        "TCP asks clients and runtimes that are silent for this long; 0s does not",
+    ),
+    key(
+        "connection_lifetime_max",
+        "SPAN",
+        "0s",
+        "A connection is closed when it has lived this long, or up to a tenth less; 0s for no limit",
+    ),
+    key(
+        "buffer_memory_max_bytes",
+        "BYTES",
+        "1073741824",
+        "While more than this waits in the buffers of connections, new handshakes are refused",
+    ),
     key(
         "drain_delay",
         "SPAN",

@@ -178,7 +178,10 @@ fn lists_come_as_flags_with_commas_or_as_arrays() {
 #[test]
 fn numbers_are_bounded() {
     for (name, min, max) in [
-        ("header_bytes_max", 8192, 1 << 20),
+        ("header_bytes_max", 8192, 1_i64 << 20),
+        ("headers_max", 20, 1000),
+        ("url_bytes_max", 2048, 65_534),
+        ("keep_alive_requests_max", 0, 4_294_967_295),
         ("connections_max", 1, 10_000_000),
         ("workers", 0, 1024),
         ("relay_threads", 0, 1024),
@@ -197,12 +200,24 @@ fn numbers_are_bounded() {
 
 #[test]
 fn spans_are_bounded_and_have_units() {
-    let may_be_zero = ["ping_after", "drain_delay", "drain_timeout"];
+    let may_be_zero = [
+        "ping_after",
+        "ping_runtime_after",
+        "tcp_keepalive",
+        "connection_lifetime_max",
+        "drain_delay",
+        "drain_timeout",
+    ];
     for name in KEYS.iter().filter(|key| key.value == "SPAN").map(|key| key.name) {
-        for good in ["500ms", "30s", "2m", "1h 30m", "24h", "1day"] {
+        let (shortest, longest, longer) = match name {
+            "tcp_keepalive" => ("1s", "9h", "9h 1s"),
+            "connection_lifetime_max" => ("500ms", "30days", "30days 1ms"),
+            _ => ("500ms", "1day", "24h 1ms"),
+        };
+        for good in [shortest, "30s", "2m", "1h 30m", longest] {
             assert!(set(name, good).is_ok(), "{name} {good}");
         }
-        for bad in ["", "5", "s", "-1s", "24h 1ms", "1year", "5 parsecs"] {
+        for bad in ["", "5", "s", "-1s", longer, "1year", "5 parsecs"] {
             assert!(set(name, bad).is_err(), "{name} {bad:?}");
         }
         assert_eq!(set(name, "0s").is_ok(), may_be_zero.contains(&name), "{name}");
@@ -255,6 +270,8 @@ fn another<'a>(key: &Key, secret_file: &'a str) -> &'a str {
         ("http2", _) => "false",
         (_, "BOOL") => "true",
         (_, "NETWORK") => "192.0.2.0/24",
+        ("headers_max", _) => "117",
+        ("buffer_memory_max_bytes", _) => "2000000",
         (_, "N") => "17",
         (_, "BYTES") => "9000",
         (_, "SPAN") => "17s",

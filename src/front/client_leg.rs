@@ -6,9 +6,10 @@ use std::net::Shutdown;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Registry, Token};
+use rustix::net::sockopt;
 
 use super::buffers::Buffers;
-use super::links::Watched;
+use super::links::{Taken, Watched};
 use crate::clock::Millis;
 
 /// The client's socket and what it has not taken yet.
@@ -62,6 +63,13 @@ impl ClientLeg {
                 }
             }
         }
+    }
+
+    /// Acknowledges at once what has come. A client that sends a request in parts may hold the next
+    /// one back until then (RFC 9293 section 3.7.4).
+    pub(super) fn acknowledge(&self) {
+        // Without it the system does so a little later.
+        let _ = sockopt::set_tcp_quickack(&self.socket, true);
     }
 
     /// Tells the client that nothing more will come.
@@ -126,6 +134,11 @@ impl ClientLeg {
     pub(super) fn watch(&mut self, registry: &Registry) -> io::Result<()> {
         let wanted = if self.is_blocked() { Watched::Both } else { Watched::Reading };
         self.watched.raise(wanted, &mut self.socket, self.token, registry)
+    }
+
+    /// The socket for whoever relays.
+    pub(super) fn into_switched(self) -> Taken {
+        (self.socket, self.watched != Watched::No)
     }
 
     /// The socket; nobody watches it then.

@@ -1,6 +1,6 @@
 //! One client's connection: request after request, until it ends, is handed over or switches.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +19,13 @@ use super::passage::{Passage, Progress};
 use super::reading::{Asked, HEAD_BYTES_MAX, Reading, read, says_close};
 use super::step::{Outcome, Step};
 use super::write::{Manner, Today, put_own};
-use super::{FrontSettings, HandedOver, Permit, Reception, Story, Switched, Wait};
+use super::{FrontSettings, Permit, Reception, Story, Wait};
 use crate::clock::Millis;
 use crate::live::Mailbox;
 use crate::permits::{self, Permits};
 use crate::refusal::Refusal;
+
+mod leaving;
 
 /// Steps of one turn, each a read of at most one buffer, so that no connection starves the others.
 const STEPS_PER_TURN: usize = 8;
@@ -62,6 +64,8 @@ pub(super) struct Conversation<S: Story> {
     client: ClientLeg,
     origin: Origin,
     permit: Permit,
+    /// How many requests were answered here, or are about to be.
+    requests: u32,
     state: State<S>,
 }
 
@@ -76,7 +80,8 @@ impl<S: Story> Conversation<S> {
         let client = ClientLeg::new(socket, Token(slot * 2));
         let deadline = tools.now.plus(tools.settings.header_timeout);
         let permit = Arc::new(permit);
-        Self { client, origin, permit, state: State::Head { part: Vec::new(), deadline } }
+        let state = State::Head { part: Vec::new(), deadline };
+        Self { client, origin, permit, requests: 0, state }
     }
 
     pub(super) fn note(&mut self, event: &Event) {
@@ -213,6 +218,7 @@ impl<S: Story> Conversation<S> {
         tools: &mut Tools<S>,
     ) -> Step {
         part.extend_from_slice(&tools.buffers.scratch[start..end]);
+        self.client.acknowledge();
         if let State::Head { part: kept, deadline } = &mut self.state {
             if start == 0 {
                 *deadline = tools.now.plus(tools.settings.header_timeout);
@@ -229,7 +235,12 @@ impl<S: Story> Conversation<S> {
         slot: usize,
         tools: &mut Tools<S>,
     ) -> Step {
-        match read(length, self.origin.address, waited_since, tools) {
+        let mut reading = read(length, self.origin.address, waited_since, tools);
+        if let Reading::Whole(asked, Reception::Refuse(_) | Reception::Forward(_)) = &mut reading {
+            self.requests = self.requests.saturating_add(1);
+            asked.closes |= tools.settings.keep_alive.ends_with(self.requests);
+        }
+        match reading {
             Reading::Whole(_, Reception::Wait(wait)) => self.park(length, wait, slot, tools),
             Reading::Part => {
                 let part = tools.buffers.lend();
@@ -271,15 +282,12 @@ impl<S: Story> Conversation<S> {
         put_own(&mut out, response, manner, &mut tools.today);
         let sent = self.client.send(&out, &mut tools.buffers, tools.now);
         tools.buffers.out = out;
-        match sent {
-            Ok(()) => self.go_on(closes, tools),
-            Err(_) => Step::End(Outcome::Over),
-        }
+        sent.map_or(Step::End(Outcome::Over), |()| self.go_on(closes, tools))
     }
 
     /// An answer was sent, or will be.
     fn go_on(&mut self, closes: bool, tools: &Tools<S>) -> Step {
-        let deadline = tools.now.plus(tools.settings.header_timeout);
+        let deadline = tools.now.plus(tools.settings.keep_alive.idle_max);
         self.state = match closes {
             true => State::Closing,
             false => State::Head { part: Vec::new(), deadline },
@@ -326,7 +334,7 @@ impl<S: Story> Conversation<S> {
         };
         let Some(cause) = S::entry(passage.errand()).closing() else { return Step::Wait };
         if passage.is_switched() {
-            // The relay plane tells both sides.
+            // Whoever relays tells both sides.
             return Step::Wait;
         }
         if passage.is_answered() {
@@ -370,30 +378,5 @@ impl<S: Story> Conversation<S> {
     pub(super) fn is_idle(&self) -> bool {
         let is_waiting = matches!(&self.state, State::Head { part, .. } if part.is_empty());
         is_waiting && !self.client.is_blocked() && !self.client.readable
-    }
-
-    /// Gives back what it holds of its thread's. Its socket closes when it is dropped.
-    pub(super) fn let_go(&mut self, tools: &mut Tools<S>) {
-        self.end_passage(tools);
-        self.client.let_go(&mut tools.buffers);
-    }
-
-    pub(super) fn into_handed_over(
-        self,
-        read: Vec<u8>,
-        registry: &Registry,
-    ) -> io::Result<HandedOver> {
-        let socket = self.client.into_socket(registry)?.into();
-        Ok(HandedOver { socket, read, address: self.origin.address, permit: self.permit })
-    }
-
-    pub(super) fn into_switched(self, tools: &mut Tools<S>) -> io::Result<(S::Errand, Switched)> {
-        let State::Passage(passage) = self.state else {
-            return Err(io::Error::other("nothing was switched"));
-        };
-        let client = self.client.into_socket(&tools.registry)?;
-        let (errand, runtime, read_ahead) = passage.into_switched(tools)?;
-        let sockets = [client, runtime];
-        Ok((errand, Switched { sockets, read_ahead, permit: self.permit }))
     }
 }

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{Method, Request, StatusCode, Uri};
 use httparse::Status;
 
-/// The most headers of one head; the other path has the same limit.
+/// The most headers of one head that are read here.
 pub const HEADERS_MAX: usize = 100;
 
 /// Space for a head's headers.
@@ -63,11 +63,11 @@ pub struct RequestHead<'a> {
     pub length: usize,
 }
 
-/// Reads a request's head in HTTP/1.1, with a path for its target. `map` becomes its headers, for its
-/// memory.
+/// Reads a request's head in HTTP/1.1, with a path for its target and no more headers than there is
+/// space for. `map` becomes its headers, for its memory.
 pub fn read_request<'a>(
     bytes: &'a [u8],
-    space: &'a mut Space<'a>,
+    space: &'a mut [MaybeUninit<httparse::Header<'a>>],
     map: &mut HeaderMap,
 ) -> Found<RequestHead<'a>> {
     let mut request = httparse::Request::new(&mut []);

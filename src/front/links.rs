@@ -88,6 +88,9 @@ impl Watched {
     }
 }
 
+/// A socket, and whether it is watched.
+pub type Taken = (TcpStream, bool);
+
 /// All connections of a thread to runtimes.
 #[derive(Debug)]
 pub struct Links {
@@ -211,17 +214,10 @@ impl Links {
         self.links.try_remove(id);
     }
 
-    /// Takes a connection's socket out; nobody watches it then.
-    ///
-    /// # Errors
-    /// The system does not let go of it.
-    pub fn take_out(&mut self, id: usize, registry: &Registry) -> io::Result<TcpStream> {
-        let link = self.links.try_remove(id);
-        let mut link = link.ok_or_else(|| io::Error::other("the connection is gone"))?;
-        if link.watched != Watched::No {
-            registry.deregister(&mut link.socket)?;
-        }
-        Ok(link.socket)
+    /// Takes a connection's socket out.
+    pub fn take_out(&mut self, id: usize) -> Option<Taken> {
+        let link = self.links.try_remove(id)?;
+        Some((link.socket, link.watched != Watched::No))
     }
 
     /// Closes what has been kept for too long; all that is kept if `all`.

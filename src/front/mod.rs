@@ -2,7 +2,7 @@
 //! decided at once, without a task, a second parser or a second set of buffers.
 //!
 //! A request without a body whose tenant, grant and address are known here goes to its runtime and
-//! back on one thread; a handshake goes on to the relay plane from here. Everything else (bodies, own
+//! back on one thread; a handshake stays there, with the thread's [`Companion`]. Everything else (bodies, own
 //! rows, pipelining, passwords to be checked, names to be resolved, TLS) is handed
 //! over to [`crate::accept`] with every byte that was read, before anything of it was answered.
 //! A tenant who is not in memory is read by a task, and the request is looked at again after that.
@@ -20,10 +20,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
+use mio::Poll;
+use mio::event::Event;
 use mio::net::TcpStream;
 
 use crate::clock::Millis;
 use crate::close::Cause;
+use crate::keepalive::{KeepAlive, Probes};
 use crate::live::Entry;
 use crate::networks::Networks;
 use crate::refusal::Refusal;
@@ -64,8 +67,14 @@ pub struct FrontSettings {
     pub response_timeout: Duration,
     /// The most bytes of a request's head and of an answer's.
     pub header_bytes_max: usize,
+    /// The most headers of a request; more than a hundred are left to others.
+    pub headers_max: usize,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol_from: Networks,
+    /// How long connections are kept.
+    pub keep_alive: KeepAlive,
+    /// When runtimes are asked by TCP whether they are there.
+    pub probes: Probes,
 }
 
 /// Which runtime, as it was when it was dialled.
@@ -139,8 +148,10 @@ pub struct Answer<'a> {
 /// Both ends of a handshake that is done.
 #[derive(Debug)]
 pub struct Switched {
-    /// The sockets of client and runtime, watched by nobody.
+    /// The sockets of client and runtime.
     pub sockets: [TcpStream; 2],
+    /// Which of them the thread's poll watches.
+    pub is_watched: [bool; 2],
     /// What was read behind each handshake.
     pub read_ahead: [Vec<u8>; 2],
     /// The client's place.
@@ -158,6 +169,23 @@ pub struct HandedOver {
     pub address: SocketAddr,
     /// Its place.
     pub permit: Permit,
+    /// How many requests it has brought before.
+    pub requests: u32,
+}
+
+/// What shares a front thread and its poll. Its events have tokens of their own.
+pub trait Companion: Send + 'static {
+    /// Takes an event in, if it is its own; returns whether it is.
+    fn note(&mut self, event: &Event) -> bool;
+
+    /// How long it has nothing to do without an event.
+    fn patience_with_events(&self) -> Duration;
+
+    /// Carries on whatever is ready, once each.
+    fn round(&mut self, now: Millis);
+
+    /// The front has ended: has the thread to itself until it is done, or `is_cut`.
+    fn run(self, poll: Poll, is_cut: impl Fn() -> bool);
 }
 
 /// What is decided about requests; the front only carries it out. Nothing here may block.
@@ -165,6 +193,9 @@ pub trait Story: Send + Sync + 'static {
     /// What is remembered of a request while its runtime works on it: its place in the live table and
     /// its log line. Dropping it ends it.
     type Errand: Send;
+
+    /// What goes on with a handshake that is done, on the same thread.
+    type Companion: Companion;
 
     /// Decides about a request. If it goes to a runtime, its head for the runtime is put behind what
     /// is in `out`.
@@ -197,11 +228,14 @@ pub trait Story: Send + Sync + 'static {
     /// It is not right.
     fn switch(&self, errand: &mut Self::Errand, answer: Answer<'_>) -> Result<(), Refusal>;
 
-    /// The client has its 101: frames may flow, at the latest after the next [`Story::settle`].
-    fn adopt(&self, errand: Self::Errand, switched: Switched);
-
-    /// A few requests were carried on: does at once for all of them what can wait for that.
-    fn settle(&self);
+    /// The client has its 101: frames may flow.
+    fn adopt(
+        &self,
+        errand: Self::Errand,
+        switched: Switched,
+        companion: &mut Self::Companion,
+        now: Millis,
+    );
 
     /// Somebody else goes on with a connection.
     fn hand_over(&self, connection: HandedOver);

@@ -1,14 +1,12 @@
 //! A request's way to its runtime, and the answer's way back.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
-
-use mio::net::TcpStream;
 
 use super::client_leg::ClientLeg;
 use super::conversation::Tools;
 use super::framing::Framing;
-use super::links::Watched;
+use super::links::{Taken, Watched};
 use super::reading::Asked;
 use super::{Destination, Forward, Story};
 use crate::clock::Millis;
@@ -148,6 +146,11 @@ impl<S: Story> Passage<S> {
         };
         match tools.links.dial(address, slot) {
             Ok(id) => {
+                if let Some(link) = tools.links.get(id)
+                    && let Err(error) = tools.settings.probes.watch(&link.socket)
+                {
+                    tracing::debug!(%address, %error, "a runtime's socket cannot be watched");
+                }
                 self.link = Some(id);
                 self.last_error = address.to_string();
                 self.phase = Phase::Send;
@@ -242,15 +245,13 @@ impl<S: Story> Passage<S> {
         (self.errand, self.asked)
     }
 
-    /// Takes it apart for the relay plane.
+    /// Takes it apart for whoever relays, with the runtime's socket.
     pub(super) fn into_switched(
         self,
         tools: &mut Tools<S>,
-    ) -> io::Result<(S::Errand, TcpStream, [Vec<u8>; 2])> {
-        let gone = || io::Error::other("the connection to the runtime is gone");
-        let id = self.link.ok_or_else(gone)?;
-        let runtime = tools.links.take_out(id, &tools.registry)?;
+    ) -> Option<(S::Errand, Taken, [Vec<u8>; 2])> {
+        let runtime = tools.links.take_out(self.link?)?;
         tools.buffers.give_back(self.request);
-        Ok((self.errand, runtime, [self.asked.behind, self.answer]))
+        Some((self.errand, runtime, [self.asked.behind, self.answer]))
     }
 }

@@ -11,11 +11,12 @@ use mio::{Poll, Waker};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind as bind_to, listen, sockopt};
 use tokio::runtime::Handle;
 
-use super::thread::{Front, Start, WAKER};
+use super::thread::{Front, Start};
 use super::{FrontSettings, Story};
 use crate::clock::Clock;
 use crate::live::Mailbox;
 use crate::permits::Permits;
+use crate::registry::store::embedded::never_wait_here;
 
 const BACKLOG: i32 = 4096;
 
@@ -67,8 +68,22 @@ pub struct Plane {
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// What a front thread begins with.
+#[derive(Debug)]
+pub struct Begun<C> {
+    /// What the thread waits for.
+    pub poll: Poll,
+    /// The only waker of that poll; its token is the highest.
+    pub waker: Arc<Waker>,
+    /// Its own listeners.
+    pub listeners: Vec<TcpListener>,
+    /// What shares the thread.
+    pub companion: C,
+}
+
 /// Binds one listener for each of `threads` on the same address; the system spreads clients over
-/// them. All of a listener's clients have `TCP_NODELAY`.
+/// them. All of a listener's clients have `TCP_NODELAY`, and what they send first is acknowledged by
+/// what is sent to them, or a little later.
 ///
 /// # Errors
 /// The address is in use or not ours.
@@ -102,16 +117,18 @@ fn socket(address: SocketAddr, is_shared: bool) -> io::Result<std::os::fd::Owned
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_socket_reuseport(&socket, is_shared)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
+    // The answer acknowledges the request, as a rule: see `ClientLeg::acknowledge` for the others.
+    sockopt::set_tcp_quickack(&socket, false)?;
     Ok(socket)
 }
 
 impl Plane {
-    /// Starts a thread for each set of listeners. What they poll runs in `handle`'s runtime.
+    /// Starts the threads. What they poll runs in `handle`'s runtime.
     ///
     /// # Errors
-    /// The system gives no poll or no thread.
+    /// The system gives no watch or no thread.
     pub fn start<S: Story>(
-        listeners: Vec<Vec<TcpListener>>,
+        begun: Vec<Begun<S::Companion>>,
         settings: &FrontSettings,
         permits: &Arc<Permits>,
         clock: Clock,
@@ -120,9 +137,8 @@ impl Plane {
     ) -> io::Result<Self> {
         let mut plane = Self { threads: Vec::new(), handles: Mutex::default() };
         let is_full = Arc::new(AtomicBool::new(false));
-        for (number, listeners) in listeners.into_iter().enumerate() {
-            let poll = Poll::new()?;
-            let waker = Waker::new(poll.registry(), WAKER)?;
+        for (number, begun) in begun.into_iter().enumerate() {
+            let Begun { poll, waker, listeners, companion } = begun;
             let shared = Arc::new(Shared {
                 mailbox: Arc::new(Mailbox::new(waker)),
                 level: AtomicU8::new(0),
@@ -130,6 +146,7 @@ impl Plane {
             });
             let front = Front::new(Start {
                 poll,
+                companion,
                 shared: Arc::clone(&shared),
                 clock,
                 permits: Arc::clone(permits),
@@ -139,7 +156,7 @@ impl Plane {
             })?;
             let handle = handle.clone();
             let thread = std::thread::Builder::new()
-                .name(format!("front-{number}"))
+                .name(format!("relay-{number}"))
                 .spawn(move || run_or_abort(front, &handle))?;
             plane.threads.push(shared);
             plane.handles.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
@@ -147,13 +164,13 @@ impl Plane {
         Ok(plane)
     }
 
-    /// Closes the listeners and the connections that wait for nothing. The threads end, and drop the
-    /// story, once the requests that are under way have finished.
+    /// Closes the listeners and the connections that wait for nothing. The threads drop the story once
+    /// the requests that are under way have finished, and then belong to their companions.
     pub fn drain(&self) {
         self.rise_to(1);
     }
 
-    /// Cuts what is left and waits for the threads to end. Blocks.
+    /// Cuts what is left, the companions' too, and waits for the threads to end. Blocks.
     pub fn stop(&self) {
         self.rise_to(2);
         let handles =
@@ -184,6 +201,8 @@ impl Drop for Plane {
 /// better that whatever watches over the process starts it anew. The panic itself was printed.
 fn run_or_abort<S: Story>(front: Front<S>, handle: &Handle) {
     let _inside = handle.enter();
+    // Frames would wait as well.
+    never_wait_here();
     if catch_unwind(AssertUnwindSafe(|| front.run())).is_err() {
         std::process::abort();
     }

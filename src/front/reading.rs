@@ -8,7 +8,7 @@ use http::request::Parts;
 
 use super::buffers::Buffers;
 use super::conversation::Tools;
-use super::head::{Found, read_request, space};
+use super::head::{Found, HEADERS_MAX, read_request, space};
 use super::{Received, Reception, Story};
 use crate::clock::Millis;
 
@@ -49,7 +49,8 @@ pub(super) fn read<S: Story>(
     let bytes = &scratch[..length];
     let header_bytes_max = tools.settings.header_bytes_max;
     let mut space = space();
-    let mut head = match read_request(bytes, &mut space, map) {
+    let headers_max = tools.settings.headers_max.min(HEADERS_MAX);
+    let mut head = match read_request(bytes, &mut space[..headers_max], map) {
         Found::Part if length >= header_bytes_max => return Reading::TooLarge,
         Found::Part if length == HEAD_BYTES_MAX => return Reading::Strange,
         Found::Part => return Reading::Part,

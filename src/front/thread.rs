@@ -1,30 +1,30 @@
-//! One front thread: a readiness loop over listeners, clients and runtimes. No task, no future, no
-//! timer.
+//! One front thread: a readiness loop over listeners, clients and runtimes, shared with a companion
+//! that goes on with what is done here. No task, no future, no timer.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::buffers::Buffers;
 use super::conversation::{Conversation, Tools};
 use super::links::Links;
-use super::origin::Origin;
 use super::plane::{Level, Shared};
 use super::step::{Outcome, Step};
-use super::write::{Manner, Today, put_own};
-use super::{FrontSettings, Story};
-use crate::clock::{Clock, Millis};
+use super::write::Today;
+use super::{Companion, FrontSettings, Story};
+use crate::clock::{Clock, Micros, Millis};
 use crate::descriptors::Descriptors;
 use crate::live::Mail;
-use crate::permits::{NoPlace, Permit, Permits};
+use crate::permits::Permits;
+
+mod door;
 
 /// The token of the thread's own waker.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -32,11 +32,9 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 const LISTENERS_MAX: usize = 1 << 16;
 const FIRST_LISTENER: usize = usize::MAX - LISTENERS_MAX;
 const EVENTS_PER_POLL: usize = 1024;
-/// Connections that one listener may bring in one round.
-const ACCEPTS_PER_ROUND: usize = 64;
-/// Turns after which the story settles what they left: one wake-up for many handshakes, and none
-/// waits for long.
-const TURNS_PER_SETTLING: usize = 16;
+/// How long turns go on in one round if the companion had less to do. Then it is its turn, however
+/// many requests there are.
+const TURNS_MIN_US: u64 = 200;
 /// How long a listener rests when there is no room: no place, no descriptor, no memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_millis(100);
@@ -59,6 +57,7 @@ struct Listener {
 /// The state of one thread.
 pub(super) struct Front<S: Story> {
     poll: Poll,
+    companion: S::Companion,
     shared: Arc<Shared>,
     clock: Clock,
     listeners: Vec<Listener>,
@@ -72,6 +71,7 @@ pub(super) struct Front<S: Story> {
 /// What a thread starts with.
 pub(super) struct Start<S: Story> {
     pub(super) poll: Poll,
+    pub(super) companion: S::Companion,
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Clock,
     pub(super) permits: Arc<Permits>,
@@ -82,7 +82,7 @@ pub(super) struct Start<S: Story> {
 
 impl<S: Story> Front<S> {
     pub(super) fn new(start: Start<S>) -> std::io::Result<Self> {
-        let Start { poll, shared, clock, permits, listeners, settings, story } = start;
+        let Start { poll, companion, shared, clock, permits, listeners, settings, story } = start;
         let mut watched = Vec::new();
         for (place, listener) in listeners.into_iter().enumerate().take(LISTENERS_MAX) {
             let mut socket = TcpListener::from_std(listener);
@@ -104,6 +104,7 @@ impl<S: Story> Front<S> {
         };
         Ok(Self {
             poll,
+            companion,
             shared,
             clock,
             listeners: watched,
@@ -115,18 +116,25 @@ impl<S: Story> Front<S> {
         })
     }
 
-    pub(super) fn run(mut self) {
+    /// Serves until it is cut, or drained; then the thread is its companion's.
+    pub(super) fn run(self) {
+        let (poll, companion, shared) = self.serve();
+        companion.run(poll, || shared.level() == Level::Cut);
+    }
+
+    fn serve(mut self) -> (Poll, S::Companion, Arc<Shared>) {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         loop {
             match self.shared.level() {
                 Level::Serve => {}
                 Level::Drain => self.begin_drain(),
-                Level::Cut => return,
+                Level::Cut => break,
             }
             if self.tools.is_draining && self.slab.is_empty() {
-                return;
+                break;
             }
-            match self.poll.poll(&mut events, self.patience_with_events()) {
+            let patience = self.patience_with_events().min(self.companion.patience_with_events());
+            match self.poll.poll(&mut events, Some(patience)) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     tracing::error!(%error, "poll failed on a front thread");
                 }
@@ -135,26 +143,34 @@ impl<S: Story> Front<S> {
             self.tools.now = self.clock.now();
             // All events first: what a turn closes may be another's from then on.
             for event in &events {
-                self.note(event);
+                if !self.companion.note(event) {
+                    self.note(event);
+                }
             }
+            // Frames first: a request may wait for them, and takes longer. Then as much time for requests:
+            // neither keeps the other from having half of the thread.
+            let begun = self.clock.micros();
+            self.companion.round(self.tools.now);
+            let relayed = self.clock.micros();
             self.read_mail();
             self.accept();
-            self.run_ready();
+            self.run_ready(Micros(relayed.0 + relayed.since(begun).max(TURNS_MIN_US)));
             self.sweep();
         }
+        (self.poll, self.companion, self.shared)
     }
 
-    fn patience_with_events(&self) -> Option<Duration> {
+    fn patience_with_events(&self) -> Duration {
         let waits = |listener: &Listener| listener.paused_until.is_some();
         let may_accept = |listener: &Listener| listener.is_ready && !waits(listener);
         if !self.ready.is_empty() || self.listeners.iter().any(may_accept) {
-            Some(Duration::ZERO)
+            Duration::ZERO
         } else if self.listeners.iter().any(waits) {
-            Some(ACCEPT_PAUSE)
+            ACCEPT_PAUSE
         } else if !self.slab.is_empty() {
-            Some(TICK)
+            TICK
         } else {
-            Some(TICK_EMPTY)
+            TICK_EMPTY
         }
     }
 
@@ -201,91 +217,10 @@ impl<S: Story> Front<S> {
         }
     }
 
-    /// Takes a place first, then a connection; without a place the kernel's queue holds the clients.
-    fn accept(&mut self) {
-        let now = self.tools.now;
-        for place in 0..self.listeners.len() {
-            let listener = &mut self.listeners[place];
-            if listener.paused_until.is_some_and(|until| now < until) {
-                continue;
-            }
-            listener.paused_until = None;
-            for _ in 0..ACCEPTS_PER_ROUND {
-                if !self.listeners[place].is_ready || !self.accept_one(place) {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Returns whether to go on with this listener.
-    fn accept_one(&mut self, place: usize) -> bool {
-        let now = self.tools.now;
-        let Some(permit) = self.tools.permits.try_take() else {
-            self.shared.say_full();
-            self.listeners[place].paused_until = Some(now.plus(ACCEPT_PAUSE));
-            return false;
-        };
-        let listener = &mut self.listeners[place];
-        match listener.socket.accept() {
-            Ok((socket, address)) => {
-                self.take_in(socket, address, permit);
-                true
-            }
-            Err(error) => {
-                match error.kind() {
-                    ErrorKind::WouldBlock => {
-                        listener.is_ready = false;
-                        self.shared.say_not_full(self.tools.permits.available());
-                        return false;
-                    }
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => return true,
-                    _ => self.tools.permits.say_short(&error),
-                }
-                listener.paused_until = Some(now.plus(ACCEPT_PAUSE * 10));
-                false
-            }
-        }
-    }
-
-    fn take_in(&mut self, socket: TcpStream, address: SocketAddr, mut permit: Permit) {
-        // Whose descriptor is needed for others gets no answer.
-        if self.tools.permits.admit(&socket).is_err() {
-            return;
-        }
-        let origin = Origin::of(address, &self.tools.settings.proxy_protocol_from);
-        let seated = match origin.is_awaited {
-            true => Ok(()),
-            false => self.tools.permits.seat(&mut permit, address.ip()),
-        };
-        match seated {
-            Ok(()) => {
-                let slot = self.slab.vacant_key();
-                let conversation = Conversation::new(socket, origin, permit, slot, &self.tools);
-                self.slab.insert(Seated { conversation, is_ready: true });
-                self.ready.push_back(slot);
-            }
-            Err(why) => self.turn_away(socket, address, why),
-        }
-    }
-
-    /// Says no without waiting for anything: who opens many connections must not hold places by being
-    /// refused.
-    fn turn_away(&mut self, mut socket: TcpStream, address: SocketAddr, why: NoPlace) {
-        let response = self.tools.story.refuse_unread(address, why.refusal());
-        let Tools { buffers, today, now, .. } = &mut self.tools;
-        let manner = Manner { closes: true, without_body: false, now: *now };
-        buffers.out.clear();
-        put_own(&mut buffers.out, &response, manner, today);
-        // Unread bytes would have the system reset the connection, answer and all. What fails here
-        // fails for the client alone.
-        let _ = socket.read(&mut buffers.scratch);
-        let _ = socket.write(&buffers.out);
-    }
-
-    /// One turn for everyone who was ready when it began.
-    fn run_ready(&mut self) {
-        for turns in 1..=self.ready.len() {
+    /// One turn for everyone who was ready when it began, as far as there is time; who has been ready
+    /// for longest comes first.
+    fn run_ready(&mut self, until: Micros) {
+        for _ in 0..self.ready.len() {
             let Some(slot) = self.ready.pop_front() else { break };
             let Some(seated) = self.slab.get_mut(slot) else { continue };
             seated.is_ready = false;
@@ -294,11 +229,10 @@ impl<S: Story> Front<S> {
                 Outcome::Again => Step::On,
                 outcome => Step::End(outcome),
             });
-            if turns % TURNS_PER_SETTLING == 0 {
-                self.tools.story.settle();
+            if self.clock.micros() >= until {
+                break;
             }
         }
-        self.tools.story.settle();
     }
 
     /// A mistake of ours about one connection must not end the thread's others.
@@ -330,9 +264,13 @@ impl<S: Story> Front<S> {
             Outcome::HandOver(read) => conversation
                 .into_handed_over(read, &tools.registry)
                 .map(|handed_over| tools.story.hand_over(handed_over)),
-            Outcome::Adopt => conversation
-                .into_switched(tools)
-                .map(|(errand, switched)| tools.story.adopt(errand, switched)),
+            Outcome::Adopt => {
+                if let Some((errand, switched)) = conversation.into_switched(tools) {
+                    let companion = &mut self.companion;
+                    tools.story.adopt(errand, switched, companion, tools.now);
+                }
+                Ok(())
+            }
             Outcome::Idle | Outcome::Again | Outcome::Over => {
                 conversation.let_go(tools);
                 Ok(())

@@ -17,8 +17,11 @@ pub use paths::paths;
 pub use profiles::profiles;
 pub use relay::{pair, walk};
 
+/// Throws, as it were, one input; panics where something does not hold.
+pub type Target = fn(&[u8]);
+
 /// Every target, by the name of its program in `fuzz/fuzz_targets` and of its folder in `fuzz/corpus`.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("bodies", bodies),
     ("credentials", credentials),
     ("forwarded", forwarded),

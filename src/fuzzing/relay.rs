@@ -8,7 +8,7 @@ use crate::close::Cause;
 use crate::plan::Accounts;
 use crate::relay::control::Injection;
 use crate::relay::pair::{Check, HOLD_BYTES_MAX, LaneState, Pair, Patience, Rules, Side, Verdict};
-use crate::relay::walk::{HEADER_BYTES_MAX, Kind, Reserved, parse};
+use crate::relay::walk::{HEADER_BYTES_MAX, Kind, Reserved, parse, whole_messages};
 
 const SEED: [u8; 12] = *b"maskNONCE78.";
 const NONCE: [u8; 7] = *b"NONCE78";
@@ -17,6 +17,8 @@ const PATIENCE: Patience = Patience {
     write_stall_max: Duration::from_secs(60),
     half_open_max: Duration::from_secs(60),
     ping_after: Some(Duration::from_secs(30)),
+    ping_runtime_after: None,
+    lifetime_max: None,
 };
 
 fn reserved(bits: u8) -> Reserved {
@@ -55,6 +57,20 @@ pub fn walk(data: &[u8]) {
         };
         assert_eq!(header.kind, kind);
     }
+    walk_together(bytes, masked, reserved);
+}
+
+/// What passes together is one whole frame for each message.
+fn walk_together(bytes: &[u8], masked: bool, reserved: Reserved) {
+    let found = whole_messages(bytes, masked, reserved, u64::MAX);
+    let mut place = 0;
+    for _ in 0..found.count {
+        let head = head(&bytes[place..], masked, false, reserved);
+        let Ok(Some(head)) = head else { panic!("{head:?} passed") };
+        assert!(head.fin && matches!(head.opcode, 1 | 2), "{head:?} passed");
+        place += head.header_bytes + head.payload_bytes as usize;
+    }
+    assert!(place == found.bytes && place <= bytes.len(), "{found:?} ends at {place}");
 }
 
 /// One connection, what its peers have still to send, and what must become of it.

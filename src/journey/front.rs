@@ -6,12 +6,14 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use http::header::{AUTHORIZATION, COOKIE, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
+use mio::event::Event;
 use tokio::sync::mpsc;
 
 use super::admission::{Admitted, Decision, towards};
@@ -22,17 +24,20 @@ use super::{Journey, ended, handshake, plain, refusal_for, websocket};
 use crate::accept::{self, Peer};
 use crate::carriers::{TICKET_PARAMETER, is_our_cookie, is_parameter, read_basic};
 use crate::client::Client;
+use crate::clock::Millis;
 use crate::close::Cause;
 use crate::connect::upgrade::{check_switch, expected_accept};
 use crate::exchange::extensions;
 use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
 use crate::front::head::Written;
 use crate::front::write::put_headers;
-use crate::front::{Answer, Forward, HandedOver, Received, Reception, Story, Switched, Wait};
+use crate::front::{
+    Answer, Companion, Forward, HandedOver, Received, Reception, Story, Switched, Wait,
+};
 use crate::live::{Entry, Kind, Registered};
 use crate::metrics::Phase;
 use crate::refusal::{Refusal, wants_page};
-use crate::relay::plane::{Adoption, Reservation};
+use crate::relay::plane::{Adoption, Relay};
 use crate::relay::wire::Wire;
 use crate::row::Row;
 use crate::tenant::{Tenant, Username};
@@ -67,7 +72,7 @@ enum Way {
         accept: String,
         ours_offered: bool,
         /// Once the runtime has switched.
-        switched: Option<(Agreed, Reservation)>,
+        agreed: Option<Agreed>,
         /// The plan leaves messages out.
         drops: bool,
     },
@@ -92,8 +97,28 @@ fn at_once<F: Future>(future: F) -> Option<F::Output> {
     }
 }
 
+/// The relay goes on with a handshake on the thread that has carried it on so far.
+impl Companion for Relay {
+    fn note(&mut self, event: &Event) -> bool {
+        self.note(event)
+    }
+
+    fn patience_with_events(&self) -> Duration {
+        self.patience_with_events()
+    }
+
+    fn round(&mut self, now: Millis) {
+        self.round(now);
+    }
+
+    fn run(self, poll: mio::Poll, is_cut: impl Fn() -> bool) {
+        self.run(poll, is_cut);
+    }
+}
+
 impl Story for FrontDesk {
     type Errand = Errand;
+    type Companion = Relay;
 
     fn receive(&self, request: Received<'_>, out: &mut Vec<u8>) -> Reception<Errand> {
         let journey = &self.journey;
@@ -106,7 +131,11 @@ impl Story for FrontDesk {
         let wants_page = wants_page(&parts.headers);
         let begun = waited_since.map_or_else(|| journey.clock.micros(), Into::into);
         let mut trail = Trail::start(begun);
-        let admitted = match at_once(journey.admission().decide(parts, client, &mut trail)) {
+        let decided = match journey.limits.judge(parts) {
+            Ok(()) => at_once(journey.admission().decide(parts, client, &mut trail)),
+            Err(refusal) => Some(Err(refusal)),
+        };
+        let admitted = match decided {
             Some(Ok(Decision::Runtime(admitted))) => Ok(admitted),
             Some(Ok(_)) => return Reception::HandOver,
             None if waited_since.is_none() => {
@@ -185,55 +214,50 @@ impl Story for FrontDesk {
     }
 
     fn switch(&self, errand: &mut Errand, answer: Answer<'_>) -> Result<(), Refusal> {
-        let Way::Handshake { accept, ours_offered, switched, drops } = &mut errand.way else {
+        let Way::Handshake { accept, ours_offered, agreed, drops } = &mut errand.way else {
             return Err(Refusal::RuntimeBroke("it switched protocols unasked".into()));
         };
         check_switch(answer.headers, accept)?;
         self.journey.reach_at_once(Step::Answered);
-        let reservation = self.journey.reserve()?;
-        let agreed = websocket::rewrite_switch(answer.headers, errand.row, *ours_offered, *drops);
-        *switched = Some((agreed, reservation));
+        let rewritten =
+            websocket::rewrite_switch(answer.headers, errand.row, *ours_offered, *drops);
+        *agreed = Some(rewritten);
         self.journey.log_answer(&errand.trail, errand.client, true, answer.status);
         Ok(())
     }
 
-    fn adopt(&self, errand: Errand, switched: Switched) {
+    fn adopt(&self, errand: Errand, switched: Switched, relay: &mut Relay, now: Millis) {
         self.journey.reach_at_once(Step::Switched);
         let request_id = errand.client.request_id;
-        let Way::Handshake { switched: Some((agreed, reservation)), .. } = errand.way else {
-            return;
-        };
-        let Switched { sockets: [client, runtime], read_ahead, permit } = switched;
+        let Way::Handshake { agreed: Some(agreed), .. } = errand.way else { return };
+        let Switched { sockets: [client, runtime], is_watched, read_ahead, permit } = switched;
         let rules = runtime
             .set_nodelay(true)
             .and_then(|()| websocket::rules(agreed, errand.registered.entry()));
         match rules {
-            Ok(rules) => reservation.leave(Adoption {
-                row: errand.row,
-                sockets: [Wire::ready(client), Wire::ready(runtime)],
-                read_ahead,
-                rules,
-                registered: errand.registered,
-                permit: permit.into(),
-            }),
+            Ok(rules) => {
+                let adoption = Adoption {
+                    row: errand.row,
+                    sockets: [Wire::ready(client), Wire::ready(runtime)],
+                    is_watched,
+                    read_ahead,
+                    rules,
+                    registered: errand.registered,
+                    permit: permit.into(),
+                };
+                relay.seat(adoption, now);
+            }
             Err(error) => {
                 tracing::info!(%request_id, %error, "a side was gone before frames could flow");
             }
         }
     }
 
-    fn settle(&self) {
-        self.journey.plane.wake_owed();
-    }
-
     fn hand_over(&self, connection: HandedOver) {
-        let HandedOver { socket, read, address, permit } = connection;
+        let HandedOver { socket, read, address, permit, requests } = connection;
         tracing::debug!(client = %address, "handed over");
-        let handed_over = accept::HandedOver {
-            socket,
-            read,
-            peer: Peer { address, over_tls: false, permit, no_place: None },
-        };
+        let peer = Peer { address, over_tls: false, permit, no_place: None };
+        let handed_over = accept::HandedOver { socket, read, peer, requests };
         if self.others.try_send(handed_over).is_err() {
             // As many fit in as there are places.
             tracing::error!(client = %address, "a connection was lost on its way");
@@ -294,7 +318,7 @@ impl Journey {
         out: &mut Vec<u8>,
     ) -> Result<Option<Sent>, Refusal> {
         let Asking { parts, written, client } = asking;
-        plain::refuse_what_no_row_relays(parts, admitted.row, self.body_bytes_max)?;
+        plain::refuse_what_no_row_relays(parts, admitted.row, self.limits.body_bytes_max)?;
         let registered = self.enter(Kind::Exchange, &admitted, client)?;
         let confirmed = at_once(self.confirm(&admitted, registered.entry()));
         let Some(confirmed) = confirmed else { return not_at_once(&registered) };
@@ -337,7 +361,7 @@ impl Journey {
         put_request_line(out, parts, path_and_query)?;
         let drops = tenant.plan.drops();
         rewrite(parts, written, &towards, Some(Handshake { drops }), out);
-        let way = Way::Handshake { accept, ours_offered, switched: None, drops };
+        let way = Way::Handshake { accept, ours_offered, agreed: None, drops };
         Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing: false }))
     }
 }

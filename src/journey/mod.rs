@@ -19,6 +19,7 @@ use crate::close::Cause;
 use crate::connect::Dialer;
 use crate::exchange::Body;
 use crate::grant::Grant;
+use crate::limits::Limits;
 use crate::live::{Entry, Kind, LiveTable, Registered, TooMany};
 use crate::metrics::{Metrics, Outcome, Phase};
 use crate::networks::Networks;
@@ -74,8 +75,8 @@ pub struct Journey {
     pub dialer: Arc<Dialer>,
     /// Where frames travel.
     pub plane: Plane,
-    /// The longest body of a request.
-    pub body_bytes_max: u64,
+    /// What requests may be like.
+    pub limits: Limits,
     /// Names for requests.
     pub request_ids: RequestIds,
     /// What is counted.
@@ -155,6 +156,7 @@ impl Journey {
         if let Some(why) = peer.no_place {
             return Err(why.refusal());
         }
+        self.limits.judge(&parts)?;
         let admitted = match self.admission().decide(&parts, client, trail).await? {
             Decision::Own(own @ (Own::Health | Own::Ready)) => return Ok(self.answer_probe(own)),
             Decision::Own(own) => return self.page(own, parts, body, client, trail).await,
@@ -183,6 +185,9 @@ impl Journey {
         admitted: &Admitted,
         client: Client,
     ) -> Result<Registered, Refusal> {
+        if kind == Kind::Connection && self.plane.buffer_bytes() > self.limits.buffer_bytes_max {
+            return Err(Refusal::Overloaded("buffer_memory_max_bytes is reached"));
+        }
         let Admitted { identity, path_and_query, .. } = admitted;
         let path = path_and_query.split('?').next().unwrap_or_default();
         let (tenant, now) = (&identity.tenant, self.clock.now());

@@ -37,7 +37,7 @@ impl Journey {
         admitted: Admitted,
         client: Client,
     ) -> Result<Response<Body>, Refusal> {
-        refuse_what_no_row_relays(&parts, admitted.row, self.body_bytes_max)?;
+        refuse_what_no_row_relays(&parts, admitted.row, self.limits.body_bytes_max)?;
         let registered = Arc::new(self.enter(Kind::Exchange, &admitted, client)?);
         let (current, instance) = self.confirm(&admitted, registered.entry()).await?;
 
@@ -45,7 +45,7 @@ impl Journey {
         let may_be_kept = may_be_kept(&parts, &identity);
         let towards = towards(row, &identity, client);
         let answers_head = parts.method == Method::HEAD;
-        let body = Upload::new(body, self.body_bytes_max, Arc::clone(&registered));
+        let body = Upload::new(body, self.limits.body_bytes_max, Arc::clone(&registered));
         let request = upstream_request(parts, body, &towards, path_and_query)?;
         let answer = tokio::select! {
             biased;

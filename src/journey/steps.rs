@@ -12,7 +12,7 @@ pub enum Step {
     Confirmed,
     /// The runtime has switched protocols; the client has not been told.
     Answered,
-    /// The client has been told; the relay plane has not got the sockets yet.
+    /// The client has been told; the relay has not got the sockets yet.
     Switched,
 }
 

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::steps::Step;
+use crate::relay::plane::Reservation;
 use crate::revoke::recheck;
 
 mod changes;
 mod same;
 mod world;
 
-use world::{MIKE, WAIT_MAX, WAYS, World, is_closed_with, is_refused};
+use world::{MIKE, WAIT_MAX, WAYS, Way, World, is_closed_with, is_refused};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_regenerated_at_any_step_leaves_nothing_behind() {
@@ -115,28 +116,44 @@ async fn no_race_between_handshakes_and_a_revocation_has_a_survivor() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn room_on_the_relay_plane_is_taken_once_the_runtime_has_switched() {
-    for way in WAYS {
-        let world = World::start(way).await;
-        let all_places =
-            || -> Vec<_> { std::iter::from_fn(|| world.journey.plane.reserve()).collect() };
-        let free = all_places().len();
-        world.journey.gate.hold_at(Step::Answered);
-        let client = world.client();
-        world.journey.gate.reached().await;
-        let places = all_places();
-        assert_eq!(places.len(), free, "{way:?}: whoever waits for a runtime has none");
-        world.journey.gate.open();
-        let received = tokio::task::spawn_blocking(|| client.join().unwrap()).await.unwrap();
-        assert!(received.starts_with(b"HTTP/1.1 503"), "{way:?}");
-        world.wait_until_idle().await;
-        drop(places);
-        world.journey.gate.hold_at(Step::Switched);
-        let client = world.client();
-        world.journey.gate.reached().await;
-        assert_eq!(all_places().len(), free - 1, "{way:?}: there is room for who was told so");
-        world.regenerate().await;
-        world.journey.gate.open();
-        let received = tokio::task::spawn_blocking(|| client.join().unwrap()).await.unwrap();
-        assert!(is_closed_with(&received, "API key regenerated"), "{way:?}");
-    }
+    let world = World::start(Way::Others).await;
+    let free = all_places(&world).len();
+    world.journey.gate.hold_at(Step::Answered);
+    let client = world.client();
+    world.journey.gate.reached().await;
+    let places = all_places(&world);
+    assert_eq!(places.len(), free, "whoever waits for a runtime has none");
+    world.journey.gate.open();
+    let received = tokio::task::spawn_blocking(|| client.join().unwrap()).await.unwrap();
+    assert!(received.starts_with(b"HTTP/1.1 503"));
+    world.wait_until_idle().await;
+    drop(places);
+    world.journey.gate.hold_at(Step::Switched);
+    let client = world.client();
+    world.journey.gate.reached().await;
+    assert_eq!(all_places(&world).len(), free - 1, "there is room for who was told so");
+    world.regenerate().await;
+    world.journey.gate.open();
+    let received = tokio::task::spawn_blocking(|| client.join().unwrap()).await.unwrap();
+    assert!(is_closed_with(&received, "API key regenerated"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_needs_no_room_for_what_its_front_began() {
+    let world = World::start(Way::Front).await;
+    let places = all_places(&world);
+    world.journey.gate.hold_at(Step::Switched);
+    let client = world.client();
+    world.journey.gate.reached().await;
+    assert!(all_places(&world).is_empty() && !places.is_empty());
+    world.regenerate().await;
+    world.journey.gate.open();
+    let received = tokio::task::spawn_blocking(|| client.join().unwrap()).await.unwrap();
+    assert!(is_closed_with(&received, "API key regenerated"));
+    world.wait_until_idle().await;
+}
+
+/// Whatever room there is on the relay plane, taken.
+fn all_places(world: &World) -> Vec<Reservation> {
+    std::iter::from_fn(|| world.journey.plane.reserve()).collect()
 }

@@ -135,6 +135,7 @@ impl Journey {
                 Wire::new(client.socket, client.session)?,
                 Wire::new(runtime.socket, runtime.session)?,
             ],
+            is_watched: [false; 2],
             read_ahead: [client.read_ahead, runtime.read_ahead],
             rules: rules(switch.agreed, switch.registered.entry())?,
             registered: switch.registered,

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Closings that may wait for a relay thread one by one; beyond it the thread looks at all.
 pub(super) const MAILBOX_MAX: usize = 1024;
@@ -12,7 +12,7 @@ pub(super) const MAILBOX_MAX: usize = 1024;
 pub struct Mailbox {
     pub(super) slots: Mutex<Vec<usize>>,
     sweep_all: AtomicBool,
-    waker: mio::Waker,
+    waker: Arc<mio::Waker>,
 }
 
 /// What a relay thread finds in its mailbox.
@@ -25,9 +25,11 @@ pub enum Mail {
 }
 
 impl Mailbox {
-    /// A mailbox whose mail wakes the poll that `waker` belongs to.
+    /// A mailbox whose mail wakes the poll that `waker` belongs to. There is one waker for a poll, but
+    /// there may be several mailboxes.
     #[must_use]
-    pub fn new(waker: mio::Waker) -> Self {
+    pub fn new(waker: impl Into<Arc<mio::Waker>>) -> Self {
+        let waker = waker.into();
         Self { slots: Mutex::default(), sweep_all: AtomicBool::new(false), waker }
     }
 

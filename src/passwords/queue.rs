@@ -6,6 +6,8 @@
 //!   as many turns as it was.
 //! - Whoever wants to be one tenant has a share of the pool's time and no more: all strangers one, all who
 //!   are known another.
+//! - Within a lane, the name that used least of it lately goes first: who wants to be somebody else does
+//!   not wait behind a crowd of guesses at one.
 //! - Where there is no room, a check of the name that most wait for goes, else the last in order: guesses
 //!   at one name cannot take the places of all others.
 //! - The same password of the same name from the same address is checked once for all who wait for it.
@@ -345,7 +347,9 @@ impl State {
         let is_strangers = self.turns % STRANGERS_TURN == STRANGERS_TURN - 1;
         (0..self.waiting.len()).filter(|place| may(&self.waiting[*place])).min_by_key(|place| {
             let job = &self.waiting[*place];
-            (job.is_stranger != is_strangers, job.turn, *place)
+            let used = job.share().and_then(|share| self.used.get(&share));
+            let used = used.map_or(0, |used| drained(*used, now, threads));
+            (job.is_stranger != is_strangers, used, job.turn, *place)
         })
     }
 }

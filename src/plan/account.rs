@@ -26,7 +26,13 @@ impl Cost {
     /// A message that begins, with the payload of its first frame.
     #[must_use]
     pub const fn message(payload_bytes: u64) -> Self {
-        Self::new([1, payload_bytes, 0, 0])
+        Self::messages(1, payload_bytes)
+    }
+
+    /// Whole messages, with the payload of all of them.
+    #[must_use]
+    pub const fn messages(count: u64, payload_bytes: u64) -> Self {
+        Self::new([count, payload_bytes, 0, 0])
     }
 
     /// A further frame of a message.
@@ -190,8 +196,12 @@ impl Books {
     }
 }
 
-fn limits(bits: u8) -> impl Iterator<Item = Limit> {
-    Limit::ALL.into_iter().filter(move |limit| bits & 1 << *limit as u8 != 0)
+fn limits(mut bits: u8) -> impl Iterator<Item = Limit> {
+    std::iter::from_fn(move || {
+        let limit = *Limit::ALL.get(bits.trailing_zeros() as usize)?;
+        bits &= bits - 1;
+        Some(limit)
+    })
 }
 
 impl Account {
@@ -215,6 +225,15 @@ impl Account {
             }
             std::hint::spin_loop();
         }
+    }
+
+    /// Takes what many costs come to out of every limit, or out of none; returns whether it did. What it
+    /// gives [`Account::take`] would have given one by one; of what it does not, that may give a part.
+    pub fn take_many(&self, cost: Cost, now: Millis) -> bool {
+        let limited = self.limited.load(Ordering::Acquire) & cost.limits;
+        let Some(books) = self.books.get().filter(|_| limited != 0) else { return true };
+        limits(limited).all(|limit| books.budget(limit).holds(cost.of(limit)))
+            && books.take(limited, &cost, now).is_ok()
     }
 
     /// Puts back what was taken for something that came to nothing.
@@ -295,6 +314,12 @@ impl Account {
         self.limited.load(Ordering::Acquire) != 0
     }
 
+    /// Whether it limits messages or their bytes.
+    pub fn limits_messages(&self) -> bool {
+        const LIMITS: u8 = LIMITS_OF[Unit::Messages as usize] | LIMITS_OF[Unit::Bytes as usize];
+        self.limited.load(Ordering::Acquire) & LIMITS != 0
+    }
+
     /// How much the plan allows of it.
     pub fn quota(&self, limit: Limit) -> Option<Quota> {
         self.terms().quotas[limit as usize]
@@ -346,38 +371,5 @@ impl Account {
     /// Whether nothing was ever taken out of it.
     pub fn is_untouched(&self) -> bool {
         self.books.get().is_none_or(|books| books.budgets.iter().all(Budget::is_untouched))
-    }
-}
-
-/// The one or two accounts that a connection draws on: its tenant's, and that of whoever subscribed to
-/// what they publish.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Accounts<'a> {
-    /// The tenant's.
-    pub tenant: Option<&'a Account>,
-    /// The subscriber's.
-    pub subscriber: Option<&'a Account>,
-}
-
-impl<'a> Accounts<'a> {
-    /// Takes the cost out of both, or out of none.
-    ///
-    /// # Errors
-    /// One of them has too little left.
-    pub fn take(self, cost: Cost, now: Millis) -> Result<(), Shortage> {
-        if let Some(tenant) = self.tenant {
-            tenant.take(cost, now)?;
-        }
-        let Some(subscriber) = self.subscriber else { return Ok(()) };
-        subscriber.take(cost, now).inspect_err(|_| {
-            if let Some(tenant) = self.tenant {
-                tenant.give_back(cost);
-            }
-        })
-    }
-
-    /// Both, as far as they are there.
-    pub fn each(self) -> impl Iterator<Item = &'a Account> {
-        self.tenant.into_iter().chain(self.subscriber)
     }
 }

@@ -28,6 +28,7 @@ pub struct Budget {
 struct TermsCell {
     /// 0 is no limit.
     limit: AtomicU64,
+    unit_ns: AtomicU64,
     slack_ns: AtomicU64,
 }
 
@@ -36,19 +37,26 @@ struct TermsCell {
 struct Terms {
     window_ns: u64,
     limit: u64,
+    /// How long one unit takes to come back.
+    unit_ns: u64,
     /// How far ahead of the present the budget may be for one unit more.
     slack_ns: u64,
 }
 
 impl Terms {
     fn new(window_ns: u64, limit: u64, burst: u64) -> Self {
-        let cost = Self { window_ns, limit: limit.max(1), slack_ns: 0 };
-        let slack_ns = cost.span_ns(burst.max(1)).saturating_sub(cost.span_ns(1));
+        let limit = limit.max(1);
+        let unit_ns = (window_ns / limit).min(SPAN_NS_MAX);
+        let cost = Self { window_ns, limit, unit_ns, slack_ns: 0 };
+        let slack_ns = cost.span_ns(burst.max(1)).saturating_sub(unit_ns);
         Self { slack_ns: slack_ns.clamp(SLACK_NS_MIN, SPAN_NS_MAX), ..cost }
     }
 
     /// How long so many units take to come back.
     fn span_ns(self, units: u64) -> u64 {
+        if units == 1 {
+            return self.unit_ns;
+        }
         let span_ns = match units.checked_mul(self.window_ns) {
             Some(product) => product / self.limit,
             None => {
@@ -61,7 +69,7 @@ impl Terms {
 
     /// How far ahead of the present a full budget is once it gives nothing any more.
     fn capacity_ns(self) -> u64 {
-        match self.span_ns(1) {
+        match self.unit_ns {
             0 => self.slack_ns,
             unit_ns => (self.slack_ns / unit_ns + 1) * unit_ns,
         }
@@ -70,15 +78,15 @@ impl Terms {
     /// From when on so many units may be taken. What is more than the burst is given to who finds the
     /// budget full, and then has to come back first.
     fn earliest_ns(self, full_at_ns: u64, units: u64) -> u64 {
-        let unit_ns = self.span_ns(1);
-        let wanted_ns = self.span_ns(units).min(self.slack_ns + unit_ns).saturating_sub(unit_ns);
+        let most_ns = self.slack_ns + self.unit_ns;
+        let wanted_ns = self.span_ns(units).min(most_ns).saturating_sub(self.unit_ns);
         (full_at_ns + wanted_ns).saturating_sub(self.slack_ns)
     }
 
     /// How many units more it gives.
     fn left(self, full_at_ns: u64, now_ns: u64) -> u64 {
         let ahead_ns = full_at_ns.saturating_sub(now_ns);
-        let free_ns = (self.slack_ns + self.span_ns(1)).saturating_sub(ahead_ns);
+        let free_ns = (self.slack_ns + self.unit_ns).saturating_sub(ahead_ns);
         let left = u128::from(free_ns) * u128::from(self.limit) / u128::from(self.window_ns);
         u64::try_from(left).unwrap_or(u64::MAX)
     }
@@ -143,6 +151,13 @@ impl Budget {
         }
     }
 
+    /// Whether it ever has so many units at once.
+    #[must_use]
+    pub fn holds(&self, units: u64) -> bool {
+        let terms = self.terms_of(self.full_at.load(Ordering::Acquire));
+        terms.is_none_or(|terms| terms.span_ns(units) <= terms.slack_ns + terms.unit_ns)
+    }
+
     /// Takes so many units, whether they are there or not: they were used already.
     pub fn charge(&self, units: u64, now: Millis) {
         self.shift(|terms, full_at_ns| {
@@ -165,8 +180,9 @@ impl Budget {
     fn terms_of(&self, full_at: u64) -> Option<Terms> {
         let cell = &self.terms[(full_at & 1) as usize];
         let limit = cell.limit.load(Ordering::Acquire);
+        let unit_ns = cell.unit_ns.load(Ordering::Acquire);
         let slack_ns = cell.slack_ns.load(Ordering::Acquire);
-        (limit != 0).then_some(Terms { window_ns: self.window_ns, limit, slack_ns })
+        (limit != 0).then_some(Terms { window_ns: self.window_ns, limit, unit_ns, slack_ns })
     }
 
     /// From now on this limit and this burst count, or none. What part of the budget was spent stays
@@ -181,6 +197,7 @@ impl Budget {
         let other = full_at & 1 ^ 1;
         let cell = &self.terms[other as usize];
         cell.limit.store(terms.map_or(0, |terms| terms.limit), Ordering::Release);
+        cell.unit_ns.store(terms.map_or(0, |terms| terms.unit_ns), Ordering::Release);
         cell.slack_ns.store(terms.map_or(0, |terms| terms.slack_ns), Ordering::Release);
         let capacity_ns = self.capacity_ns.load(Ordering::Relaxed);
         loop {

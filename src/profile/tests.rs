@@ -16,6 +16,7 @@ use crate::client::RequestIds;
 use crate::clock::{Clock, Millis};
 use crate::connect::ConnectSettings;
 use crate::grant::KeyId;
+use crate::keepalive::Probes;
 use crate::live::Registered;
 use crate::presence::Settings;
 use crate::registry::testing;
@@ -38,6 +39,7 @@ const CONNECT: ConnectSettings = ConnectSettings {
     handshake_timeout: Duration::from_secs(10),
     response_timeout: Duration::from_secs(10),
     header_bytes_max: 8192,
+    probes: Probes::NONE,
 };
 
 /// Mike's profile.

@@ -47,6 +47,11 @@ impl Refusal {
                 "bad_handover",
                 "This link was good once, for one browser. Open the editor again.",
             ),
+            Self::NoSession => face(
+                S::UNAUTHORIZED,
+                "no_session",
+                "This opens with a browser session only: log in first.",
+            ),
             Self::TooManyAttempts { .. } => face(
                 S::TOO_MANY_REQUESTS,
                 "too_many_attempts",
@@ -99,6 +104,9 @@ impl Refusal {
                 "The headers are over the limit.",
             ),
             Self::PathTooLong => face(S::URI_TOO_LONG, "path_too_long", "The path is too long."),
+            Self::UrlTooLong => {
+                face(S::URI_TOO_LONG, "url_too_long", "Path and query are too long.")
+            }
             Self::GrantEnded(_) => face(
                 S::SERVICE_UNAVAILABLE,
                 "runtime_moved",

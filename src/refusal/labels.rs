@@ -1,7 +1,7 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 50] = [
+pub const LABELS: [&str; 51] = [
     "address_denied",
     "bad_handover",
     "bad_handshake",
@@ -44,6 +44,7 @@ pub const LABELS: [&str; 50] = [
     "too_many_logins",
     "two_identities",
     "unknown_outcome",
+    "url_too_long",
     "websocket_version",
     "wrong_admin_token",
     "wrong_credential",

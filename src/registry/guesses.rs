@@ -1,7 +1,7 @@
 //! Failed attempts to log in, as replicas tell each other: an expiring entry for each count that matters.
 //!
 //! A count is read and written when one of its passwords has been to bcrypt, so at that pace at most, and
-//! at most [`PER_SECOND_MAX`] of them. What the registry does not take is counted here alone.
+//! at most `PER_SECOND_MAX` of them. What the registry does not take is counted here alone.
 
 use std::time::Duration;
 

@@ -13,35 +13,11 @@ use crate::close::Cause;
 use crate::plan::Accounts;
 
 mod leg;
+mod turn;
+
+pub use turn::{Outcome, TURN_BYTES_MAX, Turn};
 
 use leg::{Lane, Leg};
-
-/// The most bytes that one leg may bring in one turn, so that no connection starves the others.
-pub const TURN_BYTES_MAX: usize = 256 * 1024;
-
-/// What a turn needs from its thread.
-#[derive(Debug)]
-pub struct Turn<'a> {
-    /// The present moment.
-    pub now: Millis,
-    /// What plans have left for it.
-    pub accounts: Accounts<'a>,
-    /// [`super::pair::HOLD_BYTES_MAX`] + [`READ_BYTES_MAX`] bytes to read into.
-    pub scratch: &'a mut [u8],
-    /// Buffers to borrow.
-    pub pool: Pool<'a>,
-}
-
-/// How a turn ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Nothing to do before the next event.
-    Idle,
-    /// It has had its share; there is more to do.
-    Again,
-    /// Both legs are done: drop it.
-    Over,
-}
 
 /// One live, relayed WebSocket.
 #[derive(Debug)]
@@ -87,6 +63,17 @@ impl<S: Socket> Connection<S> {
         leg.read_closed |= read_closed;
     }
 
+    /// An event will tell when this side has bytes: nothing is to be tried before that.
+    pub fn await_bytes(&mut self, side: Side) {
+        self.legs[side as usize].readable = false;
+    }
+
+    /// This side did not take all that there was for it.
+    pub fn lacks_room(&self, side: Side) -> bool {
+        let leg = &self.legs[side as usize];
+        !leg.writable && !leg.lost
+    }
+
     /// This side may take bytes.
     pub fn writable(&mut self, side: Side) {
         self.legs[side as usize].writable = true;
@@ -100,6 +87,13 @@ impl<S: Socket> Connection<S> {
     /// Whether a deadline or the end of a pause is near.
     pub fn is_paced(&self) -> bool {
         self.pair.is_ending() || self.lanes.iter().any(|lane| lane.paused_until().is_some())
+    }
+
+    /// Bytes of the buffers that it holds for what waits, TLS's included.
+    pub fn buffer_bytes(&self) -> usize {
+        let lanes = self.lanes.iter().map(Lane::buffer_bytes).sum::<usize>();
+        let sockets = self.legs.iter().filter(|leg| leg.is_holding()).count();
+        lanes + sockets * READ_BYTES_MAX
     }
 
     /// Applies the deadlines; see [`Pair::check`].
@@ -157,7 +151,19 @@ impl<S: Socket> Connection<S> {
     }
 
     fn is_over(&self) -> bool {
-        self.legs.iter().all(|leg| leg.source_ended && (leg.finished || leg.lost))
+        let is_done = |leg: &Leg<S>| leg.source_ended && (leg.finished || leg.lost);
+        self.legs.iter().all(is_done) || self.may_hang_up()
+    }
+
+    /// Both peers have said goodbye, one has hung up, and nothing of theirs is on its way or unread:
+    /// then the server is to end the TCP connection first (RFC 6455 section 7.1.1), and there is
+    /// nothing to wait for. With something unread, closing would reset what the peer is yet to read.
+    fn may_hang_up(&self) -> bool {
+        let is_quiet = |leg: &Leg<S>| leg.source_ended || !leg.readable;
+        self.pair.have_parted()
+            && self.legs.iter().any(|leg| leg.source_ended)
+            && self.legs.iter().all(|leg| is_quiet(leg) && leg.socket.ends_when_dropped())
+            && !Side::BOTH.into_iter().any(|from| self.is_blocked(from))
     }
 
     /// One step of one direction; returns whether anything moved.
@@ -197,10 +203,11 @@ impl<S: Socket> Connection<S> {
     /// Half-closes the other side once nothing more will go there.
     fn pass_on_the_end(&mut self, from: Side, now: Millis) -> bool {
         let to = from.other();
-        let leg = &mut self.legs[to as usize];
-        if leg.finished || leg.lost || !self.pair.is_finished(from) {
+        let leg = &self.legs[to as usize];
+        if leg.finished || leg.lost || !self.pair.is_finished(from) || self.may_hang_up() {
             return false;
         }
+        let leg = &mut self.legs[to as usize];
         match leg.socket.finish() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.lanes[from as usize].backlog_mut().blocked_since.get_or_insert(now);
@@ -309,6 +316,8 @@ impl<S: Socket> Connection<S> {
     /// Writes to the other side; what it does not take waits in a borrowed buffer.
     fn send(&mut self, from: Side, bytes: &[u8], now: Millis, pool: &mut Pool<'_>) {
         let to = from.other();
+        // Behind its Close there is only its end to come, and that is there.
+        let are_last = self.pair.said_goodbye(from) && self.legs[from as usize].read_closed;
         let lane = &mut self.lanes[from as usize];
         let leg = &mut self.legs[to as usize];
         if bytes.is_empty() || leg.lost {
@@ -316,7 +325,7 @@ impl<S: Socket> Connection<S> {
         }
         let mut sent = 0;
         if !lane.is_spilling() {
-            match leg.send_all(bytes) {
+            match leg.send_all(bytes, are_last) {
                 Ok(length) => sent = length,
                 Err(_) => return self.lose_sink(to, now),
             }
@@ -340,7 +349,8 @@ impl<S: Socket> Connection<S> {
         let lane = &mut self.lanes[from as usize];
         let leg = &mut self.legs[to as usize];
         let backlog = lane.backlog_mut();
-        let sent = leg.flush_all().and_then(|held| Ok((held, leg.send_all(backlog.waiting())?)));
+        let sent =
+            leg.flush_all().and_then(|held| Ok((held, leg.send_all(backlog.waiting(), false)?)));
         let is_holding = leg.socket.is_holding();
         match sent {
             Ok((held, sent)) => {

@@ -11,6 +11,7 @@ use std::time::Duration;
 mod deadlines;
 mod fate;
 mod flow;
+mod own;
 
 pub use deadlines::{Check, LaneState, Patience};
 pub use flow::Counts;
@@ -22,10 +23,11 @@ use super::control::Injection;
 use super::walk::{self, Header, Kind, Reserved};
 use crate::clock::Millis;
 use crate::close::Cause;
-use crate::plan::Accounts;
+use crate::plan::{Accounts, Cost};
 
 /// How long the two sides have to take a Close frame of flowgate's before they are cut.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
+const NEVER: Millis = Millis(u64::MAX);
 /// The most bytes that [`Verdict::Hold`] asks for: a header, or a masked Pong of eight bytes.
 pub const HOLD_BYTES_MAX: usize = walk::HEADER_BYTES_MAX;
 
@@ -104,10 +106,12 @@ pub struct Pair {
     rules: Rules,
     closing: Option<Cause>,
     ending: Option<Ending>,
-    cut_at: Option<Millis>,
-    pings_sent: u8,
-    pings_unanswered: u8,
-    last_ping_at: Millis,
+    /// [`NEVER`] while nothing is to be cut.
+    cut_at: Millis,
+    /// Our own, by the side that is asked.
+    pings_sent: [u8; 2],
+    pings_unanswered: [u8; 2],
+    last_ping_at: [Millis; 2],
     /// Zero before the first.
     last_notice_at: Millis,
 }
@@ -121,10 +125,10 @@ impl Pair {
             rules,
             closing: None,
             ending: None,
-            cut_at: None,
-            pings_sent: 0,
-            pings_unanswered: 0,
-            last_ping_at: now,
+            cut_at: NEVER,
+            pings_sent: [0; 2],
+            pings_unanswered: [0; 2],
+            last_ping_at: [now; 2],
             last_notice_at: Millis(0),
         }
     }
@@ -141,9 +145,7 @@ impl Pair {
         let flow = &mut self.flows[from as usize];
         if !bytes.is_empty() && (flow.phase == Phase::Open || flow.payload_left_bytes > 0) {
             flow.last_byte_at = now;
-            if from == Side::Client {
-                self.pings_unanswered = 0;
-            }
+            self.pings_unanswered[from as usize] = 0;
         }
         if flow.discarding {
             return self.leave_out(from, bytes, now);
@@ -157,6 +159,7 @@ impl Pair {
             if run > 0 && self.must_inject(from) {
                 break Verdict::Idle;
             }
+            run += self.pass_messages(from, &bytes[run..], now, accounts);
             match self.at_boundary(from, &bytes[run..], now, accounts) {
                 Ok((header, Fate::Pass)) => {
                     self.flows[from as usize].enter(&header, false);
@@ -179,6 +182,29 @@ impl Pair {
             *paced = paced.saturating_add(1);
         }
         verdict
+    }
+
+    /// Lets through what whole messages there are, if plans have enough left for all of them.
+    fn pass_messages(
+        &mut self,
+        from: Side,
+        bytes: &[u8],
+        now: Millis,
+        accounts: Accounts<'_>,
+    ) -> usize {
+        let must_inject = self.must_inject(from);
+        let flow = &mut self.flows[from as usize];
+        if must_inject || flow.in_message || flow.phase != Phase::Open {
+            return 0;
+        }
+        let Rules { reserved, message_bytes_max, .. } = self.rules;
+        let found = walk::whole_messages(bytes, from == Side::Client, reserved, message_bytes_max);
+        let cost = || Cost::messages(found.count.into(), found.payload_bytes as u64);
+        if found.count == 0 || !(accounts.is_empty() || accounts.take_many(cost(), now)) {
+            return 0;
+        }
+        flow.pass_messages(found.count);
+        found.bytes
     }
 
     /// The next frame, if it may pass; else what is to be done at this boundary.
@@ -232,52 +258,13 @@ impl Pair {
         Ok((header, Fate::Pass))
     }
 
-    fn must_inject(&self, from: Side) -> bool {
-        let flow = &self.flows[from as usize];
-        let is_due = flow.ping_due || (flow.notice_due && flow.is_between_messages());
-        flow.phase == Phase::Open && (self.closing.is_some() || is_due)
-    }
-
-    fn inject(&mut self, from: Side, now: Millis) -> Injection {
-        let [a, b, c, d, nonce @ ..] = self.rules.seed;
-        let mask = (from == Side::Client).then_some([a, b, c, d]);
-        let flow = &mut self.flows[from as usize];
-        if let Some(cause) = self.closing {
-            flow.mute();
-            return Injection::Close { cause, mask };
-        }
-        if !flow.ping_due {
-            flow.notice_due = false;
-            self.last_notice_at = now;
-            return Injection::Notice;
-        }
-        flow.ping_due = false;
-        // Zero is kept for "none yet".
-        self.pings_sent = self.pings_sent.checked_add(1).unwrap_or(1);
-        self.pings_unanswered = self.pings_unanswered.saturating_add(1);
-        self.last_ping_at = now;
-        let mut payload = nonce;
-        payload[7] = self.pings_sent;
-        Injection::Ping { payload, mask }
-    }
-
-    /// Whether a Pong answers one of our own Pings: it carries our nonce.
-    fn is_own_pong(&self, from: Side, header: &Header, bytes: &[u8]) -> bool {
-        if from != Side::Client || self.pings_sent == 0 || header.payload_bytes != 8 {
-            return false;
-        }
-        let mask = header.mask.unwrap_or_default();
-        let payload = &bytes[header.header_bytes..];
-        (0..7).all(|place| payload[place] ^ mask[place % 4] == self.rules.seed[4 + place])
-    }
-
     /// Has both sides told why the connection ends, at their next frame boundaries. The first cause
     /// stays. What is not over within [`CLOSE_GRACE`] is cut.
     pub fn close(&mut self, cause: Cause, now: Millis) {
         if self.closing.is_none() {
             self.closing = Some(cause);
             self.ending.get_or_insert(Ending::Flowgate(cause));
-            self.cut_at.get_or_insert(now.plus(CLOSE_GRACE));
+            self.cut_at = self.cut_at.min(now.plus(CLOSE_GRACE));
         }
     }
 
@@ -311,7 +298,7 @@ impl Pair {
     /// perhaps, may still be there to be read; [`Pair::source_ended`] follows when it is not.
     pub fn sink_lost(&mut self, side: Side, now: Millis) {
         self.flows[side.other() as usize].mute();
-        self.cut_at.get_or_insert(now.plus(CLOSE_GRACE));
+        self.cut_at = self.cut_at.min(now.plus(CLOSE_GRACE));
     }
 
     /// Nothing more will be forwarded `from` this side, so the other may be told by a FIN.
@@ -320,10 +307,17 @@ impl Pair {
         self.flows[from as usize].phase == Phase::Muted
     }
 
-    /// Whether a step without new bytes has something to write.
+    /// The whole of this side's own Close frame has gone through: nothing may stand behind it (RFC
+    /// 6455 section 5.5.1).
     #[must_use]
-    pub fn wants_step(&self, from: Side) -> bool {
-        self.must_inject(from) && !self.flows[from as usize].is_inside_frame()
+    pub fn said_goodbye(&self, from: Side) -> bool {
+        self.flows[from as usize].said_goodbye
+    }
+
+    /// Both have said goodbye.
+    #[must_use]
+    pub fn have_parted(&self) -> bool {
+        Side::BOTH.into_iter().all(|from| self.said_goodbye(from))
     }
 
     /// Starts the patience with this side anew: flowgate itself had not been reading from it.
@@ -361,7 +355,7 @@ impl Pair {
     /// Whether a deadline is near: [`Pair::check`] is then worth calling often.
     #[must_use]
     pub fn is_ending(&self) -> bool {
-        self.cut_at.is_some()
+        self.cut_at < NEVER
     }
 }
 

@@ -10,12 +10,14 @@ use mio::{Poll, Waker};
 
 use super::counts::{Counts, Load};
 use super::pair::{Patience, Rules};
-use super::thread::{Relay, WAKER};
+use super::thread::WAKER;
 use super::wire::Wire;
 use crate::clock::Clock;
 use crate::live::{Mailbox, Registered};
 use crate::permits;
 use crate::row::Row;
+
+pub use super::thread::Relay;
 
 /// Connections that may be on their way to one thread.
 const ADOPTIONS_MAX: usize = 1024;
@@ -27,6 +29,8 @@ pub struct Adoption {
     pub row: Row,
     /// The sockets of client and runtime.
     pub sockets: [Wire; 2],
+    /// Which of them the poll of the thread that adopts them has watched so far.
+    pub is_watched: [bool; 2],
     /// What was read behind each handshake.
     pub read_ahead: [Vec<u8>; 2],
     /// What was agreed.
@@ -62,26 +66,21 @@ pub(super) struct Shared {
     pub(super) counts: Counts,
     adoptions: Mutex<Vec<Adoption>>,
     reserved: AtomicUsize,
-    /// Something was left here, and nobody has woken the thread for it.
-    is_owed_a_wake: AtomicBool,
     stop: AtomicBool,
 }
 
 impl Shared {
-    fn new(waker: Waker) -> Self {
+    fn new(waker: impl Into<Arc<Waker>>) -> Self {
         Self {
             mailbox: Arc::new(Mailbox::new(waker)),
             counts: Counts::default(),
             adoptions: Mutex::default(),
             reserved: AtomicUsize::new(0),
-            is_owed_a_wake: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         }
     }
 
     pub(super) fn take_adoptions(&self) -> Vec<Adoption> {
-        // Before they are taken: what is left after that is owed a wake-up anew.
-        self.is_owed_a_wake.store(false, Ordering::Relaxed);
         let adoptions =
             std::mem::take(&mut *self.adoptions.lock().unwrap_or_else(PoisonError::into_inner));
         self.reserved.fetch_sub(adoptions.len(), Ordering::Relaxed);
@@ -117,27 +116,60 @@ pub struct Plane {
     next: AtomicUsize,
 }
 
+/// One thread's part of a plane, to be started.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What the thread waits for.
+    pub poll: Poll,
+    /// Wakes it.
+    pub waker: Arc<Waker>,
+    /// What it relays.
+    pub relay: Relay,
+}
+
 /// A promise that one more connection will be taken. Dropping it gives the place back.
 #[derive(Debug)]
 pub struct Reservation(Option<Arc<Shared>>);
 
 impl Plane {
-    /// Starts `threads` relay threads.
+    /// A plane for `threads` threads that are yet to be started, by whoever has them do more than
+    /// relay. All of them must be: what is to be adopted waits for them.
+    ///
+    /// # Errors
+    /// The system gives no poll.
+    pub fn prepare(
+        threads: usize,
+        patience: Patience,
+        clock: Clock,
+    ) -> io::Result<(Self, Vec<Prepared>)> {
+        let mut plane = Self { threads: Vec::new(), next: AtomicUsize::new(0) };
+        let mut prepared = Vec::new();
+        for _ in 0..threads.max(1) {
+            let poll = Poll::new()?;
+            let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+            let shared = Arc::new(Shared::new(Arc::clone(&waker)));
+            let registry = poll.registry().try_clone()?;
+            let relay = Relay::new(registry, Arc::clone(&shared), patience, clock);
+            plane.threads.push((shared, Mutex::default()));
+            prepared.push(Prepared { poll, waker, relay });
+        }
+        Ok((plane, prepared))
+    }
+
+    /// Starts `threads` threads that only relay.
     ///
     /// # Errors
     /// The system gives no poll or no thread.
     pub fn start(threads: usize, patience: Patience, clock: Clock) -> io::Result<Self> {
-        let threads = (0..threads.max(1)).map(|number| {
-            let poll = Poll::new()?;
-            let waker = Waker::new(poll.registry(), WAKER)?;
-            let shared = Arc::new(Shared::new(waker));
-            let relay = Relay::new(poll, Arc::clone(&shared), patience, clock);
+        let (mut plane, prepared) = Self::prepare(threads, patience, clock)?;
+        for (number, Prepared { poll, relay, .. }) in prepared.into_iter().enumerate() {
             let handle = std::thread::Builder::new()
                 .name(format!("relay-{number}"))
-                .spawn(move || run_or_abort(relay))?;
-            Ok((shared, Mutex::new(Some(handle))))
-        });
-        Ok(Self { threads: threads.collect::<io::Result<_>>()?, next: AtomicUsize::new(0) })
+                .spawn(move || run_or_abort(relay, poll))?;
+            let (_, thread) = &mut plane.threads[number];
+            *thread.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+        }
+        Ok(plane)
     }
 
     /// Finds room for one more connection, before the client is told that there is. Threads take
@@ -152,22 +184,17 @@ impl Plane {
         Some(Reservation(Some(Arc::clone(shared))))
     }
 
-    /// Wakes the threads for whom something was left; see [`Reservation::leave`].
-    pub fn wake_owed(&self) {
-        for (shared, _) in &self.threads {
-            let is_owed = &shared.is_owed_a_wake;
-            if is_owed.load(Ordering::Relaxed) && is_owed.swap(false, Ordering::Acquire) {
-                shared.wake();
-            }
-        }
-    }
-
     /// What each thread has relayed so far.
     pub fn loads(&self) -> impl Iterator<Item = Load> {
         self.threads.iter().map(|(shared, _)| shared.counts.load())
     }
 
-    /// Cuts what is left and waits for the threads to end. Blocks.
+    /// Bytes of what waits in the buffers of all connections.
+    pub fn buffer_bytes(&self) -> u64 {
+        self.threads.iter().map(|(shared, _)| shared.counts.buffer_bytes()).sum()
+    }
+
+    /// Cuts what is left and waits for those threads to end that [`Plane::start`] has started. Blocks.
     pub fn stop(&self) {
         for (shared, _) in &self.threads {
             shared.stop.store(true, Ordering::Relaxed);
@@ -191,8 +218,8 @@ impl Drop for Plane {
 
 /// A thread that panicked outside of any one connection would leave all of its connections hanging:
 /// better that whatever watches over the process starts it anew. The panic itself was printed.
-fn run_or_abort(relay: Relay) {
-    if catch_unwind(AssertUnwindSafe(|| relay.run())).is_err() {
+fn run_or_abort(relay: Relay, poll: Poll) {
+    if catch_unwind(AssertUnwindSafe(|| relay.run(poll, || false))).is_err() {
         std::process::abort();
     }
 }
@@ -203,14 +230,6 @@ impl Reservation {
         let Some(shared) = self.0.take() else { return };
         shared.put(adoption);
         shared.wake();
-    }
-
-    /// The same for one of several: whoever hands them over calls [`Plane::wake_owed`] soon, which
-    /// wakes the thread once for all of them.
-    pub fn leave(mut self, adoption: Adoption) {
-        let Some(shared) = self.0.take() else { return };
-        shared.put(adoption);
-        shared.is_owed_a_wake.store(true, Ordering::Release);
     }
 }
 

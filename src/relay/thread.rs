@@ -1,28 +1,35 @@
-//! One relay thread: a readiness loop over a slab of connections. No task, no future, no timer.
+//! What a thread relays: a slab of connections, driven by rounds of the thread's loop. No task, no
+//! future, no timer.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll, Registry, Token};
 use slab::Slab;
 
 use super::buffers::Buffers;
 use super::connection::{Connection, Outcome, Turn};
-use super::counts::Counts;
-use super::pair::{Check, Ending, Pair, Patience, Side};
+use super::pair::{Check, Pair, Patience, Side};
 use super::plane::{Adoption, Permit, Shared};
 use super::wire::Wire;
 use crate::clock::{Clock, Millis};
 use crate::close::Cause;
 use crate::live::{Mail, Registered};
-use crate::plan::Throttled;
 use crate::row::Row;
+
+mod report;
+
+use report::{publish, report};
 
 /// The token of the thread's own waker.
 pub(super) const WAKER: Token = Token(usize::MAX);
+/// The tokens of connections. All others are for whoever shares the poll.
+const TOKENS: Range<usize> = 1 << 62..1 << 63;
 const EVENTS_PER_POLL: usize = 1024;
 /// How often deadlines are looked at while one is near, and otherwise.
 const TICK_PACED: Duration = Duration::from_millis(10);
@@ -43,11 +50,15 @@ struct Seated {
     row: Row,
     is_ready: bool,
     is_paced: bool,
+    /// As it was added to the thread's.
+    buffer_bytes: u32,
+    /// The system is to tell when there is room again.
+    awaits_room: [bool; 2],
 }
 
-/// The state of one thread.
-pub(super) struct Relay {
-    poll: Poll,
+/// What one thread relays.
+pub struct Relay {
+    registry: Registry,
     shared: Arc<Shared>,
     patience: Patience,
     clock: Clock,
@@ -56,15 +67,29 @@ pub(super) struct Relay {
     ready: VecDeque<usize>,
     paced: Vec<usize>,
     over: Vec<usize>,
+    /// Of all connections.
+    buffer_bytes: u64,
     sweep_from: usize,
     next_sweep_at: Millis,
     next_paced_at: Millis,
 }
 
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("connections", &self.slab.len()).finish_non_exhaustive()
+    }
+}
+
 impl Relay {
-    pub(super) fn new(poll: Poll, shared: Arc<Shared>, patience: Patience, clock: Clock) -> Self {
+    /// Nothing yet. The waker of what is shared belongs to the poll of `registry`.
+    pub(super) fn new(
+        registry: Registry,
+        shared: Arc<Shared>,
+        patience: Patience,
+        clock: Clock,
+    ) -> Self {
         Self {
-            poll,
+            registry,
             shared,
             patience,
             clock,
@@ -73,16 +98,18 @@ impl Relay {
             ready: VecDeque::new(),
             paced: Vec::new(),
             over: Vec::new(),
+            buffer_bytes: 0,
             sweep_from: 0,
             next_sweep_at: Millis::default(),
             next_paced_at: Millis::default(),
         }
     }
 
-    pub(super) fn run(mut self) {
+    /// Has a thread to itself until the plane stops or `is_cut`. Then what is left is cut.
+    pub fn run(mut self, mut poll: Poll, is_cut: impl Fn() -> bool) {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
-        while !self.shared.is_stopping() {
-            match self.poll.poll(&mut events, self.patience_with_events()) {
+        while !self.shared.is_stopping() && !is_cut() {
+            match poll.poll(&mut events, Some(self.patience_with_events())) {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                     tracing::error!(%error, "poll failed on a relay thread");
                 }
@@ -92,11 +119,7 @@ impl Relay {
             for event in &events {
                 self.note(event);
             }
-            self.read_mail(now);
-            self.check_paced(now);
-            self.sweep(now);
-            self.run_ready(now);
-            self.free_over(now);
+            self.round(now);
         }
         let now = self.clock.now();
         for seated in self.slab.drain() {
@@ -106,24 +129,37 @@ impl Relay {
         drop(self.shared.take_adoptions());
     }
 
-    fn patience_with_events(&self) -> Option<Duration> {
+    /// Carries on whoever is ready, once each; to be called after all events were noted.
+    pub fn round(&mut self, now: Millis) {
+        self.read_mail(now);
+        self.check_paced(now);
+        self.sweep(now);
+        self.run_ready(now);
+        self.free_over(now);
+    }
+
+    /// How long there is nothing to do without an event.
+    #[must_use]
+    pub fn patience_with_events(&self) -> Duration {
         if !self.ready.is_empty() {
-            Some(Duration::ZERO)
+            Duration::ZERO
         } else if !self.paced.is_empty() {
-            Some(TICK_PACED)
+            TICK_PACED
         } else if !self.slab.is_empty() {
-            Some(TICK)
+            TICK
         } else {
-            Some(TICK_EMPTY)
+            TICK_EMPTY
         }
     }
 
-    fn note(&mut self, event: &Event) {
+    /// Notes what the system tells of a connection; returns whether it is of one.
+    pub fn note(&mut self, event: &Event) -> bool {
         let Token(token) = event.token();
-        let slot = token / 2;
-        let Some(seated) = self.slab.get_mut(slot).filter(|_| event.token() != WAKER) else {
-            return;
-        };
+        if !TOKENS.contains(&token) {
+            return false;
+        }
+        let slot = (token - TOKENS.start) / 2;
+        let Some(seated) = self.slab.get_mut(slot) else { return true };
         let side = Side::BOTH[token % 2];
         let read_closed = event.is_read_closed() || event.is_error();
         if event.is_readable() || read_closed {
@@ -133,6 +169,7 @@ impl Relay {
             seated.connection.writable(side);
         }
         self.make_ready(slot);
+        true
     }
 
     fn make_ready(&mut self, slot: usize) {
@@ -162,13 +199,19 @@ impl Relay {
         }
     }
 
-    fn seat(&mut self, adoption: Adoption, now: Millis) {
-        let Adoption { row, mut sockets, read_ahead, rules, registered, permit } = adoption;
+    /// Relays for a connection from now on.
+    pub fn seat(&mut self, adoption: Adoption, now: Millis) {
+        let Adoption { row, mut sockets, is_watched, read_ahead, rules, registered, permit } =
+            adoption;
+        let is_ready = sockets.iter().any(|socket| !socket.is_plain())
+            || read_ahead.iter().any(|bytes| !bytes.is_empty());
         let vacant = self.slab.vacant_entry();
         let slot = vacant.key();
         for side in Side::BOTH {
-            let token = Token(slot * 2 + side as usize);
-            if let Err(error) = sockets[side as usize].register(self.poll.registry(), token) {
+            let place = side as usize;
+            let watched =
+                sockets[place].watch(&self.registry, token(slot, side), is_watched[place]);
+            if let Err(error) = watched {
                 let request_id = registered.entry().client.request_id;
                 tracing::error!(%request_id, %error, "could not watch a socket");
                 return;
@@ -178,7 +221,11 @@ impl Relay {
         for counter in [&registered.entry().from_client, &registered.entry().from_runtime] {
             counter.add(0, 0, Some(now));
         }
+        let is_plain = sockets.each_ref().map(Wire::is_plain);
         let mut connection = Connection::new(sockets, read_ahead, Pair::new(rules, now));
+        for side in Side::BOTH.into_iter().filter(|side| is_plain[*side as usize]) {
+            connection.await_bytes(side);
+        }
         if let Some(cause) = closing {
             connection.close(cause, now);
         }
@@ -190,8 +237,12 @@ impl Relay {
             row,
             is_ready: false,
             is_paced: false,
+            buffer_bytes: 0,
+            awaits_room: [false; 2],
         });
-        self.make_ready(slot);
+        if is_ready || closing.is_some() {
+            self.make_ready(slot);
+        }
     }
 
     /// Reads the closing level of a slot. The slot may have a new tenant by now: the level is its own.
@@ -245,6 +296,14 @@ impl Relay {
 
     fn check(&mut self, slot: usize, now: Millis) {
         let Some(seated) = self.slab.get_mut(slot) else { return };
+        let entry = seated.registered.entry();
+        if let Some(lifetime) = self.patience.lifetime(entry.id)
+            && now.since(entry.since) >= lifetime
+            && seated.connection.pair().closing().is_none()
+        {
+            seated.connection.close(Cause::LifetimeOver, now);
+            return self.make_ready(slot);
+        }
         match seated.connection.check(now, &self.patience) {
             Check::Fine => {}
             Check::Step => self.make_ready(slot),
@@ -260,12 +319,28 @@ impl Relay {
             seated.is_ready = false;
             let (scratch, pool) = self.buffers.split();
             let entry = seated.registered.entry();
-            let mut turn = Turn { now, accounts: entry.accounts(), scratch, pool };
+            let mut turn = Turn { now, accounts: entry.accounts().for_messages(), scratch, pool };
             // A mistake of ours about one connection must not end the thread's others.
             let connection = &mut seated.connection;
             connection.limit_messages(entry.message_bytes_max());
             let outcome = catch_unwind(AssertUnwindSafe(|| connection.turn(&mut turn)));
             publish(seated, &self.shared.counts, now);
+            let buffer_bytes = seated.connection.buffer_bytes();
+            let buffer_bytes = u32::try_from(buffer_bytes).unwrap_or(u32::MAX);
+            if buffer_bytes != seated.buffer_bytes {
+                self.buffer_bytes += u64::from(buffer_bytes);
+                self.buffer_bytes -= u64::from(seated.buffer_bytes);
+                self.shared.counts.buffers(self.buffer_bytes);
+                seated.buffer_bytes = buffer_bytes;
+            }
+            let outcome = match await_room(seated, slot, &self.registry) {
+                Ok(()) => outcome,
+                Err(error) => {
+                    let request_id = seated.registered.entry().client.request_id;
+                    tracing::error!(%request_id, %error, "could not watch a socket");
+                    Ok(Outcome::Over)
+                }
+            };
             match outcome {
                 Ok(Outcome::Idle) => self.pace(slot),
                 Ok(Outcome::Again) => {
@@ -287,62 +362,25 @@ impl Relay {
         for slot in std::mem::take(&mut self.over) {
             // Closing a socket ends the watch on it as well.
             let Some(seated) = self.slab.try_remove(slot) else { continue };
+            self.buffer_bytes -= u64::from(seated.buffer_bytes);
+            self.shared.counts.buffers(self.buffer_bytes);
             report(&seated, &self.shared.counts, now);
         }
     }
 }
 
-/// Adds up what this turn has brought; most bring something from one side only.
-fn publish(seated: &mut Seated, all: &Counts, now: Millis) {
-    let entry = seated.registered.entry();
-    for (side, counter) in
-        [(Side::Client, &entry.from_client), (Side::Runtime, &entry.from_runtime)]
-    {
-        let counts = seated.connection.take_counts(side);
-        if counts.bytes > 0 {
-            all.relayed(side, (counts.messages.into(), counts.bytes.into()));
-            counter.add(counts.messages, counts.bytes, counts.has_data.then_some(now));
-        }
-        if counts.dropped > 0 || counts.paced > 0 {
-            let (paced, dropped) = (counts.paced.into(), counts.dropped.into());
-            all.throttled(paced, dropped);
-            let more = Throttled { paced, dropped, refused: 0 };
-            entry.accounts().each().for_each(|account| account.note(more));
-        }
-    }
+/// The token of a leg's events.
+fn token(slot: usize, side: Side) -> Token {
+    Token(TOKENS.start + slot * 2 + side as usize)
 }
 
-/// The one log line at the end of a connection, and its counts.
-fn report(seated: &Seated, all: &Counts, now: Millis) {
-    const NO_CODE: u16 = 1005;
-    const ABNORMAL: u16 = 1006;
-    let entry = seated.registered.entry();
-    let pair = seated.connection.pair();
-    let (ended_by, code, reason) = match pair.ending() {
-        Some(Ending::Closed(Side::Client, code)) => ("client", code.unwrap_or(NO_CODE), ""),
-        Some(Ending::Closed(Side::Runtime, code)) => ("runtime", code.unwrap_or(NO_CODE), ""),
-        Some(Ending::Lost(Side::Client)) => ("client", ABNORMAL, "no Close frame"),
-        Some(Ending::Lost(Side::Runtime)) => {
-            ("runtime", Cause::RuntimeGone.code(), Cause::RuntimeGone.reason())
+/// Has the system tell when a leg that takes nothing does so again.
+fn await_room(seated: &mut Seated, slot: usize, registry: &Registry) -> std::io::Result<()> {
+    for side in Side::BOTH {
+        let awaits = &mut seated.awaits_room[side as usize];
+        if seated.connection.lacks_room(side) && !std::mem::replace(awaits, true) {
+            seated.connection.socket(side).watch_for_room(registry, token(slot, side))?;
         }
-        Some(Ending::Flowgate(cause)) => ("flowgate", cause.code(), cause.reason()),
-        None => ("flowgate", ABNORMAL, "cut"),
-    };
-    all.ended(seated.row, ended_by, code, now.since(entry.since));
-    tracing::info!(
-        request_id = %entry.client.request_id,
-        client = %entry.client.address,
-        tenant = %entry.username(),
-        grant = %entry.grant,
-        path = &*entry.path,
-        duration_ms = now.since(entry.since).as_millis() as u64,
-        messages_from_client = entry.from_client.messages(),
-        messages_from_runtime = entry.from_runtime.messages(),
-        bytes_from_client = entry.from_client.bytes(),
-        bytes_from_runtime = entry.from_runtime.bytes(),
-        ended_by,
-        code,
-        reason,
-        "connection ended"
-    );
+    }
+    Ok(())
 }

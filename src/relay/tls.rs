@@ -154,6 +154,11 @@ impl<S: Socket> Socket for Tls<S> {
         }
     }
 
+    /// A peer that hears no `close_notify` cannot tell the end from an attack.
+    fn ends_when_dropped(&self) -> bool {
+        false
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         // Once only, however often it is asked for.
         self.session.send_close_notify();

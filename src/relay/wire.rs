@@ -5,6 +5,7 @@ use std::net::Shutdown;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustix::net::SendFlags;
 use rustls::Connection as Session;
 
 use super::tls::Tls;
@@ -37,6 +38,15 @@ pub trait Socket {
     /// `WouldBlock` if it takes nothing; any other error means that the socket is broken.
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
+    /// The same for the last bytes of all: the socket may keep them for the end that follows at once,
+    /// so that both leave in one segment.
+    ///
+    /// # Errors
+    /// As for [`Socket::send`].
+    fn send_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.send(bytes)
+    }
+
     /// The same with several pieces; a socket may look at the first alone.
     ///
     /// # Errors
@@ -61,6 +71,9 @@ pub trait Socket {
         Ok(0)
     }
 
+    /// Whether being dropped tells the peer all that [`Socket::finish`] would.
+    fn ends_when_dropped(&self) -> bool;
+
     /// Tells the peer that nothing more will come. Reading goes on.
     ///
     /// # Errors
@@ -81,8 +94,16 @@ impl Socket for TcpStream {
         self.write(bytes)
     }
 
+    fn send_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(self, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+    }
+
     fn send_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.write_vectored(pieces)
+    }
+
+    fn ends_when_dropped(&self) -> bool {
+        true
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -127,12 +148,31 @@ impl Wire {
         Self::Plain(socket)
     }
 
-    /// Asks for readiness events under `token`.
+    /// Asks for events under `token` when there is something to be read; what is there already makes
+    /// one, too. `is_watched` if the same poll has watched the socket so far.
     ///
     /// # Errors
     /// The system is out of memory or watches.
-    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(self.socket(), token, Interest::READABLE | Interest::WRITABLE)
+    pub fn watch(&mut self, registry: &Registry, token: Token, is_watched: bool) -> io::Result<()> {
+        match is_watched {
+            true => registry.reregister(self.socket(), token, Interest::READABLE),
+            false => registry.register(self.socket(), token, Interest::READABLE),
+        }
+    }
+
+    /// Asks for events when it takes bytes, too. Every socket would report that once, so nobody asks
+    /// before it is of interest.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn watch_for_room(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.reregister(self.socket(), token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Whether all that is to be read is where the system sees it.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
     }
 }
 
@@ -151,6 +191,13 @@ impl<S: Socket> Socket for Wire<S> {
         }
     }
 
+    fn send_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.send_last(bytes),
+            Self::Tls(tls) => tls.send_last(bytes),
+        }
+    }
+
     fn is_holding(&self) -> bool {
         match self {
             Self::Plain(_) => false,
@@ -162,6 +209,13 @@ impl<S: Socket> Socket for Wire<S> {
         match self {
             Self::Plain(_) => Ok(0),
             Self::Tls(tls) => tls.flush(),
+        }
+    }
+
+    fn ends_when_dropped(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.ends_when_dropped(),
+            Self::Tls(tls) => tls.ends_when_dropped(),
         }
     }
 

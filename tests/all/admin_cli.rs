@@ -5,7 +5,9 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::admin::{ADMIN, READ, command, json, ok, run, start, tokens_file};
+use crate::support::admin::{
+    ADMIN, READ, command, json, ok, run, start, tokens_file, write_secret,
+};
 use crate::support::flowgate::{Flowgate, program};
 use crate::support::profiles::{MIKE_KEY, mike, mike_and_roberto};
 use crate::support::runtime::Runtime;
@@ -194,7 +196,7 @@ fn exit_codes_of_those_who_ask_in_vain() {
     let (code, ..) = run(command(&flowgate, &list).args(["--server", "ftp://x"]));
     assert_eq!(code, 64);
     let token = folder.path().join("token");
-    std::fs::write(&token, format!("{ADMIN}\n")).unwrap();
+    write_secret(&token, &format!("{ADMIN}\n"));
     let mut by_file = command(&flowgate, &list);
     by_file.env_remove("FLOWGATE_ADMIN_TOKEN").arg("--token-file").arg(&token);
     assert!(ok(&mut by_file).contains("mike"));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::support::admin::{ADMIN, READ, call, command, ok, run, start};
+use crate::support::admin::{ADMIN, READ, call, command, ok, run, start, write_secret};
 use crate::support::flowgate::{Flowgate, program};
 use crate::support::profiles::{MIKE_KEY, mike};
 use crate::support::runtime::{Runtime, text_from_client};
@@ -231,7 +231,7 @@ fn a_screen_is_refreshed_until_the_user_leaves_and_then_as_it_was() {
     let runtime = Runtime::echo();
     let (flowgate, folder) = start(&mike(runtime.address));
     let token = folder.path().join("token");
-    std::fs::write(&token, ADMIN).unwrap();
+    write_secret(&token, ADMIN);
     let token = token.to_str().unwrap();
     for key in [b'q', 3] {
         let mut watched = Watched::start(&flowgate, token, 100, 30);
@@ -251,14 +251,14 @@ fn a_screen_is_refreshed_until_the_user_leaves_and_then_as_it_was() {
 fn a_server_that_goes_is_marked_and_one_that_refuses_ends_it() {
     let (mut flowgate, folder) = start(&mike(Runtime::nowhere()));
     let token = folder.path().join("token");
-    std::fs::write(&token, READ).unwrap();
+    write_secret(&token, READ);
     let refusing = Watched::start(&flowgate, token.to_str().unwrap(), 80, 24);
     refusing.wait_for("ready");
     // The token is taken away: who may not look any more is told so, on a terminal that is as it was.
     let tokens = folder.path().join("tokens");
     std::fs::write(&tokens, format!("ada admin {ADMIN}\n")).unwrap();
     refusing.assert_given_back(77);
-    std::fs::write(&token, ADMIN).unwrap();
+    write_secret(&token, ADMIN);
     let mut watched = Watched::start(&flowgate, token.to_str().unwrap(), 80, 24);
     watched.wait_for("ready");
     flowgate.signal("-KILL");

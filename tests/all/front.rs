@@ -36,7 +36,8 @@ fn telling() -> Runtime {
 
 /// One that knows mike already, so that the front need not wait for the registry.
 fn start(runtime: &Runtime, flags: &[&str]) -> Flowgate {
-    let flowgate = Flowgate::start(&mike(runtime.address), &[&["--workers", "1"], flags].concat());
+    let flowgate =
+        Flowgate::start(&mike(runtime.address), &[&["--relay-threads", "1"], flags].concat());
     let key = format!("apikey: {MIKE_KEY}\r\n{CLOSE}");
     let refused = flowgate.ask(&get("/profile", &key));
     assert!(refused.contains("password_only"), "{refused}");

@@ -164,7 +164,7 @@ fn assert_relayed(page: &Page) {
     let rows = ["public", "api", "tenant_public", "tenant_api", "editor"];
     assert_eq!(rows.map(opened), [1.0, 3.0, 0.0, 0.0, 0.0]);
     assert_eq!(page.sum("flowgate_relay_thread_connections"), 2.0);
-    let names = ["relay-0", "relay-1", "front-0", "handshakes-0", "log"];
+    let names = ["relay-0", "relay-1", "handshakes-0", "log"];
     for name in names {
         page.value("flowgate_thread_cpu_seconds_total", &[("thread", name)]);
     }

@@ -199,7 +199,7 @@ fn connections_to_a_runtime_are_kept_for_what_changes_nothing() {
         }
     });
     // Each thread keeps its own.
-    let flowgate = Flowgate::start(&mike(runtime.address), &["--workers", "1"]);
+    let flowgate = Flowgate::start(&mike(runtime.address), &["--relay-threads", "1"]);
     let ask = |method: &str, body: &str| {
         let answer = flowgate.ask(&request(method, "/public/mike/x", "", body));
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

@@ -26,6 +26,8 @@ const FLOORS: [&[&str]; 4] = [
         "metrics",
         "networks",
         "proxy_protocol",
+        "limits",
+        "keepalive",
     ],
     &[
         "live",

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::echo;
 use super::handshakes::{AT_ONCE, Visitors, requests};
 use super::http::request;
+use super::{echo, logins};
 use crate::bench::{Bench, Visit};
 use crate::clock::wait_for;
 use crate::fault::{Fault, Result};
@@ -31,7 +31,7 @@ const OTHER: usize = 1;
 /// What somebody else does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disturbance {
-    /// One client logs in with a wrong password, again and again.
+    /// One client logs in with wrong passwords without pause.
     Login,
     /// Four do.
     Logins,
@@ -125,6 +125,11 @@ fn measure(
             bench.keep(visit, variant, name, latency / 1000.0);
         }
     }
+    // With what the messages cost when nothing else happens, this tells what the others took.
+    if let Some(cpu) = sample.proxy_cpu {
+        let share = cpu.as_secs_f64() / sample.tally.time.as_secs_f64();
+        bench.keep(visit, variant, "proxy busy %", 100.0 * share);
+    }
     if let Some(rate) = disturbance.as_ref().and_then(rate) {
         bench.keep(visit, variant, "disturbances/s", rate);
     }
@@ -154,10 +159,8 @@ pub fn disturb(
             .map(|load| Box::new(load) as Box<dyn Load>)
     };
     let mut load = match disturbance {
-        Login | Logins => {
-            let (path, headers) = rival.wrong_login(OTHER);
-            http(if disturbance == Login { 1 } else { 4 }, &path, &headers, "GET", 401, None)?
-        }
+        Login => return logins::go_on(rival, address, 1, SAYS_EACH, say),
+        Logins => return logins::go_on(rival, address, 4, SAYS_EACH, say),
         Flood => flood(rival, address)?,
         Refusals => {
             let request =

@@ -10,6 +10,7 @@ mod handshakes;
 mod http;
 mod idle;
 pub mod isolation;
+mod logins;
 pub mod revocation;
 mod tls;
 

@@ -1,4 +1,4 @@
-//! flowgate: one thread for each plane.
+//! flowgate: one thread of each kind.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -9,9 +9,10 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::fault::{During, Result};
-use crate::websocket::READ_BYTES_MAX;
 
 const LISTENER: Token = Token(usize::MAX);
+/// A little less than the loopback carries in one segment: a read of 64 KiB would leave in two.
+const READ_BYTES_MAX: usize = 64 * 1024 - 256;
 
 /// One direction of a pair: what one side has sent and the other has not taken yet.
 #[derive(Default)]

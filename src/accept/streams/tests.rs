@@ -13,6 +13,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::keepalive::KeepAlive;
 use crate::networks::Networks;
 use crate::permits::NoPlace;
 use crate::tls::Stream;
@@ -36,6 +37,8 @@ fn settings(header_timeout: Duration, write_stall_max: Duration) -> AcceptSettin
         header_timeout,
         write_stall_max,
         header_bytes_max: 8192,
+        headers_max: 100,
+        keep_alive: KeepAlive { idle_max: header_timeout, requests_max: None },
         proxy_protocol_from: Networks::default(),
     }
 }

@@ -34,6 +34,14 @@ const SHARING: Family =
     Family::new("flowgate_plan_replicas", "Replicas that share plans, with this one.");
 const RELAY_THREADS: Family =
     Family::new("flowgate_relay_thread_connections", "Live connections of each relay thread.");
+const BUFFERS: Family = Family::bytes(
+    "flowgate_relay_buffers",
+    "What waits in the buffers of live connections because a side does not take it.",
+);
+const BUFFERS_MAX: Family = Family::bytes(
+    "flowgate_relay_buffers_max",
+    "buffer_memory_max_bytes: with more than that in them new handshakes are refused.",
+);
 const HANDSHAKING: Family =
     Family::new("flowgate_handshakes_in_progress", "Handshakes under way to a runtime.");
 const REQUESTING: Family =
@@ -70,6 +78,8 @@ pub(super) fn put(page: &mut Page<'_>, journey: &Journey) -> fmt::Result {
         &ENDED,
         all.ends().map(|([by, code], count)| ([("ended_by", by), ("code", code)], count)),
     )?;
+    page.gauge(&BUFFERS, journey.plane.buffer_bytes())?;
+    page.gauge(&BUFFERS_MAX, journey.limits.buffer_bytes_max)?;
     let directions = || DIRECTIONS.into_iter().map(|direction| [("direction", direction)]);
     page.counters(&MESSAGES, directions().zip(all.messages))?;
     page.counters(&BYTES, directions().zip(all.bytes))?;

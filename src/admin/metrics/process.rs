@@ -1,6 +1,7 @@
 //! What the system knows of the process: processor time by thread, memory, files. On Linux; elsewhere
 //! it is left out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 
@@ -11,7 +12,7 @@ use super::page::{Family, Page};
 
 const THREADS_CPU: Family = Family::seconds(
     "flowgate_thread_cpu",
-    "Processor time of the threads that stay: of the handshake plane, the front, the relay and the \
+    "Processor time of the threads that stay: of the relay, of what has to wait and of the \
      password pool, and the log's.",
 );
 const CPU: Family = Family::seconds("process_cpu", "Processor time, user and system.");
@@ -24,7 +25,7 @@ const STARTED: Family = Family::seconds("process_start_time", "When it was start
 
 /// Threads that live as long as the process, by the beginning of their names. Others come and go, and
 /// their series would, too.
-const LASTING: [&str; 5] = ["handshakes-", "front-", "relay-", "passwords-", "log"];
+const LASTING: [&str; 4] = ["handshakes-", "relay-", "passwords-", "log"];
 
 pub(super) fn put(page: &mut Page<'_>) -> fmt::Result {
     let Some(process) = read("/proc/self/stat") else { return Ok(()) };
@@ -87,12 +88,15 @@ fn ticks_as_seconds(ticks: u64) -> f64 {
 }
 
 /// The threads that stay, each with its processor time in seconds.
-fn threads() -> Vec<(String, f64)> {
-    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return Vec::new() };
+fn threads() -> BTreeMap<String, f64> {
+    let mut threads = BTreeMap::new();
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return threads };
     let stats = tasks.flatten().filter_map(|task| read(task.path().join("stat").to_str()?));
     let lasting = stats.filter(|stat| LASTING.iter().any(|start| stat.name.starts_with(start)));
-    let mut threads: Vec<_> = lasting.map(|stat| (stat.name, stat.cpu_seconds)).collect();
-    threads.sort_by(|one, other| one.0.cmp(&other.0));
+    for stat in lasting {
+        // A thread that was just made has the name of its maker still.
+        *threads.entry(stat.name).or_insert(0.0) += stat.cpu_seconds;
+    }
     threads
 }
 

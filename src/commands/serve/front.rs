@@ -11,17 +11,20 @@ use super::cannot_listen;
 use crate::accept::HandedOver;
 use crate::config::Settings;
 use crate::front::FrontSettings;
-use crate::front::plane::{self, Plane};
+use crate::front::plane::{self, Begun, Plane};
 use crate::journey::Journey;
 use crate::journey::front::FrontDesk;
 use crate::permits::Permits;
+use crate::relay::plane::Prepared;
 
-/// The data listeners without TLS, for each front thread its own.
+/// The data listeners without TLS, for each thread its own.
 pub(super) fn listen(settings: &Settings) -> Result<Vec<Vec<TcpListener>>, Failure> {
-    let mut by_thread: Vec<Vec<_>> = (0..settings.workers).map(|_| Vec::new()).collect();
+    let threads = settings.relay_threads;
+    let mut by_thread: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
     for address in &settings.listen {
-        let listeners = plane::bind(*address, settings.workers);
+        let listeners = plane::bind(*address, threads);
         let bound = listeners.and_then(|listeners| {
+            listeners.iter().try_for_each(|listener| settings.probes.watch(listener))?;
             let bound = listeners[0].local_addr();
             by_thread.iter_mut().zip(listeners).for_each(|(thread, it)| thread.push(it));
             bound
@@ -35,7 +38,7 @@ pub(super) fn listen(settings: &Settings) -> Result<Vec<Vec<TcpListener>>, Failu
 /// Starts its threads. What they hand over comes through the channel, which closes when the last of
 /// them has ended.
 pub(super) fn start(
-    listeners: Vec<Vec<TcpListener>>,
+    (listeners, prepared): (Vec<Vec<TcpListener>>, Vec<Prepared>),
     settings: &Settings,
     permits: &Arc<Permits>,
     journey: &Arc<Journey>,
@@ -45,9 +48,13 @@ pub(super) fn start(
     let desk = Arc::new(FrontDesk { journey: Arc::clone(journey), others });
     let settings = settings_of(settings);
     let clock = journey.clock;
-    let plane = Plane::start(listeners, &settings, permits, clock, &Handle::current(), &desk);
+    let begun = listeners.into_iter().zip(prepared).map(|(listeners, prepared)| {
+        let Prepared { poll, waker, relay } = prepared;
+        Begun { poll, waker, listeners, companion: relay }
+    });
+    let plane = Plane::start(begun.collect(), &settings, permits, clock, &Handle::current(), &desk);
     let plane = plane
-        .map_err(|error| Failure::runtime(format!("cannot start the front threads: {error}")))?;
+        .map_err(|error| Failure::runtime(format!("cannot start the relay threads: {error}")))?;
     Ok((plane, brought))
 }
 
@@ -59,6 +66,9 @@ fn settings_of(settings: &Settings) -> FrontSettings {
         handshake_timeout: settings.connect.handshake_timeout,
         response_timeout: settings.connect.response_timeout,
         header_bytes_max: settings.accept.header_bytes_max,
+        headers_max: settings.accept.headers_max,
+        keep_alive: settings.accept.keep_alive,
+        probes: settings.probes,
         proxy_protocol_from: settings.accept.proxy_protocol_from.clone(),
     }
 }

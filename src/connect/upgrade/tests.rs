@@ -17,6 +17,7 @@ fn dialer() -> Dialer {
         handshake_timeout: Duration::from_millis(300),
         response_timeout: Duration::from_secs(5),
         header_bytes_max: 8192,
+        probes: Default::default(),
     };
     Dialer::new(settings, Arc::default(), Clock::start()).unwrap()
 }

@@ -11,7 +11,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::sync::watch;
 
-use super::world::{KEY, WAIT_MAX, WAYS, Way, World, read_head, serve_with_front, start_runtime};
+use crate::relay::plane::Plane;
+
+use super::world::{
+    KEY, PATIENCE, WAIT_MAX, WAYS, Way, World, read_head, serve_with_front, start_runtime,
+};
 
 /// What the runtime says, by the number in `X-Answer`.
 const ANSWERS: [&str; 16] = [
@@ -207,9 +211,10 @@ fn whoever_carries_it_on_a_request_fares_the_same() {
     let world = runtime.block_on(World::reaching(start_runtime().0, port, Way::Others));
     let handed_over = Arc::new(AtomicUsize::new(0));
     let (_drain, drained) = watch::channel(false);
+    let (_plane, prepared) = Plane::prepare(1, PATIENCE, world.journey.clock).unwrap();
     let (front_address, front) = {
         let _inside = runtime.enter();
-        serve_with_front(&world.journey, &handed_over, drained)
+        serve_with_front(&world.journey, prepared, &handed_over, drained)
     };
     let mut runner =
         TestRunner::new(Config { cases: 600, failure_persistence: None, ..Config::default() });

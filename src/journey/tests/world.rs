@@ -15,7 +15,9 @@ use crate::accept::{self, AcceptSettings};
 use crate::clock::Wall;
 use crate::connect::ConnectSettings;
 use crate::front::FrontSettings;
-use crate::front::plane::{self as front_plane, Plane as FrontPlane};
+use crate::front::plane::{self as front_plane, Begun, Plane as FrontPlane};
+use crate::keepalive::KeepAlive;
+use crate::limits::Limits;
 use crate::permits::Permits;
 use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
@@ -23,6 +25,7 @@ use crate::registry::record::{InstanceRecord, KeyRecord, TenantRecord};
 use crate::registry::store::{Expected, Store};
 use crate::registry::{ChangeError, put, testing};
 use crate::relay::pair::Patience;
+use crate::relay::plane::Prepared;
 use crate::revoke::revoke;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::{OnChange, TenantId};
@@ -30,6 +33,14 @@ use crate::tenant::{OnChange, TenantId};
 pub const KEY: &str = "key-of-mike-0123456789";
 pub const MIKE: TenantId = TenantId(77);
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
+pub const PATIENCE: Patience = Patience {
+    frame_stall_max: WAIT_MAX,
+    write_stall_max: WAIT_MAX,
+    half_open_max: WAIT_MAX,
+    ping_after: None,
+    ping_runtime_after: None,
+    lifetime_max: None,
+};
 const HANDSHAKE_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const HANDSHAKE_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -151,12 +162,6 @@ impl World {
         let live = Arc::new(LiveTable::default());
         let (usage, passwords) =
             (Arc::<Usage>::default(), Arc::new(Passwords::start(clock).unwrap()));
-        let patience = Patience {
-            frame_stall_max: WAIT_MAX,
-            write_stall_max: WAIT_MAX,
-            half_open_max: WAIT_MAX,
-            ping_after: None,
-        };
         let alone = presence::Settings::new(false);
         let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, alone);
         let connect = ConnectSettings {
@@ -164,6 +169,7 @@ impl World {
             handshake_timeout: WAIT_MAX,
             response_timeout: WAIT_MAX,
             header_bytes_max: 8192,
+            probes: Default::default(),
         };
         let dialer = Arc::new(Dialer::new(connect, Arc::default(), clock).unwrap());
         let desk = Desk {
@@ -176,6 +182,10 @@ impl World {
             refused: Arc::default(),
             base_domain: "flows.localhost".to_owned(),
         };
+        let (plane, prepared) = match way {
+            Way::Others => (Plane::start(1, PATIENCE, clock).unwrap(), Vec::new()),
+            Way::Front => Plane::prepare(1, PATIENCE, clock).unwrap(),
+        };
         let journey = Arc::new(Journey {
             base_domain: "flows.localhost".into(),
             trusted_proxies: Default::default(),
@@ -187,8 +197,8 @@ impl World {
             tenant_pages: Default::default(),
             live,
             dialer,
-            plane: Plane::start(1, patience, clock).unwrap(),
-            body_bytes_max: 1 << 20,
+            plane,
+            limits: LIMITS,
             request_ids: RequestIds::new().unwrap(),
             metrics: Default::default(),
             refused: Default::default(),
@@ -204,7 +214,7 @@ impl World {
         let (address, front) = match way {
             Way::Others => (serve_without_front(&journey, drained), None),
             Way::Front => {
-                let (address, front) = serve_with_front(&journey, &handed_over, drained);
+                let (address, front) = serve_with_front(&journey, prepared, &handed_over, drained);
                 (address, Some(front))
             }
         };
@@ -275,9 +285,19 @@ fn accept_settings() -> AcceptSettings {
         header_timeout: WAIT_MAX,
         write_stall_max: WAIT_MAX,
         header_bytes_max: 8192,
+        headers_max: 100,
+        keep_alive: KEEP_ALIVE,
         proxy_protocol_from: Default::default(),
     }
 }
+
+const LIMITS: Limits = Limits {
+    headers_max: 100,
+    url_bytes_max: 8192,
+    body_bytes_max: 1 << 20,
+    buffer_bytes_max: u64::MAX,
+};
+const KEEP_ALIVE: KeepAlive = KeepAlive { idle_max: WAIT_MAX, requests_max: None };
 
 fn serve_without_front(journey: &Arc<Journey>, drained: watch::Receiver<bool>) -> SocketAddr {
     let listener = accept::bind(([127, 0, 0, 1], 0).into()).unwrap();
@@ -297,6 +317,7 @@ fn serve_without_front(journey: &Arc<Journey>, drained: watch::Receiver<bool>) -
 /// Serves with a front of one thread.
 pub fn serve_with_front(
     journey: &Arc<Journey>,
+    prepared: Vec<Prepared>,
     handed_over: &Arc<AtomicUsize>,
     drained: watch::Receiver<bool>,
 ) -> (SocketAddr, FrontPlane) {
@@ -309,15 +330,22 @@ pub fn serve_with_front(
         handshake_timeout: WAIT_MAX,
         response_timeout: WAIT_MAX,
         header_bytes_max: 8192,
+        headers_max: 100,
+        keep_alive: KEEP_ALIVE,
+        probes: Default::default(),
         proxy_protocol_from: Default::default(),
     };
     let (others, brought) = mpsc::channel(100);
     let desk = Arc::new(FrontDesk { journey: Arc::clone(journey), others });
     let handle = tokio::runtime::Handle::current();
     let permits = Arc::new(Permits::for_operators(100));
-    let listeners = vec![listeners];
+    let begun = prepared.into_iter().zip(vec![listeners]).map(|(prepared, listeners)| {
+        let Prepared { poll, waker, relay } = prepared;
+        Begun { poll, waker, listeners, companion: relay }
+    });
     let front =
-        FrontPlane::start(listeners, &settings, &permits, journey.clock, &handle, &desk).unwrap();
+        FrontPlane::start(begun.collect(), &settings, &permits, journey.clock, &handle, &desk)
+            .unwrap();
     let (answering, counted) = (Arc::clone(journey), Arc::clone(handed_over));
     let settings = accept_settings();
     tokio::spawn(accept::serve_handed_over(brought, settings, drained, move |request, peer| {

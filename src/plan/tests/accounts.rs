@@ -66,6 +66,59 @@ fn two_owners_pay_both_or_neither() {
 }
 
 #[test]
+fn two_owners_pay_for_many_or_neither_does() {
+    let [tenant, subscriber] = [(9, 9), (5, 5)].map(|(limit, burst)| {
+        account(Plan { messages_per_second: messages(limit, burst), ..Plan::default() })
+    });
+    let [both, turned] = [(&tenant, &subscriber), (&subscriber, &tenant)]
+        .map(|(one, other)| Accounts { tenant: Some(one), subscriber: Some(other) });
+    for accounts in [both, turned] {
+        assert!(!accounts.take_many(Cost::messages(6, 600), START));
+        assert_eq!([tenant.used(), subscriber.used()], [[0; 4]; 2]);
+    }
+    assert!(both.take_many(Cost::messages(5, 500), START));
+    assert_eq!([tenant.used(), subscriber.used()], [[5, 0, 0, 0]; 2]);
+    assert!(!turned.take_many(Cost::messages(1, 1), START));
+    assert_eq!((0..9).filter(|_| tenant.take(Cost::message(1), START).is_ok()).count(), 4);
+    assert!(Accounts::default().take_many(Cost::messages(1000, 1), START));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whoever asks for many first, and then for each, gets what they get who ask for each only. The rates
+    /// are such that nothing is rounded.
+    #[test]
+    fn many_at_once_get_what_each_would_get(
+        per_second in prop::sample::select(vec![1_u64, 2, 5, 10, 100, 1000]),
+        burst in 1_u64..40,
+        bytes in prop::option::of((prop::sample::select(vec![100_u64, 1000, 100_000]), 1_u64..20_000)),
+        reads in prop::collection::vec((prop::collection::vec(0_u64..1000, 1..30), 0_u64..300), 1..40),
+    ) {
+        let plan = Plan {
+            messages_per_second: messages(per_second, burst),
+            bytes_per_second: bytes.and_then(|(limit, burst)| messages(limit, burst)),
+            ..Plan::default()
+        };
+        let [many, each] = [account(plan.clone()), account(plan)];
+        let mut now = START;
+        for (read, after_ms) in reads {
+            let one_by_one = |account: &Account| -> Vec<bool> {
+                read.iter().map(|bytes| account.take(Cost::message(*bytes), now).is_ok()).collect()
+            };
+            let cost = Cost::messages(read.len() as u64, read.iter().sum());
+            let given = match many.take_many(cost, now) {
+                true => vec![true; read.len()],
+                false => one_by_one(&many),
+            };
+            prop_assert_eq!(given, one_by_one(&each));
+            prop_assert_eq!(many.used(), each.used());
+            now = now.plus(Duration::from_millis(after_ms));
+        }
+    }
+}
+
+#[test]
 fn threads_together_get_what_one_would_get() {
     let plan = Plan {
         messages_per_minute: messages(5000, 5000),

@@ -73,6 +73,8 @@ fn the_table_of_what_clients_do_wrong() {
             The path is malformed.
         414 path_too_long
             The path is too long.
+        414 url_too_long
+            Path and query are too long.
         431 headers_too_large
             The headers are over the limit.
         413 body_too_large
@@ -194,6 +196,8 @@ fn what_a_handshake_is_told_that_was_closed() {
         KeyRevoked: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
         SessionEnded: 401 grant_ended; www-authenticate: Session realm="flowgate"
         SessionExpired: 401 grant_ended; www-authenticate: Session realm="flowgate"
+        RuntimeSilent: 503 closed; retry-after: 1
+        LifetimeOver: 503 closed; retry-after: 1
         Protocol(Mask): 503 closed; retry-after: 1
         Protocol(ReservedBit): 503 closed; retry-after: 1
         Protocol(Opcode): 503 closed; retry-after: 1

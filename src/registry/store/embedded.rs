@@ -14,6 +14,7 @@ use crate::clock::{Clock, Wall};
 use handle::Handle;
 use open::Known;
 use pace::Pace;
+pub use pace::never_wait_here;
 use tables::{Space, Tables};
 use writer::Writer;
 
@@ -125,7 +126,8 @@ impl Embedded {
     }
 
     /// Looks at one document, which lies in a few pages. On the spot, as most are in memory: to hand it
-    /// to another thread and back costs more than the look. While the disk is slow, off the async threads.
+    /// to another thread and back costs more than the look. While the disk is slow, and for threads that
+    /// relay, on one that may block.
     async fn look<T: Send + 'static>(
         &self,
         work: impl Fn(&ReadTransaction) -> Result<T, StoreError> + Send + 'static,

@@ -38,11 +38,12 @@ impl<S: Socket> Leg<S> {
         !self.lost && self.socket.is_holding()
     }
 
-    /// Writes until the peer takes no more; a broken socket is an error.
-    pub fn send_all(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes until the peer takes no more; a broken socket is an error. See [`Socket::send_last`].
+    pub fn send_all(&mut self, bytes: &[u8], are_last: bool) -> io::Result<usize> {
         let mut sent = 0;
         while self.writable && sent < bytes.len() {
-            sent += self.attempt(|socket| match socket.send(&bytes[sent..]) {
+            let send = if are_last { S::send_last } else { S::send };
+            sent += self.attempt(|socket| match send(socket, &bytes[sent..]) {
                 Ok(0) => Err(ErrorKind::WriteZero.into()),
                 sent => sent,
             })?;
@@ -117,6 +118,11 @@ impl Lane {
                 && backlog.blocked_since.is_none()
                 && backlog.paused_until.is_none()
         });
+    }
+
+    pub fn buffer_bytes(&self) -> usize {
+        let of = |backlog: &Backlog| backlog.pending.capacity() + backlog.spill.capacity();
+        self.backlog.as_deref().map_or(0, of)
     }
 
     pub fn is_spilling(&self) -> bool {

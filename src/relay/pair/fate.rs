@@ -34,6 +34,9 @@ impl Pair {
         if !is_start && self.flows[from as usize].dropping {
             return Ok(Fate::Drop);
         }
+        if accounts.is_empty() {
+            return Ok(Fate::Pass);
+        }
         let cost = match is_start {
             true => Cost::message(header.payload_bytes),
             false => Cost::fragment(header.payload_bytes),

@@ -33,6 +33,8 @@ pub struct Flow {
     /// What [`Counts`] tells.
     pub paced: u8,
     pub dropped: u32,
+    /// The whole of this side's own Close frame has gone through.
+    pub said_goodbye: bool,
     pub payload_left_bytes: u64,
     /// What the message under way may still bring, behind the frame under way.
     pub message_room_bytes: u64,
@@ -72,6 +74,7 @@ impl Flow {
             discarding: false,
             paced: 0,
             dropped: 0,
+            said_goodbye: false,
             payload_left_bytes: 0,
             message_room_bytes: u64::MAX,
             messages: 0,
@@ -102,6 +105,14 @@ impl Flow {
         self.pass_payload(0);
     }
 
+    /// Whole messages pass, of one frame each.
+    pub fn pass_messages(&mut self, count: u32) {
+        self.messages += count;
+        self.has_data = true;
+        self.dropping = false;
+        self.held = false;
+    }
+
     /// Lets as much of the payload through as there is; returns how much that was.
     pub fn pass_payload(&mut self, available: usize) -> usize {
         let passed =
@@ -111,6 +122,7 @@ impl Flow {
             self.messages += u32::from(!self.dropping);
             self.data_frame = false;
         }
+        self.said_goodbye |= self.phase == Phase::Closed && self.payload_left_bytes == 0;
         passed
     }
 

@@ -1,6 +1,7 @@
 //! Dashboard and alerts: a real Prometheus scrapes and evaluates them.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -81,16 +82,17 @@ fn configuration(folder: &Path, flowgate: &Flowgate) -> PathBuf {
     file
 }
 
-/// Something of everything that the dashboard shows.
-fn make_traffic(flowgate: &Flowgate, live: &mut WebSocket) {
+/// Something of everything that the dashboard shows, for the `round`th time.
+fn make_traffic(flowgate: &Flowgate, live: &mut WebSocket, round: u32) {
     live.send(&text_from_client("hello"));
     assert_eq!(live.receive_text(), "hello");
     assert_eq!(status(flowgate, MIKE_KEY), 101);
     assert_eq!(status(flowgate, "a-key-that-nobody-knows-0123"), 401);
-    let wrong = handshake("/api/thing", "localhost", &basic("mike", "wrong"));
-    // It is said often here, and the same wrong password has to wait in the end.
-    let head = WebSocket::open(flowgate.data, wrong).head;
-    assert!(["HTTP/1.1 401", "HTTP/1.1 429"].iter().any(|begin| head.starts_with(begin)), "{head}");
+    // Somebody else each time: one who is wrong so often would have to wait.
+    let from = format!("X-Forwarded-For: {}\r\n", Ipv4Addr::from_bits(0x0a00_0000 + round));
+    let stranger = basic(&format!("nobody-{round}"), "wrong") + &from;
+    let head = WebSocket::open(flowgate.data, handshake("/api/thing", "localhost", &stranger)).head;
+    assert!(head.starts_with("HTTP/1.1 401"), "{head}");
     get(flowgate, "/public/mike/hello");
     ask_for(flowgate, "/admin/v1/status", "");
 }
@@ -101,7 +103,7 @@ fn dashboard_and_alerts_are_answered_by_a_real_prometheus() {
     let (mut redis, runtime) = (Redis::start(), runtime());
     import(&redis.url(), &mike_and_roberto(runtime.address, Runtime::nowhere()), &[]);
     let tokens = tokens_file(folder.path());
-    let flags = ["--admin-tokens-file", tokens.to_str().unwrap()];
+    let flags = ["--admin-tokens-file", tokens.to_str().unwrap(), "--trusted-proxies", "127.0.0.1"];
     let flowgate = Flowgate::start_on(&redis.url(), &flags);
     let prometheus = Prometheus::start(&configuration(folder.path(), &flowgate));
     let mut live = WebSocket::connect(flowgate.data, "/public/mike/x", "");
@@ -121,8 +123,10 @@ fn dashboard_and_alerts_are_answered_by_a_real_prometheus() {
         open.extend(selectors.into_iter().map(|selector| selector.text));
         prometheus.query(alert);
     }
+    let mut round = 0;
     wait_until("every query has a result", || {
-        make_traffic(&flowgate, &mut live);
+        round += 1;
+        make_traffic(&flowgate, &mut live, round);
         open.retain(|query| {
             let result = prometheus.query(query);
             let is_number = |one: &Value| one["value"][1].as_str().is_some_and(|it| it != "NaN");

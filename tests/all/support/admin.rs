@@ -12,13 +12,18 @@ pub const READ: &str = "read-token-0123456789-0123456789";
 pub const OPERATE: &str = "operate-token-0123456789-01234567";
 pub const ADMIN: &str = "admin-token-0123456789-0123456789";
 
+/// Writes a file that nobody else can read.
+pub fn write_secret(file: &Path, content: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(file, content).unwrap();
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 /// A file of tokens that nobody else can read.
 pub fn tokens_file(folder: &Path) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
     let file = folder.join("tokens");
     let lines = format!("robin read {READ}\nolga operate {OPERATE}\nada admin {ADMIN}\n");
-    std::fs::write(&file, format!("# operators\n{lines}")).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    write_secret(&file, &format!("# operators\n{lines}"));
     file
 }
 

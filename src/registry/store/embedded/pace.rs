@@ -1,5 +1,6 @@
 //! Whether a look at the file is quick enough to be done on the spot. Pure but for the places.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -10,6 +11,16 @@ use crate::clock::Micros;
 const QUICK_MAX_US: u64 = 5_000;
 /// For how long the disk is not waited for on the spot once it is slow.
 const SLOW_FOR_US: u64 = 1_000_000;
+
+thread_local! {
+    static MAY_WAIT: Cell<bool> = const { Cell::new(true) };
+}
+
+/// From now on this thread does not look at a file on the spot: others than those who ask would wait
+/// for the disk, too.
+pub fn never_wait_here() {
+    MAY_WAIT.set(false);
+}
 
 /// How looks on the spot have gone so far.
 #[derive(Debug)]
@@ -45,9 +56,9 @@ impl Pace {
         }
     }
 
-    /// Begins a look, unless the disk is slow or too many are at it.
+    /// Begins a look, unless the disk is slow, too many are at it, or this thread must not.
     pub(super) fn begin(&self, now: Micros) -> Option<OnTheSpot<'_>> {
-        if now.0 < self.slow_until_us.load(Ordering::Relaxed) {
+        if !MAY_WAIT.get() || now.0 < self.slow_until_us.load(Ordering::Relaxed) {
             return None;
         }
         let place = self.places.try_acquire().ok()?;
@@ -92,6 +103,19 @@ mod tests {
         look(&pace, until_us, 1);
         look(&pace, until_us + 1, slow_us);
         assert!(pace.begin(Micros(until_us + 2)).is_some());
+    }
+
+    #[test]
+    fn a_thread_that_must_not_wait_does_not_look() {
+        let pace = Pace::new(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(pace.begin(Micros(1)).is_some());
+                never_wait_here();
+                assert!(pace.begin(Micros(2)).is_none());
+            });
+        });
+        assert!(pace.begin(Micros(3)).is_some(), "others may");
     }
 
     #[test]

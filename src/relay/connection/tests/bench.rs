@@ -27,6 +27,8 @@ pub const PATIENCE: Patience = Patience {
     write_stall_max: Duration::from_secs(30),
     half_open_max: Duration::from_secs(40),
     ping_after: None,
+    ping_runtime_after: None,
+    lifetime_max: None,
 };
 /// What one read can leave behind, with the frames of our own that may stand in front of it.
 pub const LEFT_BYTES_MAX: usize = READ_BYTES_MAX + HOLD_BYTES_MAX + 2 * 131;
@@ -191,7 +193,10 @@ impl Bench {
         match self.connection.turn(&mut turn) {
             Outcome::Idle => {}
             Outcome::Again => self.is_ready = true,
-            Outcome::Over => self.is_over = true,
+            Outcome::Over => {
+                self.is_over = true;
+                self.wires.iter().for_each(Sim::hang_up);
+            }
         }
         for from in Side::BOTH {
             let lane = &self.connection.lanes[from as usize];

@@ -2,6 +2,7 @@
 
 use super::bench::{Bench, PATIENCE, RULES};
 use super::model::{directed, own_close};
+use super::sim::Sim;
 use crate::close::Cause;
 use crate::relay::frames::{Frame, TEXT, is_close};
 use crate::relay::pair::{CLOSE_GRACE, Check, Ending, Side};
@@ -135,11 +136,56 @@ fn a_close_handshake_of_either_side_ends_the_connection() {
         assert_eq!(bench.received(first), [more, answer].concat());
         assert!(bench.wires.iter().all(|wire| !wire.is_finished()));
         bench.end(first.other());
-        assert!(bench.wire(first).is_finished() && !bench.is_over);
-        bench.end(first);
-        assert!(bench.is_over);
+        assert!(bench.is_over, "nothing is left to be waited for");
+        assert!(bench.wires.iter().all(Sim::is_finished));
         assert_eq!(bench.ending(), Some(Ending::Closed(first, Some(1001))));
     }
+}
+
+/// After both Close frames nobody should speak. Who does is heard out, so that no reset takes from
+/// them what they are yet to read.
+#[test]
+fn what_is_unread_is_read_before_both_are_hung_up_on() {
+    for first in Side::BOTH {
+        let mut bench = Bench::plain(RULES);
+        let [ask, answer] = [first, first.other()].map(|side| own_close(side, 1001).bytes());
+        bench.deliver(first, &ask);
+        bench.deliver(first.other(), &answer);
+        bench.wire(first).deliver(&[b'x'; 700_000]);
+        bench.end(first.other());
+        assert!(bench.is_over && bench.wire(first).unread_bytes() == 0);
+        assert!(bench.wires.iter().all(Sim::is_finished));
+    }
+}
+
+#[test]
+fn a_close_that_is_not_taken_yet_keeps_both_sides() {
+    for first in Side::BOTH {
+        let mut bench = Bench::plain(RULES);
+        let [ask, answer] = [first, first.other()].map(|side| own_close(side, 1001).bytes());
+        bench.deliver(first, &ask);
+        bench.wire(first).set_room(1);
+        bench.deliver(first.other(), &answer);
+        bench.end(first.other());
+        assert!(!bench.is_over && bench.wires.iter().all(|wire| !wire.is_finished()));
+        bench.wire(first).set_room(usize::MAX);
+        bench.run();
+        assert_eq!(bench.received(first), answer);
+        assert!(bench.is_over);
+    }
+}
+
+/// Half of a Close frame is none.
+#[test]
+fn sides_have_not_parted_before_the_last_byte_of_a_close() {
+    let mut bench = Bench::plain(RULES);
+    bench.deliver(Side::Client, &own_close(Side::Client, 1001).bytes());
+    let answer = directed(Frame::new(8, b"\x03\xe9bye"), Side::Runtime, [0; 4]).bytes();
+    bench.deliver(Side::Runtime, &answer[..answer.len() - 1]);
+    bench.end(Side::Runtime);
+    assert!(!bench.is_over && bench.wire(Side::Client).is_finished());
+    bench.end(Side::Client);
+    assert!(bench.is_over);
 }
 
 #[test]

@@ -180,6 +180,15 @@ impl Sim {
         state.finished
     }
 
+    /// The connection drops its end. With something unread the peer would get a RST for it.
+    pub fn hang_up(&self) {
+        let mut state = self.0.borrow_mut();
+        if !state.broken && !state.finished {
+            assert!(state.inbox.is_empty(), "the peer's system would drop what it has received");
+            state.finished = true;
+        }
+    }
+
     /// Bytes that the connection has not read yet.
     pub fn unread_bytes(&self) -> usize {
         self.0.borrow().inbox.len()
@@ -275,6 +284,10 @@ impl Socket for Sim {
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.borrow_mut().send(bytes)
+    }
+
+    fn ends_when_dropped(&self) -> bool {
+        true
     }
 
     fn finish(&mut self) -> io::Result<()> {

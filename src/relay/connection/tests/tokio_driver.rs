@@ -32,6 +32,10 @@ impl Socket for TcpStream {
         self.try_write(bytes)
     }
 
+    fn ends_when_dropped(&self) -> bool {
+        true
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         match Pin::new(self).poll_shutdown(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => result,
@@ -40,14 +44,14 @@ impl Socket for TcpStream {
     }
 }
 
-/// Turns until the connection is over; between them, waits for what it lacks.
-async fn relay(mut connection: Connection<TcpStream>) -> Connection<TcpStream> {
+/// Turns until the connection is over, then drops it; between them, waits for what it lacks.
+async fn relay(mut connection: Connection<TcpStream>) -> Pair {
     let mut buffers = Buffers::default();
     loop {
         let (scratch, pool) = buffers.split();
         let mut turn = Turn { now: Millis(0), accounts: Accounts::default(), scratch, pool };
         match connection.turn(&mut turn) {
-            Outcome::Over => return connection,
+            Outcome::Over => return connection.pair,
             Outcome::Again => tokio::task::yield_now().await,
             Outcome::Idle => {
                 poll_fn(|context| {
@@ -123,12 +127,12 @@ async fn two_real_sockets_are_relayed_without_mio() {
     let peers = [peer(client, streams[0].clone()), peer(runtime, streams[1].clone())];
     let pair = Pair::new(RULES, Millis(0));
     let read_ahead = [Vec::new(), Vec::new()];
-    let connection = relay(Connection::new([client_leg, runtime_leg], read_ahead, pair)).await;
+    let pair = relay(Connection::new([client_leg, runtime_leg], read_ahead, pair)).await;
     let [to_client, to_runtime] = peers.map(|join| join());
     assert!(to_runtime == streams[0] && to_client == streams[1]);
     for side in Side::BOTH {
-        let counts = connection.pair().counts(side);
+        let counts = pair.counts(side);
         assert_eq!((counts.messages, counts.bytes), (40, streams[side as usize].len() as u32));
     }
-    assert!(matches!(connection.pair().ending(), Some(Ending::Closed(_, Some(1000)))));
+    assert!(matches!(pair.ending(), Some(Ending::Closed(_, Some(1000)))));
 }

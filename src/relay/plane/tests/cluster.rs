@@ -22,11 +22,13 @@ pub const RULES: Rules = Rules {
     seed: *b"0123456789ab",
 };
 /// Long enough that no deadline but that of a close can be what ended a connection.
-const PATIENCE: Patience = Patience {
+pub const PATIENCE: Patience = Patience {
     frame_stall_max: Duration::from_secs(600),
     write_stall_max: Duration::from_secs(600),
     half_open_max: Duration::from_secs(600),
     ping_after: None,
+    ping_runtime_after: None,
+    lifetime_max: None,
 };
 /// A test that waits longer has failed.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -128,6 +130,7 @@ impl Cluster {
         let adoption = Adoption {
             row: crate::row::Row::Public,
             sockets: [client_leg, runtime_leg].map(|socket| Wire::new(socket, None).unwrap()),
+            is_watched: [false; 2],
             read_ahead: read_ahead.map(<[u8]>::to_vec),
             rules: RULES,
             registered,

@@ -1,5 +1,5 @@
-//! The requests of one HTTP/2 connection that are open: what tells a client that is slow from one that
-//! is of no good.
+//! The requests of one connection that are open: what tells a client that is slow from one that is of no
+//! good, and when a connection has been kept for long enough.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,8 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::accept::Permit;
+use super::Permit;
+use crate::keepalive::KeepAlive;
 
 /// How many more requests a client may take back while they are worked on than it waits for. Each has
 /// cost a way to a runtime, which no limit on requests at once bounds ("rapid reset").
@@ -21,8 +22,10 @@ const ABANDONED_MAX: u32 = 100;
 /// The open requests of a connection.
 #[derive(Debug)]
 pub(super) struct Open {
+    keep_alive: KeepAlive,
     state: Mutex<State>,
     overrun: Notify,
+    spent: Notify,
 }
 
 #[derive(Debug)]
@@ -31,7 +34,8 @@ struct State {
     /// is up to others that nothing comes.
     waits: Slab<Option<Instant>>,
     abandoned: u32,
-    /// There was one.
+    /// How many requests came, here and elsewhere, and whether one came here.
+    requests: u32,
     was_used: bool,
     last_end: Instant,
 }
@@ -41,23 +45,44 @@ struct State {
 pub(super) struct Place {
     open: Arc<Open>,
     key: usize,
+    is_last: bool,
     is_answered: bool,
-    _permit: Permit,
+    /// Its own, unless the connection's is enough.
+    _permit: Option<Permit>,
 }
 
 impl Open {
-    pub(super) fn new() -> Self {
+    /// Of a connection that has brought so many requests before.
+    pub(super) fn new(keep_alive: KeepAlive, requests: u32) -> Self {
         let (waits, last_end) = (Slab::new(), Instant::now());
-        let state = State { waits, abandoned: 0, was_used: false, last_end };
-        Self { state: Mutex::new(state), overrun: Notify::new() }
+        let state = State { waits, abandoned: 0, requests, was_used: false, last_end };
+        let state = Mutex::new(state);
+        Self { keep_alive, state, overrun: Notify::new(), spent: Notify::new() }
     }
 
-    pub(super) fn enter(self: &Arc<Self>, permit: Permit) -> Place {
+    pub(super) fn enter(self: &Arc<Self>, permit: Option<Permit>) -> Place {
         let mut state = self.state();
         state.was_used = true;
+        state.requests = state.requests.saturating_add(1);
+        let is_last = self.keep_alive.ends_with(state.requests);
         let key = state.waits.insert(None);
         drop(state);
-        Place { open: Arc::clone(self), key, is_answered: false, _permit: permit }
+        if is_last {
+            self.spent.notify_one();
+        }
+        Place { open: Arc::clone(self), key, is_last, is_answered: false, _permit: permit }
+    }
+
+    /// There were as many requests as there may be. Cancel safe.
+    pub(super) async fn spent(&self) {
+        self.spent.notified().await;
+    }
+
+    /// How much longer no request need be open: until the first `first_max`, then as long as connections
+    /// are kept.
+    pub(super) fn may_be_idle_for(&self, first_max: Duration) -> Duration {
+        let max = if self.was_used() { self.keep_alive.idle_max } else { first_max };
+        max.saturating_sub(self.idle_for(Instant::now()))
     }
 
     /// The client has taken back more requests than anybody would. Cancel safe.
@@ -92,6 +117,11 @@ impl Open {
 }
 
 impl Place {
+    /// No other request may follow.
+    pub(super) fn is_last(&self) -> bool {
+        self.is_last
+    }
+
     fn wait_since(&self, since: Option<Instant>) {
         if let Some(wait) = self.open.state().waits.get_mut(self.key) {
             *wait = since;
@@ -164,6 +194,7 @@ mod tests {
     use crate::permits::Permits;
 
     const SPAN: Duration = Duration::from_secs(10);
+    const KEEP_ALIVE: KeepAlive = KeepAlive { idle_max: SPAN, requests_max: Some(3) };
 
     fn permit() -> Permit {
         Arc::new(Permits::for_operators(1).try_take().unwrap())
@@ -171,10 +202,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_is_worked_on_is_neither_idle_nor_stalled() {
-        let open = Arc::new(Open::new());
+        let open = Arc::new(Open::new(KEEP_ALIVE, 0));
         assert!(!open.was_used());
         assert!(open.idle_for(Instant::now() + SPAN) >= SPAN);
-        let place = Open::enter(&open, permit());
+        let place = Open::enter(&open, Some(permit()));
         let later = Instant::now() + SPAN;
         assert!(open.was_used());
         assert_eq!(
@@ -187,9 +218,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_stalled_from_when_it_gave_something_until_more_is_asked_of_it() {
-        let open = Arc::new(Open::new());
+        let open = Arc::new(Open::new(KEEP_ALIVE, 0));
         let answer = Response::new(Full::new(Bytes::from_static(b"hello")));
-        let mut body = Watched::response(answer, Open::enter(&open, permit())).into_body();
+        let mut body = Watched::response(answer, Open::enter(&open, Some(permit()))).into_body();
         let later = || Instant::now() + SPAN;
         assert_eq!(open.stalled_for(later()), Duration::ZERO);
         let mut context = Context::from_waker(Waker::noop());
@@ -198,5 +229,20 @@ mod tests {
         assert!(open.stalled_for(at) >= SPAN && open.idle_for(at) == Duration::ZERO);
         assert!(Pin::new(&mut body).poll_frame(&mut context).is_ready());
         assert_eq!(open.stalled_for(later()), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn the_first_request_has_its_own_time_and_the_last_is_known() {
+        let open = Arc::new(Open::new(KEEP_ALIVE, 1));
+        let first_max = Duration::from_secs(1);
+        let left = open.may_be_idle_for(first_max);
+        assert!(left <= first_max);
+        let place = Open::enter(&open, None);
+        assert!(!place.is_last());
+        assert_eq!(open.may_be_idle_for(first_max), SPAN);
+        drop(place);
+        assert!(open.may_be_idle_for(first_max) > first_max);
+        assert!(Open::enter(&open, None).is_last());
+        open.spent().await;
     }
 }

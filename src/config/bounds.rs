@@ -1,0 +1,94 @@
+//! What bounds connections and requests.
+
+use std::time::Duration;
+
+use super::{ConfigError, Reader};
+use crate::accept::AcceptSettings;
+use crate::connect::ConnectSettings;
+use crate::keepalive::{KeepAlive, Probes};
+use crate::limits::Limits;
+use crate::relay::pair::Patience;
+
+const SOCKETS_MAX: usize = 10_000_000;
+/// The longest URL that is parsed at all is 64 KiB.
+const URL_BYTES_MAX: usize = 65_534;
+
+impl Reader<'_> {
+    pub(super) fn accept(&self) -> Result<AcceptSettings, ConfigError> {
+        Ok(AcceptSettings {
+            connections_max: self.number("connections_max", 1, SOCKETS_MAX)?,
+            connections_per_address_max: self.number(
+                "connections_per_address_max",
+                0,
+                SOCKETS_MAX,
+            )?,
+            header_timeout: self.span("header_timeout")?,
+            write_stall_max: self.span("write_stall_max")?,
+            header_bytes_max: self.header_bytes_max()?,
+            headers_max: self.headers_max()?,
+            keep_alive: KeepAlive {
+                idle_max: self.span("keep_alive_timeout")?,
+                requests_max: self
+                    .or_none("keep_alive_requests_max", u32::MAX as usize)?
+                    .and_then(|max| u32::try_from(max).ok()),
+            },
+            proxy_protocol_from: self.networks("proxy_protocol_from")?,
+        })
+    }
+
+    pub(super) fn connect(&self) -> Result<ConnectSettings, ConfigError> {
+        Ok(ConnectSettings {
+            connect_timeout: self.span("connect_timeout")?,
+            handshake_timeout: self.span("handshake_timeout")?,
+            response_timeout: self.span("response_timeout")?,
+            header_bytes_max: self.header_bytes_max()?,
+            probes: self.probes()?,
+        })
+    }
+
+    pub(super) fn patience(&self) -> Result<Patience, ConfigError> {
+        let unless_zero =
+            |name| self.span(name).map(|span| Some(span).filter(|span| !span.is_zero()));
+        Ok(Patience {
+            frame_stall_max: self.span("frame_stall_max")?,
+            write_stall_max: self.span("write_stall_max")?,
+            half_open_max: self.span("half_open_max")?,
+            ping_after: unless_zero("ping_after")?,
+            ping_runtime_after: unless_zero("ping_runtime_after")?,
+            lifetime_max: unless_zero("connection_lifetime_max")?,
+        })
+    }
+
+    pub(super) fn limits(&self) -> Result<Limits, ConfigError> {
+        Ok(Limits {
+            headers_max: self.headers_max()?,
+            url_bytes_max: self.number("url_bytes_max", 2048, URL_BYTES_MAX)?,
+            body_bytes_max: self.number("body_bytes_max", 0, usize::MAX)? as u64,
+            buffer_bytes_max: self.number("buffer_memory_max_bytes", 1 << 20, usize::MAX)? as u64,
+        })
+    }
+
+    pub(super) fn probes(&self) -> Result<Probes, ConfigError> {
+        let silence = self.span("tcp_keepalive")?;
+        let [shortest, longest] = Probes::SILENCE;
+        if !silence.is_zero() && !(shortest..=longest).contains(&silence) {
+            let (_, source) = self.texts("tcp_keepalive");
+            return Err(ConfigError(format!("{source}: must be from 1s to 9h, or 0s for none")));
+        }
+        // The system counts whole seconds.
+        Ok(Probes::after(Duration::from_secs(silence.as_secs())))
+    }
+
+    fn headers_max(&self) -> Result<usize, ConfigError> {
+        self.number("headers_max", 20, 1000)
+    }
+
+    fn header_bytes_max(&self) -> Result<usize, ConfigError> {
+        self.number("header_bytes_max", 8192, 1 << 20)
+    }
+
+    /// `None` for zero.
+    fn or_none(&self, name: &'static str, max: usize) -> Result<Option<usize>, ConfigError> {
+        Ok(Some(self.number(name, 0, max)?).filter(|number| *number > 0))
+    }
+}

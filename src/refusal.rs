@@ -11,11 +11,13 @@ use crate::close::Cause;
 use crate::plan::{Limit, Quota};
 use crate::tenant::Username;
 
+mod consumers;
 mod faces;
 mod labels;
 mod operators;
 mod response;
 
+pub use consumers::ConsumerRefusal;
 pub use labels::LABELS;
 pub use operators::OperatorRefusal;
 pub use response::wants_page;
@@ -114,6 +116,12 @@ pub enum Refusal {
     MethodNotAllowed(String),
     /// The grant ended before the request was served.
     GrantEnded(Cause),
+    /// A credential that a published API asks for.
+    Consumer(ConsumerRefusal),
+    /// The published API is blocked for the time being.
+    ApiBlocked,
+    /// It was understood, but cannot be as things are; the text says why.
+    Unprocessable(&'static str),
     /// The tenant has no runtime at present.
     NoRuntime,
     /// The runtime's address is one that is never dialled; which and why is for the log.
@@ -194,6 +202,18 @@ impl Refusal {
             Self::BadInput("The name must not be empty.".into()),
             Self::Conflicting("There is a key of that name."),
             Self::MethodNotAllowed("GET,HEAD".into()),
+            Self::ApiBlocked,
+            Self::Unprocessable("There is no sealing key."),
+            Self::Consumer(ConsumerRefusal::MissingKey),
+            Self::Consumer(ConsumerRefusal::InvalidKey),
+            Self::Consumer(ConsumerRefusal::MissingBasic),
+            Self::Consumer(ConsumerRefusal::MalformedBasic),
+            Self::Consumer(ConsumerRefusal::InvalidBasic),
+            Self::Consumer(ConsumerRefusal::MissingToken),
+            Self::Consumer(ConsumerRefusal::MalformedToken("the token is malformed")),
+            Self::Consumer(ConsumerRefusal::InvalidToken("the token expired")),
+            Self::Consumer(ConsumerRefusal::UnknownToken("no consumer has the token's key")),
+            Self::Consumer(ConsumerRefusal::MissingAccessToken),
         ]
     }
 }
@@ -232,11 +252,13 @@ impl Refusal {
                 (*what).into()
             }
             Self::BadInput(what) => what.clone().into(),
+            Self::Unprocessable(what) => (*what).into(),
+            Self::Consumer(refusal) => refusal.message().into(),
             Self::Operator(refusal) => refusal.public(),
             Self::PlanConnections { connections_max } => {
                 format!("The plan allows {connections_max} connections at once.").into()
             }
-            Self::PlanRate { limit, quota, .. } => rate_in_words(*limit, quota.limit).into(),
+            Self::PlanRate { limit, quota, .. } => faces::rate_in_words(*limit, quota.limit).into(),
             _ => self.face().public.into(),
         }
     }
@@ -247,7 +269,7 @@ impl Refusal {
         match self {
             Self::PlanConnections { .. } => Some(10),
             Self::PlanRate { retry_seconds, .. } => Some(*retry_seconds),
-            Self::NoRuntime => Some(NO_RUNTIME_RETRY_SECONDS),
+            Self::NoRuntime | Self::ApiBlocked => Some(NO_RUNTIME_RETRY_SECONDS),
             Self::TooManyLogins => Some(LOGINS_RETRY_SECONDS),
             Self::TooManyAttempts { wait_seconds } => Some(*wait_seconds),
             Self::Overloaded(_) | Self::RegistryAway(_) | Self::ReplicaSilent(_) => Some(2),
@@ -297,22 +319,16 @@ impl Refusal {
             | Self::NoSession
             | Self::TooManyAttempts { .. }
             | Self::TooManyLogins => self.face_of_a_login(),
-            Self::WrongTenant => face(
-                S::FORBIDDEN,
-                "wrong_tenant",
-                "The credential is right, but does not open this tenant's runtime.",
-            ),
-            Self::ForeignOrigin => face(
-                S::FORBIDDEN,
-                "foreign_origin",
-                "A page of another origin may not use this credential.",
-            ),
+            Self::WrongTenant | Self::ForeignOrigin => self.face_of_a_stranger(),
             Self::PlanConnections { .. } | Self::PlanRate { .. } | Self::Overloaded(_) => {
                 self.face_of_a_limit()
             }
             Self::RegistryAway(_)
             | Self::UnknownOutcome(_)
             | Self::ReplicaSilent(_)
+            | Self::ApiBlocked
+            | Self::Consumer(_)
+            | Self::Unprocessable(_)
             | Self::OutOfScope
             | Self::PasswordOnly
             | Self::WrongOldPassword
@@ -328,13 +344,6 @@ impl Refusal {
     }
 }
 
-fn rate_in_words(limit: Limit, most: u64) -> String {
-    match limit {
-        Limit::RequestsPerSecond => format!("The plan allows {most} requests a second."),
-        _ => format!("The plan allows {most} handshakes a minute."),
-    }
-}
-
 /// Whether a handshake that ended so would be answered 401 if it came again.
 fn takes_the_credential(cause: Cause) -> bool {
     matches!(
@@ -346,6 +355,8 @@ fn takes_the_credential(cause: Cause) -> bool {
             | Cause::SessionEnded
             | Cause::SessionExpired
             | Cause::TenantDisabled
+            | Cause::ConsumerRevoked
+            | Cause::TokenExpired
     )
 }
 
@@ -368,6 +379,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCredential => f.write_str("no credential"),
+            Self::Consumer(refusal) => f.write_str(refusal.why()),
             Self::WrongCredential { why, .. }
             | Self::NotFound(why)
             | Self::Overloaded(why)

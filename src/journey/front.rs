@@ -12,11 +12,11 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{AUTHORIZATION, COOKIE, HeaderValue};
 use http::request::Parts;
-use http::uri::PathAndQuery;
 use mio::event::Event;
 use tokio::sync::mpsc;
 
 use super::admission::{Admitted, Decision, towards};
+use super::published::Destination;
 use super::steps::Step;
 use super::trail::Trail;
 use super::websocket::Agreed;
@@ -27,10 +27,8 @@ use crate::client::Client;
 use crate::clock::Millis;
 use crate::close::Cause;
 use crate::connect::upgrade::{check_switch, expected_accept};
-use crate::exchange::extensions;
-use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
+use crate::exchange::headers::{offers_our_subprotocol, rewrite_answer};
 use crate::front::head::Written;
-use crate::front::write::put_headers;
 use crate::front::{
     Answer, Companion, Forward, HandedOver, Received, Reception, Story, Switched, Wait,
 };
@@ -41,6 +39,10 @@ use crate::relay::plane::{Adoption, Relay};
 use crate::relay::wire::Wire;
 use crate::row::Row;
 use crate::tenant::{Tenant, Username};
+
+mod head;
+
+use head::{Handshake, put_request_line, rewrite};
 
 /// Decides for the front, and takes from it what has to wait.
 #[derive(Debug)]
@@ -322,7 +324,9 @@ impl Journey {
         let registered = self.enter(Kind::Exchange, &admitted, client)?;
         let confirmed = at_once(self.confirm(&admitted, registered.entry()));
         let Some(confirmed) = confirmed else { return not_at_once(&registered) };
-        let (tenant, instance) = confirmed?;
+        let (tenant, Destination::Runtime(instance)) = confirmed? else {
+            return not_at_once(&registered);
+        };
         let Admitted { identity, row, path_and_query, .. } = admitted;
         let Some(addresses) = self.dialer.known_addresses(&instance)? else {
             return not_at_once(&registered);
@@ -349,7 +353,9 @@ impl Journey {
         self.reach_at_once(Step::Entered);
         let confirmed = at_once(self.confirm(&admitted, registered.entry()));
         let Some(confirmed) = confirmed else { return not_at_once(&registered) };
-        let (tenant, instance) = confirmed?;
+        let (tenant, Destination::Runtime(instance)) = confirmed? else {
+            return not_at_once(&registered);
+        };
         let Admitted { identity, row, path_and_query, .. } = admitted;
         self.reach_at_once(Step::Confirmed);
         let Some(addresses) = self.dialer.known_addresses(&instance)? else {
@@ -370,43 +376,4 @@ impl Journey {
 fn not_at_once(registered: &Registered) -> Result<Option<Sent>, Refusal> {
     registered.entry().give_back();
     Ok(None)
-}
-
-fn put_request_line(
-    out: &mut Vec<u8>,
-    parts: &Parts,
-    path_and_query: String,
-) -> Result<(), Refusal> {
-    let path_and_query = PathAndQuery::try_from(path_and_query)
-        .map_err(|_| Refusal::Malformed("The path is malformed."))?;
-    out.extend_from_slice(parts.method.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(path_and_query.as_str().as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    Ok(())
-}
-
-/// What else a handshake's headers depend on.
-struct Handshake {
-    /// The plan leaves messages out.
-    drops: bool,
-}
-
-/// Puts the headers as the runtime sees them.
-fn rewrite(
-    parts: &mut Parts,
-    written: Written<'_>,
-    towards: &Towards<'_>,
-    handshake: Option<Handshake>,
-    out: &mut Vec<u8>,
-) {
-    towards.rewrite(&mut parts.headers);
-    if let Some(Handshake { drops }) = handshake {
-        websocket::ask_for_websocket(&mut parts.headers);
-        if drops {
-            extensions::offer_without_takeover(&mut parts.headers);
-        }
-    }
-    put_headers(out, written, &parts.headers);
-    out.extend_from_slice(b"\r\n");
 }

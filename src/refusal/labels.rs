@@ -1,8 +1,9 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 51] = [
+pub const LABELS: [&str; 55] = [
     "address_denied",
+    "api_blocked",
     "bad_handover",
     "bad_handshake",
     "bad_input",
@@ -17,6 +18,7 @@ pub const LABELS: [&str; 51] = [
     "malformed",
     "method_not_allowed",
     "missing",
+    "missing_consumer_credential",
     "no_admin_tokens",
     "no_runtime",
     "no_session",
@@ -44,9 +46,11 @@ pub const LABELS: [&str; 51] = [
     "too_many_logins",
     "two_identities",
     "unknown_outcome",
+    "unprocessable",
     "url_too_long",
     "websocket_version",
     "wrong_admin_token",
+    "wrong_consumer_credential",
     "wrong_credential",
     "wrong_feed_ticket",
     "wrong_host",

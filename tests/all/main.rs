@@ -37,6 +37,8 @@ mod peers;
 mod plain_http;
 mod plans;
 mod profile;
+mod published;
+mod published_life;
 mod reach;
 mod redis_away;
 mod redis_failover;

@@ -24,7 +24,8 @@
 //! Imports go down only; on floors 1 and 2 modules may import their neighbours, acyclically.
 //!
 //! - 4, the stories: [`journey`], [`profile`], [`web`], [`change`], [`revoke`], [`follow`],
-//!   [`presence`], [`commands`], [`admin`], [`json`], [`drain`], [`config`], [`publish`]
+//!   [`presence`], [`settle`], [`commands`], [`admin`], [`json`], [`drain`], [`config`],
+//!   [`publish`]
 //! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
 //!   [`relay`]
 //! - 2, services: [`live`], [`registry`], [`guessing`], [`passwords`], [`telemetry`], [`tls`],
@@ -44,8 +45,10 @@
 //! - Whatever runs is in the live table before its runtime is dialled, and out of it by a guard.
 //! - Nothing of a frame is forwarded before its header was judged, and nothing of it is changed.
 //! - A connection at rest owns no buffer, no task and no timer.
-//! - Deliberately absent: reassembly of messages, negotiation of extensions by ourselves, retries
-//!   of a handshake, trust in what a header says of its sender unless a trusted proxy has sent it.
+//! - A message that has begun to pass passes whole; one that a plan leaves out leaves nothing behind.
+//! - Deliberately absent: reassembly of messages, negotiation of extensions by ourselves (but that a
+//!   plan which drops messages has each compressed by itself), retries of a handshake, trust in what
+//!   a header says of its sender unless a trusted proxy has sent it.
 
 pub mod accept;
 pub mod admin;
@@ -95,6 +98,7 @@ pub mod route;
 pub mod row;
 pub mod sealing;
 pub mod secret;
+pub mod settle;
 pub mod telemetry;
 pub mod tenant;
 pub mod tls;

@@ -10,7 +10,7 @@ use super::pair::{Check, Counts, LaneState, Pair, Patience, Side, Verdict};
 use super::wire::{Received, Socket};
 use crate::clock::Millis;
 use crate::close::Cause;
-use crate::plan::Budget;
+use crate::plan::Accounts;
 
 mod leg;
 mod turn;
@@ -177,7 +177,7 @@ impl<S: Socket> Connection<S> {
             return true;
         }
         if self.pair.wants_step(from) {
-            self.judge(from, &[], turn.now, turn.budget, &mut turn.pool);
+            self.judge(from, &[], turn.now, turn.accounts, &mut turn.pool);
             return true;
         }
         if let Some(backlog) = &mut self.lanes[from as usize].backlog {
@@ -190,7 +190,7 @@ impl<S: Socket> Connection<S> {
             }
             let pending = std::mem::take(&mut backlog.pending);
             if !pending.is_empty() {
-                self.judge(from, &pending, turn.now, turn.budget, &mut turn.pool);
+                self.judge(from, &pending, turn.now, turn.accounts, &mut turn.pool);
             }
             self.lanes[from as usize].tidy();
             if !pending.is_empty() {
@@ -242,7 +242,7 @@ impl<S: Socket> Connection<S> {
                 leg.readable = more || leg.read_closed;
                 *share_bytes = share_bytes.saturating_sub(length);
                 let bytes = &turn.scratch[..held_bytes + length];
-                self.judge(from, bytes, turn.now, turn.budget, &mut turn.pool);
+                self.judge(from, bytes, turn.now, turn.accounts, &mut turn.pool);
                 return true;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -283,13 +283,13 @@ impl<S: Socket> Connection<S> {
         from: Side,
         bytes: &[u8],
         now: Millis,
-        budget: Option<&Budget>,
+        accounts: Accounts<'_>,
         pool: &mut Pool<'_>,
     ) {
         let mut run_start = 0;
         let mut place = 0;
         loop {
-            let verdict = self.pair.step(from, &bytes[place..], now, budget);
+            let verdict = self.pair.step(from, &bytes[place..], now, accounts);
             if let Verdict::Forward(length) = verdict {
                 place += length;
                 continue;

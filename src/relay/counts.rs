@@ -23,6 +23,8 @@ pub struct Counts {
     /// By side that they came from.
     messages: [AtomicU64; 2],
     bytes: [AtomicU64; 2],
+    /// Pauses, and messages left out.
+    throttled: [AtomicU64; 2],
     began: [AtomicU64; ROWS],
     over: [AtomicU64; ROWS],
     ends: [AtomicU64; ENDED_BY.len() * CODES.len()],
@@ -35,6 +37,7 @@ impl Default for Counts {
         Self {
             messages: Default::default(),
             bytes: Default::default(),
+            throttled: Default::default(),
             began: Default::default(),
             over: Default::default(),
             ends: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -55,6 +58,13 @@ impl Counts {
         if bytes > 0 {
             add(&self.messages[from as usize], messages);
             add(&self.bytes[from as usize], bytes);
+        }
+    }
+
+    /// Plans had reading pause so often, and so many messages left out.
+    pub(super) fn throttled(&self, paced: u64, dropped: u64) {
+        for (count, more) in self.throttled.iter().zip([paced, dropped]) {
+            add(count, more);
         }
     }
 
@@ -88,6 +98,7 @@ impl Counts {
         Load {
             messages: self.messages.each_ref().map(read),
             bytes: self.bytes.each_ref().map(read),
+            throttled: self.throttled.each_ref().map(read),
             // Read last, so that it is not behind those that are over.
             began: self.began.each_ref().map(read),
             over,
@@ -115,6 +126,8 @@ pub struct Load {
     pub messages: [u64; 2],
     /// Bytes on the wire, the same.
     pub bytes: [u64; 2],
+    /// How often plans had reading pause, and how many messages they left out.
+    pub throttled: [u64; 2],
     /// Connections adopted, in the order of [`Row::ALL`].
     pub began: [u64; ROWS],
     /// Those of them that are over.
@@ -144,6 +157,7 @@ impl Load {
         };
         add(&mut self.messages, &other.messages);
         add(&mut self.bytes, &other.bytes);
+        add(&mut self.throttled, &other.throttled);
         add(&mut self.began, &other.began);
         add(&mut self.over, &other.over);
         self.ends.resize(other.ends.len(), 0);

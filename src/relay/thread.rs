@@ -319,7 +319,7 @@ impl Relay {
             seated.is_ready = false;
             let (scratch, pool) = self.buffers.split();
             let entry = seated.registered.entry();
-            let mut turn = Turn { now, budget: Some(entry.budget()), scratch, pool };
+            let mut turn = Turn { now, accounts: entry.accounts().for_messages(), scratch, pool };
             // A mistake of ours about one connection must not end the thread's others.
             let connection = &mut seated.connection;
             connection.limit_messages(entry.message_bytes_max());

@@ -36,6 +36,7 @@ mod origin;
 mod pages;
 mod peers;
 mod plain_http;
+mod plans;
 mod profile;
 mod published;
 mod published_life;

@@ -39,7 +39,8 @@ pub fn wait_for<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// The present moment.
 #[allow(clippy::disallowed_methods, reason = "a test's own deadline")]
-fn now() -> Instant {
+pub fn now() -> Instant {
     Instant::now()
 }

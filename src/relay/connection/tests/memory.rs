@@ -1,9 +1,10 @@
 //! What a connection holds in buffers, as it is counted.
 
-use super::bench::{Bench, RULES};
+use super::backpressure::with_budget;
+use super::bench::Bench;
 use super::model::directed;
 use super::sealed::Protocol;
-use crate::plan::{Budget, Over, Rate};
+use crate::plan::Over;
 use crate::relay::buffers::READ_BYTES_MAX;
 use crate::relay::frames::{BINARY, Frame, TEXT};
 use crate::relay::pair::Side;
@@ -35,9 +36,7 @@ fn a_receiver_that_takes_nothing_costs_a_buffer_until_it_does() {
 
 #[test]
 fn what_waits_behind_a_pause_counts() {
-    let mut bench = Bench::plain(RULES);
-    let rate = Rate { per_second: 1, burst: 1, over: Over::Pause };
-    bench.budget = Some(Budget::new(Some(rate)));
+    let mut bench = with_budget(1, 1, Over::Pace);
     let message = directed(Frame::new(TEXT, &[b'x'; 1000]), Side::Client, [4, 3, 2, 1]).bytes();
     bench.deliver(Side::Client, &message.repeat(3));
     let held = bench.connection.buffer_bytes();

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 
-use super::super::buffers::{Buffers, CHUNK_ROOM};
+use super::super::buffers::{BODY_READ_BYTES, Buffers, CHUNK_ROOM};
 use super::super::client_leg::ClientLeg;
 use super::super::conversation::Tools;
 use super::super::framing::Framing;
@@ -172,7 +172,10 @@ impl<S: Story> Passage<S> {
     fn after_body(&mut self, sent: io::Result<()>) -> Progress {
         match sent {
             Err(_) => Progress::Cut,
-            Ok(()) if self.framing == Framing::Done => Progress::Done { closes: self.closes },
+            Ok(()) if self.framing == Framing::Done => match self.after_answer() {
+                Progress::Wait => Progress::On,
+                progress => progress,
+            },
             Ok(()) => Progress::On,
         }
     }
@@ -186,7 +189,7 @@ impl<S: Story> Passage<S> {
             return Progress::Wait;
         }
         let mut scratch = std::mem::take(&mut tools.buffers.scratch);
-        let end = CHUNK_ROOM + tools.buffers.read_bytes;
+        let end = CHUNK_ROOM + BODY_READ_BYTES;
         let progress = match link.socket.read(&mut scratch[CHUNK_ROOM..end]) {
             Ok(0) if self.framing == Framing::UntilEnd => {
                 (self.framing, self.keeps_link) = (Framing::Done, false);

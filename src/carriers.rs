@@ -12,20 +12,49 @@ use zeroize::Zeroizing;
 use crate::secret::Secret;
 
 /// Headers that only flowgate may say to a runtime, and those that carry credentials.
-const OURS: [&str; 5] = ["apikey", "forwarded", "x-client-ip", "x-real-ip", "x-request-id"];
-const OUR_PREFIXES: [&str; 3] = ["x-auth-", "x-forwarded-", "x-flowgate-"];
+const OURS: [&str; 6] =
+    ["apikey", "forwarded", "x-client-ip", "x-credential-identifier", "x-real-ip", "x-request-id"];
+const OUR_PREFIXES: [&str; 4] = ["x-auth-", "x-consumer-", "x-forwarded-", "x-flowgate-"];
 /// The query parameter that carries an API key.
 pub const API_KEY_PARAMETER: &str = "apikey";
 /// The query parameter that carries an API key, too, by the name that OAuth gave it.
 pub const ACCESS_TOKEN_PARAMETER: &str = "access_token";
 /// The query parameter that carries a one-time ticket.
 pub const TICKET_PARAMETER: &str = "ticket";
+/// The query parameter and the cookie that carry a consumer's token to an API that takes such.
+pub const TOKEN_NAME: &str = "jwt";
 /// Our own subprotocol.
 pub const OUR_SUBPROTOCOL: &str = "flowgate";
 /// The beginning of the subprotocol that carries a token.
 pub const TOKEN_SUBPROTOCOL: &str = "flowgate.bearer.";
 /// The beginnings of our cookies' names, in lower case: by TLS, and without.
 const COOKIE_PREFIXES: [&str; 2] = ["__host-flowgate", "flowgate-"];
+
+/// What carried a consumer's credential to a published API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// The header `apikey`.
+    KeyHeader,
+    /// The query parameter `apikey`.
+    KeyQuery,
+    /// The header `Authorization`.
+    Authorization,
+    /// The query parameter `jwt`.
+    TokenQuery,
+    /// The cookie `jwt`.
+    TokenCookie,
+}
+
+/// Who calls a published API, as its endpoint is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The consumer's name.
+    pub username: String,
+    /// Which of their credentials it was.
+    pub credential: String,
+    /// The carrier that the endpoint gets to see, where the API hides nothing.
+    pub passes: Option<Carrier>,
+}
 
 /// Whether a header (in lower case) is one that a client's copy is dropped of. Underscore twins
 /// count: many servers cannot tell `X_Auth_User` from `X-Auth-User`.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::api::Owner;
 use crate::close::Cause;
 use crate::live::{Entry, LiveTable};
 use crate::refusal::Refusal;
@@ -84,6 +85,10 @@ impl Changing<'_> {
     ) -> Result<usize, Refusal> {
         let removed = self.registry.remove(act, before.id, check).await;
         removed.map_err(|error| refused(error, gone))?;
+        // They open nothing any more; only so that nothing is left lying about.
+        if let Err(error) = self.registry.unpublish_all(act, Owner::Tenant(before.id)).await {
+            tracing::warn!(%error, "the published APIs of a removed tenant are left");
+        }
         // Whoever comes from now on reads that there is no such tenant.
         let entries = self.live.entries_of(before.id);
         for entry in &entries {

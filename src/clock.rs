@@ -79,6 +79,9 @@ impl Clock {
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {
+    /// Later than every moment.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// This moment plus `span`; saturates at the far end of time.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {

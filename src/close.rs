@@ -68,11 +68,21 @@ pub enum Cause {
     LifetimeOver,
     /// The plan's message budget is used up, and the plan says to close.
     BudgetExhausted,
+    /// The published API is blocked.
+    ApiBlocked,
+    /// It is retired, and the notice is over.
+    ApiRetired,
+    /// It was removed, or is published no more.
+    ApiUnpublished,
+    /// The consumer or their credential was removed or replaced, or the API takes it no more.
+    ConsumerRevoked,
+    /// The time of the consumer's token ran out.
+    TokenExpired,
 }
 
 /// The plain causes in the order of their byte; violations follow from [`FIRST_VIOLATION`]. Replicas
 /// of different versions tell each other these bytes: new causes go to the end.
-const PLAIN: [Cause; 20] = [
+const PLAIN: [Cause; 25] = [
     Cause::Drain,
     Cause::MessageTooBig,
     Cause::FrameStalled,
@@ -93,6 +103,11 @@ const PLAIN: [Cause; 20] = [
     Cause::SessionExpired,
     Cause::RuntimeSilent,
     Cause::LifetimeOver,
+    Cause::ApiBlocked,
+    Cause::ApiRetired,
+    Cause::ApiUnpublished,
+    Cause::ConsumerRevoked,
+    Cause::TokenExpired,
 ];
 const VIOLATIONS: [Violation; 7] = [
     Violation::Mask,
@@ -127,6 +142,11 @@ impl Cause {
             | Self::TenantDisabled
             | Self::ClosedByOwner
             | Self::ClosedByOperator
+            | Self::ApiBlocked
+            | Self::ApiRetired
+            | Self::ApiUnpublished
+            | Self::ConsumerRevoked
+            | Self::TokenExpired
             | Self::ClientStalled
             | Self::ClientSilent => 1008,
             Self::RuntimeMoved => 1012,
@@ -159,6 +179,11 @@ impl Cause {
             Self::RuntimeSilent => "runtime answered no ping",
             Self::LifetimeOver => "connection is too old: connect again",
             Self::BudgetExhausted => "plan's message budget exhausted",
+            Self::ApiBlocked => "API blocked",
+            Self::ApiRetired => "API retired",
+            Self::ApiUnpublished => "API not published any more",
+            Self::ConsumerRevoked => "consumer's credential revoked",
+            Self::TokenExpired => "token expired",
             Self::Protocol(Violation::Mask) => "protocol: wrong masking",
             Self::Protocol(Violation::ReservedBit) => "protocol: reserved bit set",
             Self::Protocol(Violation::Opcode) => "protocol: unknown opcode",

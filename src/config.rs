@@ -80,6 +80,8 @@ pub struct Settings {
     pub sessions: SessionLimits,
     /// A profiles file.
     pub import: Option<PathBuf>,
+    /// The keys that seal secrets in the registry.
+    pub sealing_key_file: Option<PathBuf>,
     /// The registrable domain of the tenant hosts, in lower case.
     pub base_domain: String,
     /// Threads for whatever has to wait.
@@ -197,6 +199,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
             age_max: DAY * u32::try_from(reader.number("session_days", 1, 365)?).unwrap_or(1),
         },
         import: reader.all("import")?.pop(),
+        sealing_key_file: reader.secret_file("sealing_key_file")?.map(|(path, _)| path),
         base_domain: reader.one::<BaseDomain>("base_domain")?.0,
         workers: reader.threads("workers")?,
         relay_threads: reader.threads("relay_threads")?,

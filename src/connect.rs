@@ -20,10 +20,12 @@ use crate::tenant::Instance;
 use crate::tls::Stream;
 use crate::tls::runtimes::{Connector, RuntimeTlsFault};
 
+pub mod nodes;
 pub mod pool;
 pub mod reach;
 pub mod upgrade;
 
+use nodes::Shares;
 use pool::Pool;
 use reach::Reach;
 
@@ -61,6 +63,7 @@ pub struct Dialer {
     names: Mutex<HashMap<String, Name>>,
     tls: Connector,
     pool: Arc<Pool>,
+    shares: Shares,
 }
 
 /// What was found of a name last, and until when that is believed.
@@ -79,8 +82,8 @@ impl Dialer {
         clock: Clock,
     ) -> Result<Self, rustls::Error> {
         let tls = Connector::new()?;
-        let names = Mutex::default();
-        Ok(Self { settings, reach, clock, names, tls, pool: Arc::default() })
+        let (names, pool, shares) = (Mutex::default(), Arc::default(), Shares::default());
+        Ok(Self { settings, reach, clock, names, tls, pool, shares })
     }
 
     pub(in crate::connect) async fn dial(

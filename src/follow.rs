@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use crate::api::account_id;
 use crate::clock::Millis;
-use crate::grant::SessionId;
+use crate::grant::{ApiId, ConsumerId, SessionId};
 use crate::live::LiveTable;
 use crate::presence::Presence;
 use crate::registry::Registry;
 use crate::registry::freshness::Standing;
-use crate::registry::record::{PLAN, SESSION, TENANT};
+use crate::registry::record::{API, CONSUMER, PLAN, SESSION, TENANT};
 use crate::registry::store::{FeedPage, Notice, StoreError};
-use crate::revoke::{recheck_all, recheck_one, recheck_session, recheck_sessions};
+use crate::revoke::{
+    recheck_all, recheck_api, recheck_consumer, recheck_one, recheck_session, recheck_sessions,
+};
 use crate::tenant::TenantId;
 
 const NOTICES_PER_PAGE: usize = 1000;
@@ -66,6 +69,7 @@ async fn take_in(
 ) -> Result<(), StoreError> {
     if page.gap {
         registry.forget_all();
+        registry.know_apis().await?;
         recheck_all(live, registry).await;
         recheck_sessions(live, registry).await?;
         *after = page.last_revision;
@@ -155,6 +159,23 @@ async fn apply(
         && let Some(id) = SessionId::from_hex(&notice.id)
     {
         recheck_session(live, registry, id).await?;
+    } else if notice.kind == API.0
+        && let Some(id) = ApiId::from_hex(&notice.id)
+    {
+        let before = registry.directory().api(id);
+        registry.heed_api(API, &notice.id).await?;
+        let present = before.or_else(|| registry.directory().api(id));
+        // Nobody's account is one under which nothing runs.
+        let account = present.map_or_else(|| account_id(id), |api| api.account_id());
+        recheck_api(live, registry, id, account);
+    } else if notice.kind == CONSUMER.0
+        && let Some(id) = ConsumerId::from_hex(&notice.id)
+    {
+        let before = registry.directory().consumer(id);
+        registry.heed_api(CONSUMER, &notice.id).await?;
+        if let Some(before) = before {
+            recheck_consumer(live, registry, id, before.owner);
+        }
     }
     Ok(())
 }

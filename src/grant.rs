@@ -36,6 +36,77 @@ pub enum Grant {
         /// When it is over, however much it is used.
         until: UnixMillis,
     },
+    /// A published API that asks for no credential.
+    Open {
+        /// Which.
+        api: ApiId,
+    },
+    /// A credential of a consumer of a published API, while the API and the credential last.
+    Consumer {
+        /// The API.
+        api: ApiId,
+        /// Whose credential it is.
+        consumer: ConsumerId,
+        /// Which of theirs.
+        credential: KeyId,
+        /// The credential's fingerprint; another one after it was replaced.
+        secret: u64,
+        /// When the token that was presented is over; [`UnixMillis::NEVER`] for other credentials.
+        until: UnixMillis,
+    },
+}
+
+/// Names a published API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ApiId(pub u64);
+
+/// Names a consumer of published APIs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConsumerId(pub u64);
+
+impl ApiId {
+    /// Reads what `Display` writes: 16 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        KeyId::from_hex(text).map(|id| Self(id.0))
+    }
+}
+
+impl ConsumerId {
+    /// Reads what `Display` writes: 16 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        KeyId::from_hex(text).map(|id| Self(id.0))
+    }
+}
+
+impl fmt::Display for ApiId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Display for ConsumerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Grant {
+    /// Whether it is a stranger's, who has presented nothing.
+    #[must_use]
+    pub fn is_strangers(&self) -> bool {
+        matches!(self, Self::Anonymous | Self::Open { .. })
+    }
+
+    /// The published API that it rests on, if it does.
+    #[must_use]
+    pub fn api(&self) -> Option<ApiId> {
+        match self {
+            Self::Open { api } | Self::Consumer { api, .. } => Some(*api),
+            _ => None,
+        }
+    }
 }
 
 /// Names a session: the digest of the secret in its cookie, by which the registry has it.
@@ -101,6 +172,10 @@ impl fmt::Display for Grant {
             Self::Session { .. } => f.write_str("session"),
             Self::Key { id: KeyId::DEFAULT, .. } => f.write_str("key:default"),
             Self::Key { id, .. } => write!(f, "key:{id}"),
+            Self::Open { .. } => f.write_str("open"),
+            Self::Consumer { consumer, credential, .. } => {
+                write!(f, "consumer:{consumer}/{credential}")
+            }
         }
     }
 }

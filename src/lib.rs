@@ -24,19 +24,21 @@
 //! Imports go down only; on floors 1 and 2 modules may import their neighbours, acyclically.
 //!
 //! - 4, the stories: [`journey`], [`profile`], [`web`], [`change`], [`revoke`], [`follow`],
-//!   [`presence`], [`commands`], [`admin`], [`json`], [`drain`], [`config`]
+//!   [`presence`], [`commands`], [`admin`], [`json`], [`drain`], [`config`], [`publish`]
 //! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
 //!   [`relay`]
 //! - 2, services: [`live`], [`registry`], [`guessing`], [`passwords`], [`telemetry`], [`tls`],
 //!   [`upload`], [`rewound`], [`permits`], [`descriptors`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`],
-//!   [`networks`], [`proxy_protocol`], [`limits`], [`keepalive`]
+//!   [`networks`], [`proxy_protocol`], [`limits`], [`keepalive`], [`api`], [`sealing`]
 //!
 //! # Invariants
 //!
 //! - Nobody gets an `Identity` for a private row but from [`authenticate`].
-//! - [`tenant::Tenant::allows`] alone says whether a grant holds, [`tenant::Tenant::keeps`] alone
+//! - [`tenant::Tenant::allows`] alone says whether a grant holds, together with
+//!   [`registry::apis::Directory::allows`] for what rests on a published API (both by
+//!   [`registry::Registry::allows`]); [`tenant::Tenant::keeps`] alone says
 //!   whether what runs may stay on the instance that it was made for.
 //! - No client's password is checked but by [`passwords::Passwords::verify`], which asks [`guessing`].
 //! - Whatever runs is in the live table before its runtime is dialled, and out of it by a guard.
@@ -47,6 +49,7 @@
 
 pub mod accept;
 pub mod admin;
+pub mod api;
 pub mod authenticate;
 pub mod carriers;
 pub mod change;
@@ -82,6 +85,7 @@ pub mod plan;
 pub mod presence;
 pub mod profile;
 pub mod proxy_protocol;
+pub mod publish;
 pub mod refusal;
 pub mod registry;
 pub mod relay;
@@ -89,6 +93,7 @@ pub mod revoke;
 pub mod rewound;
 pub mod route;
 pub mod row;
+pub mod sealing;
 pub mod secret;
 pub mod telemetry;
 pub mod tenant;

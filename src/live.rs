@@ -228,7 +228,7 @@ impl LiveTable {
         let max = match kind {
             Kind::Connection => tenant.plan.connections_for(&grant),
             // As with the plan's connections, strangers do not get them all.
-            Kind::Exchange if grant == Grant::Anonymous => Some(EXCHANGES_PER_TENANT_MAX / 4 * 3),
+            Kind::Exchange if grant.is_strangers() => Some(EXCHANGES_PER_TENANT_MAX / 4 * 3),
             Kind::Exchange => Some(EXCHANGES_PER_TENANT_MAX),
         };
         if let Some(max) = max

@@ -136,13 +136,13 @@ impl Passwords {
         claim: Claim<'_>,
     ) -> Option<Duration> {
         let digest = self.memory.digest(stored.unwrap_or(&self.decoy).hash(), password);
-        let guess = Guess::new(claim, mark(&digest));
-        let wait = self.guessing.wait(&guess, self.memory.clock.now());
-        let wait = wait.filter(|_| !self.memory.was_right(&digest));
-        if let Some(wait) = wait {
-            self.verdicts.add(Verdict::Later(wait).place());
+        if self.memory.was_right(&digest) {
+            return None;
         }
-        wait
+        let guess = Guess::new(claim, mark(&digest));
+        let wait = self.guessing.wait(&guess, self.memory.clock.now())?;
+        self.verdicts.add(Verdict::Later(wait).place());
+        Some(wait)
     }
 
     /// Checks a client's password against a tenant's hash; `None` does the same work for nothing.

@@ -75,7 +75,7 @@ impl Plan {
     #[must_use]
     pub fn connections_for(&self, grant: &Grant) -> Option<u32> {
         let all = self.connections?;
-        Some(if *grant == Grant::Anonymous { all - all / 4 } else { all })
+        Some(if grant.is_strangers() { all - all / 4 } else { all })
     }
 }
 

@@ -10,11 +10,13 @@ use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::tenant::Username;
 
+mod consumers;
 mod faces;
 mod labels;
 mod operators;
 mod response;
 
+pub use consumers::ConsumerRefusal;
 pub use labels::LABELS;
 pub use operators::OperatorRefusal;
 pub use response::wants_page;
@@ -104,6 +106,12 @@ pub enum Refusal {
     MethodNotAllowed(String),
     /// The grant ended before the request was served.
     GrantEnded(Cause),
+    /// A credential that a published API asks for.
+    Consumer(ConsumerRefusal),
+    /// The published API is blocked for the time being.
+    ApiBlocked,
+    /// It was understood, but cannot be as things are; the text says why.
+    Unprocessable(&'static str),
     /// The tenant has no runtime at present.
     NoRuntime,
     /// The runtime's address is one that is never dialled; which and why is for the log.
@@ -174,6 +182,18 @@ impl Refusal {
             Self::BadInput("The name must not be empty.".into()),
             Self::Conflicting("There is a key of that name."),
             Self::MethodNotAllowed("GET,HEAD".into()),
+            Self::ApiBlocked,
+            Self::Unprocessable("There is no sealing key."),
+            Self::Consumer(ConsumerRefusal::MissingKey),
+            Self::Consumer(ConsumerRefusal::InvalidKey),
+            Self::Consumer(ConsumerRefusal::MissingBasic),
+            Self::Consumer(ConsumerRefusal::MalformedBasic),
+            Self::Consumer(ConsumerRefusal::InvalidBasic),
+            Self::Consumer(ConsumerRefusal::MissingToken),
+            Self::Consumer(ConsumerRefusal::MalformedToken("the token is malformed")),
+            Self::Consumer(ConsumerRefusal::InvalidToken("the token expired")),
+            Self::Consumer(ConsumerRefusal::UnknownToken("no consumer has the token's key")),
+            Self::Consumer(ConsumerRefusal::MissingAccessToken),
         ]
     }
 }
@@ -212,6 +232,8 @@ impl Refusal {
                 (*what).into()
             }
             Self::BadInput(what) => what.clone().into(),
+            Self::Unprocessable(what) => (*what).into(),
+            Self::Consumer(refusal) => refusal.message().into(),
             Self::Operator(refusal) => refusal.public(),
             Self::PlanConnections { connections_max } => {
                 format!("The plan allows {connections_max} connections at once.").into()
@@ -225,7 +247,7 @@ impl Refusal {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::PlanConnections { .. } => Some(10),
-            Self::NoRuntime => Some(NO_RUNTIME_RETRY_SECONDS),
+            Self::NoRuntime | Self::ApiBlocked => Some(NO_RUNTIME_RETRY_SECONDS),
             Self::TooManyLogins => Some(LOGINS_RETRY_SECONDS),
             Self::TooManyAttempts { wait_seconds } => Some(*wait_seconds),
             Self::Overloaded(_) | Self::RegistryAway(_) | Self::ReplicaSilent(_) => Some(2),
@@ -275,16 +297,7 @@ impl Refusal {
             | Self::NoSession
             | Self::TooManyAttempts { .. }
             | Self::TooManyLogins => self.face_of_a_login(),
-            Self::WrongTenant => face(
-                S::FORBIDDEN,
-                "wrong_tenant",
-                "The credential is right, but does not open this tenant's runtime.",
-            ),
-            Self::ForeignOrigin => face(
-                S::FORBIDDEN,
-                "foreign_origin",
-                "A page of another origin may not use this credential.",
-            ),
+            Self::WrongTenant | Self::ForeignOrigin => self.face_of_a_stranger(),
             Self::PlanConnections { .. } => face(S::TOO_MANY_REQUESTS, "plan_connections", ""),
             Self::Overloaded(_) => {
                 face(S::SERVICE_UNAVAILABLE, "overloaded", "The server has too much to do.")
@@ -292,6 +305,9 @@ impl Refusal {
             Self::RegistryAway(_)
             | Self::UnknownOutcome(_)
             | Self::ReplicaSilent(_)
+            | Self::ApiBlocked
+            | Self::Consumer(_)
+            | Self::Unprocessable(_)
             | Self::OutOfScope
             | Self::PasswordOnly
             | Self::WrongOldPassword
@@ -318,6 +334,8 @@ fn takes_the_credential(cause: Cause) -> bool {
             | Cause::SessionEnded
             | Cause::SessionExpired
             | Cause::TenantDisabled
+            | Cause::ConsumerRevoked
+            | Cause::TokenExpired
     )
 }
 
@@ -340,6 +358,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCredential => f.write_str("no credential"),
+            Self::Consumer(refusal) => f.write_str(refusal.why()),
             Self::WrongCredential { why, .. }
             | Self::NotFound(why)
             | Self::Overloaded(why)

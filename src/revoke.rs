@@ -5,13 +5,15 @@
 //! revoker writes, replaces the cached tenant, and then looks through the live table. Whatever the
 //! order, one of the two sees the other.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::api::Owner;
 use crate::close::Cause;
-use crate::grant::SessionId;
+use crate::grant::{ApiId, ConsumerId, Grant, SessionId};
 use crate::live::{Entry, LiveTable};
 use crate::registry::Registry;
 use crate::registry::store::StoreError;
@@ -45,7 +47,9 @@ fn hold(live: &LiveTable, registry: &Registry, tenant: &Tenant, entries: &[Arc<E
     live.follow_plan(tenant, registry.clock().now());
     let now = registry.wall().now();
     let is_ended = |entry: &&Arc<Entry>| {
-        let verdict = tenant.allows(&entry.grant, now).and_then(|()| entry.stays(tenant));
+        // Where nothing is known of APIs just now, what rests on them goes on.
+        let allows = registry.allows(tenant, &entry.grant, now).unwrap_or(Ok(()));
+        let verdict = allows.and_then(|()| entry.stays(tenant));
         // What ended for another reason before is not counted again.
         verdict.is_err_and(|cause| entry.close(cause) || entry.closing() == Some(cause))
     };
@@ -96,6 +100,41 @@ pub(crate) async fn recheck_sessions(
     Ok(())
 }
 
+/// Holds what rests on a published API against it, now that something was written about it.
+pub fn recheck_api(live: &LiveTable, registry: &Registry, api: ApiId, account: TenantId) {
+    end_where_due(live, registry, account, |grant| grant.api() == Some(api));
+}
+
+/// The same for what rests on a consumer's credentials, whichever of the owner's APIs it calls.
+pub fn recheck_consumer(live: &LiveTable, registry: &Registry, consumer: ConsumerId, owner: Owner) {
+    let apis = registry.directory().apis_of(owner);
+    // A tenant's are all under one account.
+    let accounts: HashSet<TenantId> = apis.iter().map(|api| api.account_id()).collect();
+    for account in accounts {
+        end_where_due(
+            live,
+            registry,
+            account,
+            |grant| matches!(grant, Grant::Consumer { consumer: id, .. } if *id == consumer),
+        );
+    }
+}
+
+fn end_where_due(
+    live: &LiveTable,
+    registry: &Registry,
+    account: TenantId,
+    is_meant: impl Fn(&Grant) -> bool,
+) {
+    let now = registry.wall().now();
+    for entry in live.entries_of(account).iter().filter(|entry| is_meant(&entry.grant)) {
+        // Where nothing is known of APIs just now, it goes on.
+        if let Some(Err(cause)) = registry.directory().allows(&entry.grant, now) {
+            entry.close(cause);
+        }
+    }
+}
+
 /// Ends everything of a tenant who is not there any more.
 fn end_all(entries: &[Arc<Entry>]) -> usize {
     entries.iter().filter(|entry| entry.close(Cause::TenantDisabled)).count()
@@ -144,6 +183,8 @@ pub async fn recheck(live: Arc<LiveTable>, registry: Arc<Registry>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        // What was forgotten at a gap, if it could not be read at once. What runs goes on until it can.
+        let _ = registry.know_apis().await;
         recheck_all(&live, &registry).await;
         live.sweep(registry.clock().now());
     }

@@ -2,6 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::api::context::is_reserved;
 use crate::path::is_under;
 use crate::refusal::Refusal;
 use crate::row::Row;
@@ -9,6 +10,9 @@ use crate::tenant::{Instance, Username};
 
 /// The longest path; it is kept with every connection and stands in every log line.
 pub const PATH_BYTES_MAX: usize = 2048;
+
+/// What is said where no row is.
+pub const NO_ROW: Refusal = Refusal::NotFound("no row for this path");
 
 /// What a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,9 @@ pub enum Target {
         /// Whose host it is.
         username: Username,
     },
+    /// On the bare host, what no row of ours names: a published API's, if one has a context that the
+    /// path begins with.
+    Context,
     /// flowgate's own, on a tenant's host.
     TenantPage {
         /// Whose host it is.
@@ -134,7 +141,10 @@ pub fn route(host: &str, path: &str, base_domain: &str) -> Result<Target, Refusa
             below_node_root,
         }));
     }
-    Err(Refusal::NotFound("no row for this path"))
+    match is_reserved(path) {
+        true => Err(NO_ROW),
+        false => Ok(Target::Context),
+    }
 }
 
 /// The tenant whose host this is, by its form alone; `None` for the bare host.

@@ -13,12 +13,23 @@ pub enum Row {
     TenantApi,
     /// Tenant host, under the instance's `admin_root`: with that tenant's session only.
     Editor,
+    /// Bare host, under the context of a published API that asks for a credential.
+    Published,
+    /// The same, of one that asks for none.
+    PublishedOpen,
 }
 
 impl Row {
     /// All there are.
-    pub const ALL: [Self; 5] =
-        [Self::Public, Self::Api, Self::TenantPublic, Self::TenantApi, Self::Editor];
+    pub const ALL: [Self; 7] = [
+        Self::Public,
+        Self::Api,
+        Self::TenantPublic,
+        Self::TenantApi,
+        Self::Editor,
+        Self::Published,
+        Self::PublishedOpen,
+    ];
 
     /// For logs and metrics.
     #[must_use]
@@ -29,18 +40,26 @@ impl Row {
             Self::TenantPublic => "tenant_public",
             Self::TenantApi => "tenant_api",
             Self::Editor => "editor",
+            Self::Published => "published",
+            Self::PublishedOpen => "published_open",
         }
     }
 
     /// Whether it is on the host that all tenants share.
     #[must_use]
     pub fn is_on_bare_host(self) -> bool {
-        matches!(self, Self::Public | Self::Api)
+        matches!(self, Self::Public | Self::Api | Self::Published | Self::PublishedOpen)
     }
 
     /// Whether anybody may use it.
     #[must_use]
     pub fn is_public(self) -> bool {
-        matches!(self, Self::Public | Self::TenantPublic)
+        matches!(self, Self::Public | Self::TenantPublic | Self::PublishedOpen)
+    }
+
+    /// Whether it leads to a published API, whose callers are its consumers and no tenants.
+    #[must_use]
+    pub fn is_published(self) -> bool {
+        matches!(self, Self::Published | Self::PublishedOpen)
     }
 }

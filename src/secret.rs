@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 const KEY_PREFIX: &str = "fgk_";
+const CONSUMER_PREFIX: &str = "fgc_";
 const TICKET_PREFIX: &str = "fgt_";
 const SESSION_PREFIX: &str = "fgs_";
 const ADMIN_PREFIX: &str = "fga_";
@@ -36,6 +37,14 @@ impl Secret {
     /// The system has no randomness to give.
     pub fn generate_key() -> Result<Self, getrandom::Error> {
         Self::generate(KEY_PREFIX)
+    }
+
+    /// A new key for a consumer of published APIs, in the same form.
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
+    pub fn generate_consumer_key() -> Result<Self, getrandom::Error> {
+        Self::generate(CONSUMER_PREFIX)
     }
 
     /// A new one-time ticket, in the same form.

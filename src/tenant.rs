@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::clock::UnixMillis;
 use crate::close::Cause;
-use crate::grant::{Grant, KeyId};
+use crate::grant::{ApiId, Grant, KeyId};
 use crate::plan::Plan;
 use crate::secret::SecretDigest;
 
@@ -57,6 +57,12 @@ impl Username {
             return Err(UsernameError::Reserved);
         }
         Ok(Self(text.into()))
+    }
+
+    /// What stands where no tenant is, but an operator's published API: no tenant can have it.
+    #[must_use]
+    pub fn of_api(api: ApiId) -> Self {
+        Self(format!("(api {api})").into())
     }
 
     /// The name.
@@ -241,6 +247,24 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// An account of an operator's API, whose id is the lower half of this one, which no credential opens and which has no runtime.
+    #[must_use]
+    pub fn of_operator(id: TenantId) -> Self {
+        Self {
+            id,
+            revision: 0,
+            username: Username::of_api(ApiId(id.0 as u64)),
+            password: None,
+            keys: Vec::new(),
+            retired: Vec::new(),
+            plan_name: None,
+            plan: Arc::default(),
+            instance: None,
+            allowed_origins: Vec::new(),
+            disabled: false,
+        }
+    }
+
     /// The one rule: whether a grant still holds, and if not, why. Authentication, revocation and
     /// every re-check ask this and nothing else.
     ///
@@ -251,7 +275,8 @@ impl Tenant {
             return Err(Cause::TenantDisabled);
         }
         match *grant {
-            Grant::Anonymous => Ok(()),
+            // What rests on an API is held against that as well: see `Registry::allows`.
+            Grant::Anonymous | Grant::Open { .. } | Grant::Consumer { .. } => Ok(()),
             Grant::Password { fingerprint } => self.has_password(fingerprint),
             // Whether it was ended only the registry knows.
             Grant::Session { until, .. } if now >= until => Err(Cause::SessionExpired),

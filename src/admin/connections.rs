@@ -75,7 +75,8 @@ pub(super) struct ConnectionView {
     tenant: String,
     /// The runtime's, without query.
     path: String,
-    /// What it rests on: `anonymous`, `password`, `session`, `key:default`, or `key:` and an id.
+    /// What it rests on: `anonymous`, `password`, `session`, `key:default`, `key:` and an
+    /// id; on a published API `open`, or `consumer:` and the ids of consumer and credential.
     grant: String,
     key_name: Option<String>,
     client: String,
@@ -196,7 +197,7 @@ impl Desk {
         entries.retain(|entry| {
             let key = match entry.grant {
                 Grant::Key { id, .. } => Some(id),
-                Grant::Anonymous | Grant::Password { .. } | Grant::Session { .. } => None,
+                _ => None,
             };
             filter.fits(key, &entry.path)
         });

@@ -36,9 +36,11 @@ use crate::refusal::{OperatorRefusal, Refusal};
 use crate::registry::{Registry, away};
 use crate::tenant::{Tenant, Username};
 
+mod apis;
 mod audit;
 mod connections;
 mod console;
+mod consumers;
 mod credentials;
 mod docs;
 pub mod feed;

@@ -9,8 +9,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Desk, audit, connections, credentials, feed, guard, instances, keys, of_tenant, plans,
-    profiles, replicas, server, sessions, stats, tenants,
+    Desk, apis, audit, connections, consumers, credentials, feed, guard, instances, keys,
+    of_tenant, plans, profiles, replicas, server, sessions, stats, tenants,
 };
 
 /// The security scheme's name in the document.
@@ -48,6 +48,15 @@ pub(super) fn api() -> (Router<Arc<Desk>>, Value) {
         .routes(routes!(keys::rotate))
         .routes(routes!(plans::list))
         .routes(routes!(plans::show, plans::put, plans::remove))
+        .routes(routes!(apis::list, apis::create))
+        .routes(routes!(apis::show, apis::define, apis::remove))
+        .routes(routes!(apis::set_state))
+        .routes(routes!(consumers::list))
+        .routes(routes!(consumers::show, consumers::put, consumers::remove))
+        .routes(routes!(consumers::add_key))
+        .routes(routes!(consumers::set_basic))
+        .routes(routes!(consumers::set_jwt))
+        .routes(routes!(consumers::remove_credential))
         .routes(routes!(connections::list))
         .routes(routes!(connections::show, connections::close_one))
         .routes(routes!(connections::close))

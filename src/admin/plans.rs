@@ -9,6 +9,7 @@ use super::guard::Administrator;
 use super::pages::{Condition, PageQuery, tag};
 use super::tenants::missing;
 use super::{Answer, At, Desk, Tagged};
+use crate::api::Api;
 use crate::change::unwritten;
 use crate::json::{Asked, Id, Input, Private};
 use crate::plan::Plan;
@@ -47,6 +48,11 @@ pub(super) struct Removed {
 
 impl Desk {
     async fn is_in_use(&self, plan: &str) -> Result<bool, StoreError> {
+        self.registry().know_apis().await?;
+        let offers = |api: &Api| api.definition.plans.iter().any(|offered| offered == plan);
+        if !self.registry().directory().apis(offers).is_empty() {
+            return Ok(true);
+        }
         let mut after: Option<String> = None;
         loop {
             let records = self.registry().records(after.as_deref(), RECORDS_PER_READ).await?;
@@ -137,7 +143,7 @@ fn overtaken(error: StoreError) -> Refusal {
     }
 }
 
-/// Removes a plan that no tenant has.
+/// Removes a plan that no tenant has and no published API offers.
 #[utoipa::path(delete, path = "/admin/v1/plans/{name}", tag = "plans",
     params(("name" = String, Path),
         ("If-Match" = String, Header, description = "The ETag that is removed, or `*`", pattern = r#"^(\*|"[0-9]{1,19}")$"#)),
@@ -148,7 +154,8 @@ pub(super) async fn remove(
     Id(name): Id,
     condition: Condition,
 ) -> Answer<Removed> {
-    const IN_USE: Refusal = Refusal::Conflicting("Tenants have this plan.");
+    const IN_USE: Refusal =
+        Refusal::Conflicting("Tenants have this plan, or published APIs offer it.");
     let (revision, limits) = desk.plan(&name).await?.ok_or_else(|| missing(NO_PLAN))?;
     condition.meets(revision)?;
     if desk.is_in_use(&name).await.map_err(away)? {

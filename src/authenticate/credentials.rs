@@ -88,7 +88,7 @@ pub fn bearers(headers: &HeaderMap) -> impl Iterator<Item = Secret> {
 }
 
 /// A query parameter's value, however its name is encoded.
-fn parameter(query: Option<&str>, name: &str) -> Result<Option<Secret>, Refusal> {
+pub(super) fn parameter(query: Option<&str>, name: &str) -> Result<Option<Secret>, Refusal> {
     let pairs = query.into_iter().flat_map(|query| query.split('&'));
     let mut pairs = pairs.filter(|pair| is_parameter(pair, name));
     let Some(pair) = pairs.next() else { return Ok(None) };
@@ -116,7 +116,10 @@ fn subprotocol_token(headers: &HeaderMap) -> Result<Option<Secret>, Refusal> {
     }
 }
 
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Refusal> {
+pub(super) fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &str,
+) -> Result<Option<&'a HeaderValue>, Refusal> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
@@ -124,7 +127,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderVal
     }
 }
 
-fn text(value: &HeaderValue) -> Result<String, Refusal> {
+pub(super) fn text(value: &HeaderValue) -> Result<String, Refusal> {
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => Ok(text.trim().to_owned()),
         Err(_) => Err(Refusal::Malformed("A credential header is not UTF-8.")),

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http::header::ORIGIN;
 use http::request::Parts;
 
+use crate::carriers::Caller;
 use crate::client::Client;
 use crate::clock::UnixMillis;
 use crate::close::Cause;
@@ -19,7 +20,9 @@ use crate::registry::{Registry, away};
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::{Password, Tenant, Username};
 
+pub mod consumer;
 pub mod credentials;
+pub mod jwt;
 pub mod origin;
 mod session;
 
@@ -38,6 +41,8 @@ pub struct Identity {
     pub authorization_consumed: bool,
     /// Where the request came from.
     pub client: IpAddr,
+    /// Who calls, on a published API's row.
+    pub caller: Option<Arc<Caller>>,
 }
 
 /// What credentials are checked against.
@@ -111,7 +116,13 @@ impl Authority<'_> {
         if presented.basic.is_some() {
             origin::check(&request.method, &request.headers, &tenant, client.over_tls)?;
         }
-        Ok(Identity { tenant, grant, authorization_consumed, client: client.address.ip() })
+        Ok(Identity {
+            tenant,
+            grant,
+            authorization_consumed,
+            client: client.address.ip(),
+            caller: None,
+        })
     }
 
     /// Whether a request's bearer token is an API key of anybody's: it is for nobody else's eyes, even

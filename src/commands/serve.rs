@@ -38,6 +38,7 @@ use crate::registry::store::Store;
 use crate::registry::store::redacted;
 use crate::registry::usage::Usage;
 use crate::relay::plane::{Plane, Prepared};
+use crate::sealing::Sealing;
 use crate::telemetry;
 use crate::tls::server::Acceptor;
 use crate::web;
@@ -86,7 +87,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     if let Some(path) = &settings.import {
         import::fill(&store, runtime.handle(), path, false)?;
     }
-    let registry = Arc::new(registry(store, &settings, clock));
+    let registry = Arc::new(registry(store, &settings, clock).with_sealing(sealing(&settings)?));
     let (plane, prepared) = Plane::prepare(settings.relay_threads, settings.patience, clock)
         .map_err(|error| cannot("start the relay threads", error))?;
     let passwords = Passwords::start(clock);
@@ -277,6 +278,16 @@ fn admin_tokens(settings: &Settings) -> Result<Arc<TokensInUse>, Failure> {
         tracing::info!("no admin token is configured: the admin API refuses everything but health");
     }
     Ok(Arc::new(tokens))
+}
+
+/// What secrets in the registry are sealed with.
+fn sealing(settings: &Settings) -> Result<Option<Arc<Sealing>>, Failure> {
+    let sealing = settings.sealing_key_file.as_deref().map(Sealing::load).transpose();
+    let sealing = sealing.map_err(|message| Failure {
+        exit_code: EXIT_CONFIG,
+        message: format!("sealing_key_file: {message}"),
+    })?;
+    Ok(sealing.map(Arc::new))
 }
 
 /// Where operators are served.

@@ -142,6 +142,13 @@ pub const KEYS: &[Key] = &[
         "A registry in Redis must answer within this time",
     ),
     key(
+        "sealing_key_file",
+        "FILE",
+        "",
+        "Keys that seal secrets in the registry: 32 random bytes in base64 on each line, the present one \
+         first; the same on all replicas",
+    ),
+    key(
         "import",
         "FILE",
         "",

@@ -262,7 +262,7 @@ fn domains_are_names_in_lower_case() {
 /// A value for each key that differs from its default.
 fn another<'a>(key: &Key, secret_file: &'a str) -> &'a str {
     match (key.name, key.value) {
-        ("registry_password_file" | "registry_key_file", _) => secret_file,
+        ("registry_password_file" | "registry_key_file" | "sealing_key_file", _) => secret_file,
         ("listen" | "tls_listen" | "admin_listen", _) => "127.0.0.1:7",
         ("log", _) => "warn,flowgate::relay=debug",
         ("log_format", _) => "json",

@@ -22,6 +22,7 @@ use crate::clock::{Clock, Millis};
 use crate::metrics::Stopwatch;
 use crate::refusal::Refusal;
 use crate::tenant::{Instance, Tenant, TenantId};
+use crate::tls::Stream;
 use crate::upload::Upload;
 
 /// For how long a connection is kept without a request.
@@ -69,7 +70,8 @@ impl Connection {
 #[derive(Debug)]
 pub struct Reuse {
     pool: Arc<Pool>,
-    destination: Destination,
+    /// None for one that is not to be kept.
+    destination: Option<Destination>,
     connection: Connection,
     clock: Clock,
 }
@@ -77,7 +79,9 @@ pub struct Reuse {
 impl Reuse {
     /// The answer was read to its end.
     pub fn keep(self) {
-        self.pool.keep(self.destination, self.connection, self.clock.now());
+        if let Some(destination) = self.destination {
+            self.pool.keep(destination, self.connection, self.clock.now());
+        }
     }
 }
 
@@ -165,11 +169,37 @@ impl Dialer {
             && let Some(mut connection) = self.pool.take(destination, self.clock.now())
         {
             match connection.sender.send_request(first).await {
-                Ok(response) => return Ok((response, self.reuse(destination, connection))),
+                Ok(response) => return Ok((response, self.reuse(Some(destination), connection))),
                 Err(error) => tracing::debug!(%error, "a kept connection failed"),
             }
         }
         let socket = self.dial(instance, &mut Stopwatch::default()).await?;
+        self.exchange_over(socket, Some(destination), request).await
+    }
+
+    /// As [`Dialer::request`], over a connection that was dialled for it and is not kept: the pool knows
+    /// no nodes.
+    pub(super) async fn request_over(
+        &self,
+        socket: Stream,
+        request: Request<Upload>,
+    ) -> Result<(Response<Incoming>, Reuse), Refusal> {
+        let over_limit = request.body().over_limit();
+        let exchange = self.exchange_over(socket, None, request);
+        match timeout(self.settings.response_timeout, exchange).await {
+            // The body ended the exchange, not the runtime.
+            Ok(Err(_)) if over_limit.is_set() => Err(Refusal::BodyTooLarge),
+            Ok(answer) => answer,
+            Err(_) => Err(Refusal::RuntimeTimedOut("no answer to the request")),
+        }
+    }
+
+    async fn exchange_over(
+        &self,
+        socket: Stream,
+        destination: Option<Destination>,
+        request: Request<Upload>,
+    ) -> Result<(Response<Incoming>, Reuse), Refusal> {
         let watched = socket.as_fd().try_clone_to_owned();
         let watched = watched.map_err(|error| Refusal::RuntimeUnreachable(error.to_string()))?;
         let (sender, driver) = http1::Builder::new()
@@ -186,7 +216,7 @@ impl Dialer {
         Ok((response.map_err(|error| broke(&error))?, self.reuse(destination, connection)))
     }
 
-    fn reuse(&self, destination: Destination, connection: Connection) -> Reuse {
+    fn reuse(&self, destination: Option<Destination>, connection: Connection) -> Reuse {
         Reuse { pool: Arc::clone(&self.pool), destination, connection, clock: self.clock }
     }
 }

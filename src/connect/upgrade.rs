@@ -51,6 +51,15 @@ impl Dialer {
     ) -> Result<Answer, Refusal> {
         let socket = self.dial(instance, watch).await?;
         watch.pass(Phase::Connect, self.clock.micros());
+        self.switch_in_time(socket, request, watch).await
+    }
+
+    pub(super) async fn switch_in_time(
+        &self,
+        socket: Stream,
+        request: Request<Empty<Bytes>>,
+        watch: &mut Stopwatch,
+    ) -> Result<Answer, Refusal> {
         let exchange = self.switch(socket, request);
         let answer = timeout(self.settings.handshake_timeout, exchange).await;
         watch.pass(Phase::Upstream, self.clock.micros());

@@ -11,8 +11,8 @@ use http::header::{
 };
 
 use crate::carriers::{
-    OUR_SUBPROTOCOL, TOKEN_SUBPROTOCOL, basic_username, is_credential_parameter, is_our_cookie,
-    is_ours,
+    API_KEY_PARAMETER, Caller, Carrier, OUR_SUBPROTOCOL, TOKEN_NAME, TOKEN_SUBPROTOCOL,
+    basic_username, is_credential_parameter, is_our_cookie, is_ours, is_parameter,
 };
 use crate::client::RequestId;
 use crate::row::Row;
@@ -57,6 +57,8 @@ pub struct Towards<'a> {
     pub over_tls: bool,
     /// The request's id.
     pub request_id: RequestId,
+    /// Who calls, on a published API's row.
+    pub caller: Option<&'a Caller>,
 }
 
 impl Towards<'_> {
@@ -64,9 +66,11 @@ impl Towards<'_> {
     pub fn rewrite(&self, headers: &mut HeaderMap) {
         remove_hop_by_hop(headers);
         let host = headers.get(HOST).cloned();
+        let key = self.passing(Carrier::KeyHeader).and_then(|()| headers.get("apikey").cloned());
         remove_all(headers, |name| is_ours(name) || name == EXPECT.as_str());
         self.filter_authorization(headers);
-        filter_cookies(headers);
+        let takes_token = self.row == Row::Published && !self.passes(Carrier::TokenCookie);
+        filter_cookies(headers, takes_token);
         filter_subprotocols(headers);
         filter_trailer_names(headers);
         let mut set = |name, value: &str| {
@@ -74,8 +78,13 @@ impl Towards<'_> {
                 headers.insert(HeaderName::from_static(name), value);
             }
         };
-        if !self.row.is_public() {
-            set("x-auth-user", self.tenant.as_str());
+        match self.caller {
+            Some(caller) => {
+                set("x-consumer-username", &caller.username);
+                set("x-credential-identifier", &caller.credential);
+            }
+            None if self.row.is_public() => {}
+            None => set("x-auth-user", self.tenant.as_str()),
         }
         set("x-forwarded-for", &self.client.to_string());
         set("x-forwarded-proto", if self.over_tls { "https" } else { "http" });
@@ -83,12 +92,25 @@ impl Towards<'_> {
         if let Some(host) = host {
             headers.insert(HeaderName::from_static("x-forwarded-host"), host);
         }
+        headers.extend(key.map(|key| (HeaderName::from_static("apikey"), key)));
+    }
+
+    /// Whether the endpoint gets to see this carrier of the credential that was used.
+    fn passes(&self, carrier: Carrier) -> bool {
+        self.caller.is_some_and(|caller| caller.passes == Some(carrier))
+    }
+
+    fn passing(&self, carrier: Carrier) -> Option<()> {
+        self.passes(carrier).then_some(())
     }
 
     /// Passes on what was not for us, but never Basic on the bare host (which names a tenant there)
     /// and never Basic that names this tenant.
     fn filter_authorization(&self, headers: &mut HeaderMap) {
-        let bare_host = matches!(self.row, Row::Public | Row::Api);
+        if self.passes(Carrier::Authorization) {
+            return;
+        }
+        let bare_host = self.row.is_on_bare_host();
         let is_ours = headers.get_all(AUTHORIZATION).iter().any(|value| {
             let is_basic =
                 value.as_bytes().get(..5).is_some_and(|s| s.eq_ignore_ascii_case(b"basic"));
@@ -106,7 +128,7 @@ impl Towards<'_> {
 /// hop-by-hop; the caller sets `Connection` and `Upgrade` anew.
 pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
     remove_hop_by_hop(headers);
-    if matches!(row, Row::Public | Row::Api) {
+    if row.is_on_bare_host() {
         let challenges: Vec<HeaderValue> = headers
             .get_all(WWW_AUTHENTICATE)
             .iter()
@@ -213,12 +235,18 @@ fn replace(headers: &mut HeaderMap, name: &HeaderName, values: Vec<HeaderValue>)
     }
 }
 
-fn filter_cookies(headers: &mut HeaderMap) {
+fn filter_cookies(headers: &mut HeaderMap, takes_token: bool) {
     filter_list(headers, &COOKIE, b';', b"; ", |pair| {
         // Some browsers send a nameless cookie back with its equals sign.
         let nameless = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii_start();
-        !is_our_cookie(pair) && !is_our_cookie(nameless)
+        let is_token = takes_token && is_cookie_named(nameless, TOKEN_NAME);
+        !is_our_cookie(pair) && !is_our_cookie(nameless) && !is_token
     });
+}
+
+fn is_cookie_named(pair: &[u8], name: &str) -> bool {
+    let own = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+    own.trim_ascii() == name.as_bytes()
 }
 
 fn filter_subprotocols(headers: &mut HeaderMap) {
@@ -270,6 +298,26 @@ pub fn offers_our_subprotocol(headers: &HeaderMap) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|name| name.trim() == OUR_SUBPROTOCOL)
+}
+
+/// The query for a published API's endpoint: without credentials, and without a consumer's token, but
+/// for what the API hides not.
+#[must_use]
+pub fn query_for_api<'a>(query: &'a str, caller: Option<&Caller>) -> Cow<'a, str> {
+    let passes = match caller.and_then(|caller| caller.passes) {
+        Some(Carrier::KeyQuery) => Some(API_KEY_PARAMETER),
+        Some(Carrier::TokenQuery) => Some(TOKEN_NAME),
+        _ => None,
+    };
+    let keep = |pair: &&str| {
+        let is_token = caller.is_some() && is_parameter(pair, TOKEN_NAME);
+        passes.is_some_and(|name| is_parameter(pair, name))
+            || !(is_token || is_credential_parameter(pair))
+    };
+    if query.split('&').all(|pair| keep(&pair)) {
+        return query.into();
+    }
+    query.split('&').filter(keep).collect::<Vec<_>>().join("&").into()
 }
 
 /// A query without the parameters that carry credentials; the rest stays byte for byte.

@@ -44,6 +44,7 @@ impl Situation {
             client: CLIENT,
             over_tls: self.over_tls,
             request_id,
+            caller: None,
         };
         let mut headers = headers.clone();
         towards.rewrite(&mut headers);

@@ -54,7 +54,7 @@ pub fn paths(data: &[u8]) {
     assert!(path.starts_with('/') && path.len() <= PATH_BYTES_MAX);
     assert!(!path.contains(['\\', '\0', '\r', '\n']));
     match target {
-        Target::Own(_) => {}
+        Target::Own(_) | Target::Context => {}
         Target::TenantHost { username } | Target::TenantPage { username } => {
             assert_is_host_of(host, &username);
         }

@@ -9,6 +9,7 @@ use http::request::Parts;
 
 use super::plain;
 use super::trail::Trail;
+use crate::api::Api;
 use crate::authenticate::{Authority, Identity, Sessions};
 use crate::client::Client;
 use crate::exchange::headers::{Towards, without_credentials};
@@ -17,7 +18,7 @@ use crate::path::is_under;
 use crate::refusal::{Refusal, wants_page};
 use crate::registry::away;
 use crate::registry::usage::Usage;
-use crate::route::{Own, PATH_BYTES_MAX, RuntimeTarget, Target, route};
+use crate::route::{NO_ROW, Own, PATH_BYTES_MAX, RuntimeTarget, Target, route};
 use crate::row::Row;
 use crate::tenant::{Instance, Username};
 
@@ -45,6 +46,8 @@ pub enum Decision {
     Handover(Username),
     /// It goes to a runtime.
     Runtime(Admitted),
+    /// It calls this published API; [`Admission::call`] decides the rest.
+    Api(Arc<Api>),
 }
 
 /// A request for a runtime whose sender may make it.
@@ -56,8 +59,10 @@ pub struct Admitted {
     pub row: Row,
     /// The instance that it is for.
     pub instance: Arc<Instance>,
-    /// Path and query at the runtime.
+    /// Path and query at the runtime; behind its base at a node.
     pub path_and_query: String,
+    /// The operator's API to one of whose nodes it goes, in place of an instance.
+    pub nodes: Option<Arc<Api>>,
 }
 
 impl Admission<'_> {
@@ -88,6 +93,10 @@ impl Admission<'_> {
                 trail.row = "own";
                 return Ok(Decision::TenantPage(username));
             }
+            Target::Context => {
+                let api = self.authority.registry.api_at(parts.uri.path()).await.map_err(away)?;
+                return api.map(Decision::Api).ok_or(NO_ROW);
+            }
             Target::Runtime(target) => target,
         };
         if !target.row.is_public() && plain::is_preflight(parts) {
@@ -105,7 +114,6 @@ impl Admission<'_> {
         client: Client,
         trail: &mut Trail,
     ) -> Result<Decision, Refusal> {
-        const NO_ROW: Refusal = Refusal::NotFound("no row for this path");
         trail.row = Row::Editor.label();
         let tenant = self.authority.registry.by_username(username).await.map_err(away)?;
         let tenant = tenant.filter(|tenant| !tenant.disabled).ok_or(NO_ROW)?;
@@ -130,8 +138,9 @@ impl Admission<'_> {
         let authorization_consumed = self.authority.is_bearer_of_ours(&parts.headers).await;
         let client = client.address.ip();
         let path_and_query = with_query(parts.uri.path().to_owned(), parts);
-        let identity = Identity { tenant, grant, authorization_consumed, client };
-        Ok(Decision::Runtime(Admitted { identity, row: Row::Editor, instance, path_and_query }))
+        let identity = Identity { tenant, grant, authorization_consumed, client, caller: None };
+        let row = Row::Editor;
+        Ok(Decision::Runtime(Admitted { identity, row, instance, path_and_query, nodes: None }))
     }
 
     /// Who asks, whether they may, and where it goes.
@@ -153,7 +162,7 @@ impl Admission<'_> {
         trail.grant = Some(identity.grant);
         let instance = identity.tenant.instance.clone().ok_or(Refusal::NoRuntime)?;
         let path_and_query = with_query(target.runtime_path(&instance)?, parts);
-        Ok(Admitted { identity, row: target.row, instance, path_and_query })
+        Ok(Admitted { identity, row: target.row, instance, path_and_query, nodes: None })
     }
 
     async fn public_identity(
@@ -174,6 +183,7 @@ impl Admission<'_> {
                 grant: Grant::Anonymous,
                 authorization_consumed,
                 client: client.address.ip(),
+                caller: None,
             }),
             Err(_) => Err(Refusal::NotFound("the tenant is disabled")),
         }
@@ -247,6 +257,7 @@ pub fn towards(row: Row, identity: &Identity, client: Client) -> Towards<'_> {
         client: client.address.ip(),
         over_tls: client.over_tls,
         request_id: client.request_id,
+        caller: identity.caller.as_deref(),
     }
 }
 

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::admission::{Admission, Admitted, Decision, towards};
+use super::published::Called;
 use super::trail::Trail;
+use crate::api::{Api, Way};
 use crate::client::Client;
 use crate::connect::Dialer;
 use crate::grant::Grant;
@@ -97,7 +99,16 @@ pub async fn explain(
     client: Client,
 ) -> Explanation {
     let mut trail = Trail::default();
-    let mut decision = admission.decide(&parts, client, &mut trail).await;
+    let decision = admission.decide(&parts, client, &mut trail).await;
+    let mut decision = match decision {
+        Ok(Decision::Api(api)) => {
+            admission.call(&parts, &api, client, &mut trail).await.map(|called| match called {
+                Called::Preflight => Decision::Preflight,
+                Called::Admitted(admitted) => Decision::Runtime(*admitted),
+            })
+        }
+        decision => decision,
+    };
     if let Ok(Decision::Runtime(admitted)) = &decision
         && let Err(refusal) = dialer.judge(&admitted.instance).await
     {
@@ -131,7 +142,7 @@ fn refused(refusal: &Refusal, trail: &Trail) -> Lines {
 
 fn accepted(decision: &Decision, parts: Parts, client: Client) -> Lines {
     match decision {
-        Decision::Own(_) => vec![("answered by", "flowgate itself".to_owned())],
+        Decision::Own(_) | Decision::Api(_) => vec![("answered by", "flowgate itself".to_owned())],
         Decision::Preflight => {
             vec![("answered by", "flowgate itself: a preflight on a private row".to_owned())]
         }
@@ -144,7 +155,7 @@ fn accepted(decision: &Decision, parts: Parts, client: Client) -> Lines {
 }
 
 fn relayed(admitted: &Admitted, parts: Parts, client: Client) -> Lines {
-    let Admitted { identity, row, instance, path_and_query } = admitted;
+    let Admitted { identity, row, instance, path_and_query, nodes } = admitted;
     let tenant = &identity.tenant;
     let before = parts.headers.clone();
     let mut headers = parts.headers;
@@ -153,11 +164,20 @@ fn relayed(admitted: &Admitted, parts: Parts, client: Client) -> Lines {
         ("row", row.label().to_owned()),
         ("credential", describe(&identity.grant, tenant)),
         ("tenant", format!("{} ({})", tenant.username, tenant.id)),
-        ("runtime", instance.to_string()),
+        match nodes {
+            Some(api) => ("nodes", describe_nodes(api)),
+            None => ("runtime", instance.to_string()),
+        },
         ("its path", path_and_query.clone()),
         ("headers removed", names(&before, &headers)),
         ("headers set", set(&before, &headers)),
     ]
+}
+
+fn describe_nodes(api: &Api) -> String {
+    let Way::Nodes { nodes, .. } = &api.way else { return "none".to_owned() };
+    let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    nodes.join(", ")
 }
 
 fn describe(grant: &Grant, tenant: &Tenant) -> String {
@@ -165,6 +185,10 @@ fn describe(grant: &Grant, tenant: &Tenant) -> String {
         Grant::Anonymous => "none is needed".to_owned(),
         Grant::Password { .. } => "the password".to_owned(),
         Grant::Session { .. } => "a session".to_owned(),
+        Grant::Open { .. } => "the API asks for none".to_owned(),
+        Grant::Consumer { consumer, credential, .. } => {
+            format!("the credential {credential} of the consumer {consumer}")
+        }
         Grant::Key { id, .. } => match tenant.key(*id) {
             Some(ApiKey { name: Some(name), .. }) => format!("the API key {name:?}"),
             _ => "the default API key".to_owned(),

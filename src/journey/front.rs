@@ -17,6 +17,7 @@ use mio::event::Event;
 use tokio::sync::mpsc;
 
 use super::admission::{Admitted, Decision, towards};
+use super::published::Destination;
 use super::steps::Step;
 use super::trail::Trail;
 use super::{Journey, ended, handshake, plain, refusal_for, websocket};
@@ -318,7 +319,7 @@ impl Journey {
         let registered = self.enter(Kind::Exchange, &admitted, client)?;
         let confirmed = at_once(self.confirm(&admitted, registered.entry()));
         let Some(confirmed) = confirmed else { return Ok(None) };
-        let (tenant, instance) = confirmed?;
+        let (tenant, Destination::Runtime(instance)) = confirmed? else { return Ok(None) };
         let Admitted { identity, row, path_and_query, .. } = admitted;
         let Some(addresses) = self.dialer.known_addresses(&instance)? else {
             return Ok(None);
@@ -345,7 +346,7 @@ impl Journey {
         self.reach_at_once(Step::Entered);
         let confirmed = at_once(self.confirm(&admitted, registered.entry()));
         let Some(confirmed) = confirmed else { return Ok(None) };
-        let (tenant, instance) = confirmed?;
+        let (tenant, Destination::Runtime(instance)) = confirmed? else { return Ok(None) };
         let Admitted { identity, row, path_and_query, .. } = admitted;
         self.reach_at_once(Step::Confirmed);
         let Some(addresses) = self.dialer.known_addresses(&instance)? else {

@@ -30,7 +30,7 @@ use crate::registry::{Registry, away};
 use crate::relay::plane::Plane;
 use crate::route::Own;
 use crate::row::Row;
-use crate::tenant::{Instance, Tenant};
+use crate::tenant::Tenant;
 
 pub mod admission;
 pub mod explain;
@@ -38,6 +38,7 @@ pub mod front;
 pub mod handshake;
 mod pages;
 mod plain;
+mod published;
 pub mod recent;
 mod steps;
 pub mod totals;
@@ -45,6 +46,7 @@ pub mod trail;
 mod websocket;
 
 use admission::{Admission, Admitted, Decision};
+use published::{Called, Destination};
 use trail::Trail;
 
 /// How often a request is turned to another instance before its client is told to come again.
@@ -165,6 +167,10 @@ impl Journey {
             }
             Decision::Preflight => return Ok(plain::answer_preflight(&parts)),
             Decision::Runtime(admitted) => admitted,
+            Decision::Api(api) => match self.admission().call(&parts, &api, client, trail).await? {
+                Called::Preflight => return Ok(plain::answer_preflight(&parts)),
+                Called::Admitted(admitted) => *admitted,
+            },
         };
         trail.watch.pass(Phase::Auth, self.clock.micros());
         if !handshake::is_upgrade(&parts) {
@@ -204,22 +210,29 @@ impl Journey {
         &self,
         admitted: &Admitted,
         entry: &Entry,
-    ) -> Result<(Arc<Tenant>, Arc<Instance>), Refusal> {
+    ) -> Result<(Arc<Tenant>, Destination), Refusal> {
         let Admitted { identity, row, instance, .. } = admitted;
         let ended = |cause| ended(*row, cause);
         for _ in 0..CONFIRMATIONS_MAX {
             let current = self.registry.by_id(identity.tenant.id).await.map_err(away)?;
             let current = current.ok_or(ended(Cause::TenantDisabled))?;
-            current.allows(&identity.grant, self.registry.wall().now()).map_err(ended)?;
+            let now = self.registry.wall().now();
+            let verdict = self.registry.allows(&current, &identity.grant, now);
+            verdict.ok_or_else(apis_unknown)?.map_err(ended)?;
             if let Grant::Session { id, .. } = identity.grant
                 && self.registry.session(id).await.map_err(away)?.is_none()
             {
                 return Err(ended(Cause::SessionEnded));
             }
             entry.follow_plan(&current.plan, self.clock.now());
+            if let Some(api) = &admitted.nodes {
+                let present = self.registry.directory().api(api.id);
+                let present = present.ok_or(ended(Cause::ApiUnpublished))?;
+                return Ok((current, Destination::Nodes(present)));
+            }
             let present = current.instance.clone().ok_or(Refusal::NoRuntime)?;
             if entry.is_for(&present) {
-                return Ok((current, present));
+                return Ok((current, Destination::Runtime(present)));
             }
             if !present.has_roots_of(instance) {
                 // Its path was made for the old ones, and could be the editor's now.
@@ -263,10 +276,16 @@ fn refusal_for(
     response
 }
 
+fn apis_unknown() -> Refusal {
+    Refusal::RegistryAway("what is known of published APIs is being read anew".to_owned())
+}
+
 /// A public row knows no credentials: a tenant who went is one who is not there.
 fn ended(row: Row, cause: Cause) -> Refusal {
     match cause {
         Cause::TenantDisabled if row.is_public() => Refusal::NotFound("the tenant is disabled"),
+        Cause::ApiUnpublished | Cause::ApiRetired => Refusal::NotFound(cause.reason()),
+        Cause::ApiBlocked => Refusal::ApiBlocked,
         cause => Refusal::GrantEnded(cause),
     }
 }

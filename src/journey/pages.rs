@@ -56,6 +56,7 @@ impl Journey {
                     grant,
                     authorization_consumed: false,
                     client: client.address.ip(),
+                    caller: None,
                 })
             }
         };
@@ -100,7 +101,7 @@ impl Journey {
         trail.grant = Some(identity.grant);
         match identity.grant {
             Grant::Password { .. } | Grant::Session { .. } => Ok(identity),
-            Grant::Anonymous | Grant::Key { .. } => Err(Refusal::PasswordOnly),
+            _ => Err(Refusal::PasswordOnly),
         }
     }
 

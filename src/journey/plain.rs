@@ -39,7 +39,7 @@ impl Journey {
     ) -> Result<Response<Body>, Refusal> {
         refuse_what_no_row_relays(&parts, admitted.row, self.limits.body_bytes_max)?;
         let registered = Arc::new(self.enter(Kind::Exchange, &admitted, client)?);
-        let (current, instance) = self.confirm(&admitted, registered.entry()).await?;
+        let (current, destination) = self.confirm(&admitted, registered.entry()).await?;
 
         let Admitted { identity, row, path_and_query, .. } = admitted;
         let may_be_kept = may_be_kept(&parts, &identity);
@@ -50,7 +50,7 @@ impl Journey {
         let answer = tokio::select! {
             biased;
             cause = registered.entry().closed() => return Err(ended(row, cause)),
-            answer = self.dialer.request(&current, &instance, request) => answer,
+            answer = destination.ask(&self.dialer, &current, request) => answer,
         };
         let (mut response, reuse) = answer?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -57,7 +57,7 @@ impl Journey {
         self.reach(Step::Admitted).await;
         let registered = self.enter(Kind::Connection, &admitted, client)?;
         self.reach(Step::Entered).await;
-        let (_, instance) = self.confirm(&admitted, registered.entry()).await?;
+        let (_, destination) = self.confirm(&admitted, registered.entry()).await?;
         self.reach(Step::Confirmed).await;
 
         let client_upgrade = parts.extensions.remove::<OnUpgrade>();
@@ -70,7 +70,7 @@ impl Journey {
         let answer = tokio::select! {
             biased;
             cause = registered.entry().closed() => return Err(ended(row, cause)),
-            answer = self.dialer.handshake(&instance, request, watch) => answer?,
+            answer = destination.switch(&self.dialer, request, watch) => answer?,
         };
         let (mut response, upgraded) = match answer {
             Answer::Switched { response, upgraded } => (response, upgraded),

@@ -18,10 +18,22 @@ pub use tally::Tally;
 /// What a refusal counts as whose label is none of [`LABELS`].
 const OTHER: &str = "other";
 /// What requests come by: the rows, flowgate's own pages, and nothing of these.
-const ROWS: [&str; 9] =
-    ["none", "own", "profile", "login", "public", "api", "tenant_public", "tenant_api", "editor"];
+const ROWS: [&str; 11] = [
+    "none",
+    "own",
+    "profile",
+    "login",
+    "public",
+    "api",
+    "tenant_public",
+    "tenant_api",
+    "editor",
+    "published",
+    "published_open",
+];
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-const CREDENTIALS: [&str; 5] = ["unknown", "anonymous", "password", "key", "session"];
+const CREDENTIALS: [&str; 7] =
+    ["unknown", "anonymous", "password", "key", "session", "open", "consumer"];
 const OUTCOMES: usize = 3;
 
 /// How a handshake ended.
@@ -146,6 +158,8 @@ fn place_of_grant(grant: Option<Grant>) -> usize {
         Some(Grant::Password { .. }) => 2,
         Some(Grant::Key { .. }) => 3,
         Some(Grant::Session { .. }) => 4,
+        Some(Grant::Open { .. }) => 5,
+        Some(Grant::Consumer { .. }) => 6,
     }
 }
 

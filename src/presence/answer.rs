@@ -59,7 +59,7 @@ impl Shown {
     fn new(entry: &Entry, now: Millis, today: UnixMillis) -> Self {
         let key = match entry.grant {
             Grant::Key { id, .. } => Some(id),
-            Grant::Anonymous | Grant::Password { .. } | Grant::Session { .. } => None,
+            _ => None,
         };
         Self {
             number: entry.id,

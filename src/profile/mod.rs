@@ -37,6 +37,7 @@ mod chart;
 mod connections;
 mod keys;
 mod page;
+mod publishing;
 mod runtime;
 mod view;
 
@@ -77,6 +78,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route("/profile/keys/{id}/rotate", post(keys::rotate))
         .route("/profile/connections", get(connections::list))
         .route("/profile/connections/{id}", delete(connections::close))
+        .merge(publishing::routes())
         .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed(String::new()) })
         .fallback(|| async { Refusal::NotFound("no such page of the profile") })
         .layer(from_fn(to_the_end))

@@ -86,6 +86,7 @@ impl Mike {
             grant: OWNER,
             authorization_consumed: true,
             client: Ipv4Addr::LOCALHOST.into(),
+            caller: None,
         }
     }
 

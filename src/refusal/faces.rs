@@ -27,6 +27,22 @@ impl Refusal {
         }
     }
 
+    /// Whose credential is right, but not for them here.
+    pub(super) fn face_of_a_stranger(&self) -> Face {
+        match self {
+            Self::WrongTenant => face(
+                StatusCode::FORBIDDEN,
+                "wrong_tenant",
+                "The credential is right, but does not open this tenant's runtime.",
+            ),
+            _ => face(
+                StatusCode::FORBIDDEN,
+                "foreign_origin",
+                "A page of another origin may not use this credential.",
+            ),
+        }
+    }
+
     /// What has to do with sessions.
     pub(super) fn face_of_a_login(&self) -> Face {
         use StatusCode as S;
@@ -123,6 +139,13 @@ impl Refusal {
             Self::WrongOldPassword => {
                 face(S::FORBIDDEN, "wrong_old_password", "The old password is wrong.")
             }
+            Self::ApiBlocked => face(
+                S::SERVICE_UNAVAILABLE,
+                "api_blocked",
+                "The API is blocked for the time being.",
+            ),
+            Self::Consumer(refusal) => face(S::UNAUTHORIZED, refusal.label(), ""),
+            Self::Unprocessable(_) => face(S::UNPROCESSABLE_ENTITY, "unprocessable", ""),
             Self::Conflicting(_) => face(S::CONFLICT, "conflict", ""),
             Self::MethodNotAllowed(_) => {
                 face(S::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is needed here.")

@@ -1,8 +1,9 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 49] = [
+pub const LABELS: [&str; 53] = [
     "address_denied",
+    "api_blocked",
     "bad_handover",
     "bad_handshake",
     "bad_input",
@@ -17,6 +18,7 @@ pub const LABELS: [&str; 49] = [
     "malformed",
     "method_not_allowed",
     "missing",
+    "missing_consumer_credential",
     "no_admin_tokens",
     "no_runtime",
     "no_session",
@@ -42,9 +44,11 @@ pub const LABELS: [&str; 49] = [
     "too_many_logins",
     "two_identities",
     "unknown_outcome",
+    "unprocessable",
     "url_too_long",
     "websocket_version",
     "wrong_admin_token",
+    "wrong_consumer_credential",
     "wrong_credential",
     "wrong_feed_ticket",
     "wrong_host",

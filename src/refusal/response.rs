@@ -54,6 +54,10 @@ impl Refusal {
                 let challenge = HeaderValue::from_static("Session realm=\"flowgate\"");
                 headers.insert(WWW_AUTHENTICATE, challenge);
             }
+            Self::Consumer(refusal) => {
+                let challenge = HeaderValue::from_static(refusal.challenge());
+                headers.insert(WWW_AUTHENTICATE, challenge);
+            }
             Self::Operator(_) if self.status() == StatusCode::UNAUTHORIZED => {
                 let challenge = HeaderValue::from_static("Bearer realm=\"flowgate admin\"");
                 headers.insert(WWW_AUTHENTICATE, challenge);
@@ -83,8 +87,12 @@ impl Refusal {
             "detail": self.public(),
             "code": self.label(),
             "request_id": request_id.to_string(),
-        })
-        .to_string();
+        });
+        if let Self::Consumer(refusal) = self {
+            // Whoever comes from APISIX looks for it there.
+            problem["message"] = refusal.message().into();
+        }
+        let mut problem = problem.to_string();
         problem.push('\n');
         problem
     }
@@ -113,6 +121,9 @@ impl Refusal {
     fn advice(&self) -> Option<&'static str> {
         Some(match self.status() {
             StatusCode::BAD_REQUEST => "Check the address and the headers that your program sends.",
+            StatusCode::UNAUTHORIZED if matches!(self, Self::Consumer(_)) => {
+                "Ask the API's owner for a credential."
+            }
             StatusCode::UNAUTHORIZED if *self != Self::NoSession => {
                 "Check the username, the password or the API key."
             }

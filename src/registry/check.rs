@@ -11,14 +11,16 @@ use sha2::{Digest, Sha256};
 use super::audit;
 use super::copy::unfinished;
 use super::profiles::check_plan;
-use super::record::{LASTING, PLAN, SESSION, TENANT, TenantRecord};
+use super::record::{API, CONSUMER, LASTING, PLAN, SESSION, TENANT, TenantRecord};
 use super::sessions::Session;
-use super::store::{Document, Store, StoreError};
+use super::store::{Document, Kind, Store, StoreError};
 use super::walk::Walk;
+use crate::api::Owner;
 use crate::plan::Plan;
 use crate::secret::SecretDigest;
 use crate::tenant::TenantId;
 
+mod published;
 mod tenant;
 
 const MEND_STORE: &str =
@@ -28,6 +30,7 @@ const FINISH: &str =
     "give the same 'flowgate registry copy' command again; no server starts on it before";
 const MEND_PLAN: &str = "import a profiles file that has the plan, with --replace";
 const MEND_SESSION: &str = "nothing needs to be done: it opens nothing";
+const MEND_OWNER: &str = "remove it by the admin API: it opens nothing";
 const MEND_SHARED: &str = "one of the two must get a new key: both lead to the one tenant now";
 const MEND_NAME: &str = "restore the registry from a backup: only one of the two can be found";
 
@@ -87,6 +90,7 @@ pub async fn check(
                 match kind {
                     PLAN => check.plan(document),
                     TENANT => check.tenant(document).await?,
+                    API | CONSUMER => check.published(kind, document).await?,
                     SESSION => check.session(document).await?,
                     _ => check.entry(document),
                 }
@@ -169,6 +173,25 @@ impl Check<'_> {
                 }
             },
             Err(error) => self.find(&about, format!("cannot be read: {error}"), UNREADABLE),
+        }
+        Ok(())
+    }
+
+    /// An API or a consumer.
+    async fn published(&mut self, kind: Kind, document: &Document) -> Result<(), StoreError> {
+        let about = format!("{} {}", kind.0, document.id);
+        let (owner, faults) = match kind {
+            API => published::api(document),
+            _ => published::consumer(document),
+        };
+        for (what, advice) in faults {
+            self.find(&about, what, advice);
+        }
+        if let Some(Owner::Tenant(tenant)) = owner
+            && !self.is_tenant(tenant).await?
+        {
+            let what = format!("its tenant {tenant} does not exist");
+            self.find(&about, what, MEND_OWNER);
         }
         Ok(())
     }

@@ -12,9 +12,11 @@ use crate::clock::{Clock, Wall};
 use crate::metrics::Tally;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
+use crate::sealing::Sealing;
 use crate::secret::SecretDigest;
 use crate::tenant::{Tenant, TenantId, Username};
 
+pub mod apis;
 pub mod audit;
 mod cache;
 pub mod check;
@@ -58,6 +60,8 @@ pub struct Registry {
     changes: Turns<TenantId>,
     audit: audit::Keeping,
     session_limits: sessions::SessionLimits,
+    directory: apis::Directory,
+    sealing: Option<Arc<Sealing>>,
 }
 
 /// What is kept in memory.
@@ -101,6 +105,8 @@ impl Registry {
             changes: Turns::default(),
             audit: audit::Keeping::default(),
             session_limits: sessions::SessionLimits::default(),
+            directory: apis::Directory::default(),
+            sealing: None,
         }
     }
 
@@ -116,6 +122,19 @@ impl Registry {
     pub fn with_sessions(mut self, limits: sessions::SessionLimits) -> Self {
         self.session_limits = limits;
         self
+    }
+
+    /// The same with keys for secrets that have to be read again; else there can be none.
+    #[must_use]
+    pub fn with_sealing(mut self, sealing: Option<Arc<Sealing>>) -> Self {
+        self.sealing = sealing;
+        self
+    }
+
+    /// What secrets are sealed with, if there is a key for that.
+    #[must_use]
+    pub fn sealing(&self) -> Option<&Sealing> {
+        self.sealing.as_deref()
     }
 
     /// How long sessions live.
@@ -153,6 +172,9 @@ impl Registry {
     /// # Errors
     /// The tenant is not cached, and the store cannot be asked.
     pub async fn by_id(&self, id: TenantId) -> Result<Option<Arc<Tenant>>, StoreError> {
+        if let Some(account) = operators(id) {
+            return Ok(Some(account));
+        }
         let fetch = || async move { self.store.get(TENANT, &id.to_string()).await };
         self.look_up(Lookup::Id(id), fetch).await
     }
@@ -187,6 +209,9 @@ impl Registry {
     /// The tenant with this id as last known, however old that is, without asking the store.
     #[must_use]
     pub fn cached(&self, id: TenantId) -> Option<Arc<Tenant>> {
+        if let Some(account) = operators(id) {
+            return Some(account);
+        }
         match self.cache.peek(&Lookup::Id(id)) {
             Knowledge::Tenant(tenant) => Some(tenant),
             Knowledge::Absent | Knowledge::Unknown => None,
@@ -269,6 +294,7 @@ impl Registry {
     /// Believes nothing any more: there was a gap in the feed.
     pub fn forget_all(&self) {
         self.gaps.add(0);
+        self.directory.unload();
         self.cache.clear();
     }
 
@@ -289,6 +315,12 @@ impl Registry {
     ) -> Result<(Arc<Tenant>, T), ChangeError<E>> {
         self.change_as(None, id, |record, _| change(record)).await
     }
+}
+
+/// The account of an operator's API, under which the live table has what runs on it; see
+/// [`crate::api::account_id`]. It is not stored: it has nothing but its id.
+fn operators(id: TenantId) -> Option<Arc<Tenant>> {
+    crate::api::is_account_id(id).then(|| Arc::new(Tenant::of_operator(id)))
 }
 
 /// What a client is told when a tenant cannot be read.

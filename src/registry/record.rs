@@ -18,6 +18,10 @@ use crate::tenant::{
 pub const TENANT: Kind = Kind("tenant");
 /// Documents that are plans, by name.
 pub const PLAN: Kind = Kind("plan");
+/// Documents that are published APIs, by id.
+pub const API: Kind = Kind("api");
+/// Documents that are consumers of published APIs, by id.
+pub const CONSUMER: Kind = Kind("consumer");
 /// Documents that are browser sessions, by their secret's digest.
 pub const SESSION: Kind = Kind("session");
 /// Documents that are audit entries. Their ids sort the newest first.
@@ -33,7 +37,7 @@ pub const CLOSE: Kind = Kind("close");
 
 /// The kinds that make up a registry: what a copy takes along and a check goes through. What one of
 /// them refers to comes before it.
-pub const LASTING: [Kind; 4] = [PLAN, TENANT, SESSION, AUDIT];
+pub const LASTING: [Kind; 6] = [PLAN, TENANT, API, CONSUMER, SESSION, AUDIT];
 /// The other kinds: about one registry, or one process.
 pub const PASSING: [Kind; 4] = [COPY, REPLICA, ASK, CLOSE];
 

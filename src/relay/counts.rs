@@ -171,7 +171,10 @@ mod tests {
         all.add(&one.load());
         all.add(&two.load());
         assert_eq!((all.messages, all.bytes), ([4, 0], [60, 14]));
-        assert_eq!((all.began, all.over, all.live()), ([0, 2, 0, 0, 2], [0, 1, 0, 0, 0], 3));
+        assert_eq!(
+            (all.began, all.over, all.live()),
+            ([0, 2, 0, 0, 2, 0, 0], [0, 1, 0, 0, 0, 0, 0], 3)
+        );
         let ends: Vec<_> = all.ends().filter(|(_, count)| *count > 0).collect();
         assert_eq!(ends, [(["client", "1000"], 1)]);
         assert_eq!((all.lifetimes.count(), all.lifetimes.seconds), (1, 5.0));

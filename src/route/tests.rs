@@ -9,6 +9,7 @@ const BASE: &str = "flows.localhost";
 fn told(host: &str, path: &str) -> String {
     match route(host, path, BASE) {
         Ok(Target::Own(own)) => format!("{own:?}"),
+        Ok(Target::Context) => "context".to_owned(),
         Ok(Target::TenantHost { username }) => format!("tenant-host {username}"),
         Ok(Target::TenantPage { username }) => format!("tenant-page {username}"),
         Ok(Target::Runtime(target)) => {
@@ -46,7 +47,7 @@ fn rows_of_the_bare_host() {
             ("/logout", "Logout"),
             ("/profile/keys", "Profile"),
             ("/assets/style.css", "Assets"),
-            ("/loginx", "404"),
+            ("/loginx", "context"),
             ("/logout/x", "404"),
             ("/Login", "404"),
             ("/api", "404"),
@@ -62,8 +63,8 @@ fn rows_of_the_bare_host() {
             ("//api/data", "404"),
             ("//public/mike/data", "404"),
             ("/healthz/", "404"),
-            ("/red", "404"),
-            ("/other", "404"),
+            ("/red", "context"),
+            ("/other", "context"),
         ],
     );
 }

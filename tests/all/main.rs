@@ -36,6 +36,8 @@ mod pages;
 mod peers;
 mod plain_http;
 mod profile;
+mod published;
+mod published_life;
 mod reach;
 mod redis_away;
 mod redis_failover;

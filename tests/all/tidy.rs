@@ -28,6 +28,8 @@ const FLOORS: [&[&str]; 4] = [
         "proxy_protocol",
         "limits",
         "keepalive",
+        "api",
+        "sealing",
     ],
     &[
         "live",
@@ -44,7 +46,7 @@ const FLOORS: [&[&str]; 4] = [
     &["front", "accept", "route", "authenticate", "connect", "exchange", "relay"],
     &[
         "journey", "commands", "admin", "drain", "config", "profile", "revoke", "follow",
-        "presence", "change", "json", "web",
+        "presence", "change", "json", "web", "publish",
     ],
 ];
 

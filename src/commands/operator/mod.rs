@@ -11,8 +11,10 @@ use super::{EXIT_USAGE, Failure};
 use crate::config::Settings;
 use crate::secret::Secret;
 
+mod apis;
 mod client;
 mod connections;
+mod consumers;
 mod keys;
 mod others;
 mod print;
@@ -28,10 +30,11 @@ The server is asked over its operators' listener. The token comes from FLOWGATE_
 --token-file. Exit code 0 if it was done, 1 if it was refused, 64 for wrong usage, 69 if the server
 cannot be reached, 77 without a token that may do it.";
 
-/// `tenant`, `key`, `plan`, `connections`, `session`, `audit`, `server` and `top`.
+/// `tenant`, `key`, `api`, `consumer`, `plan`, `connections`, `session`, `audit`, `server` and `top`.
 pub(super) fn commands() -> Vec<Command> {
-    [tenants::command(), keys::command(), connections::command()]
+    [tenants::command(), keys::command(), apis::command(), consumers::command()]
         .into_iter()
+        .chain([connections::command()])
         .chain(others::commands())
         .map(|command| command.subcommand_required(true).arg_required_else_help(true))
         .chain([others::audit_command(), top::command()])
@@ -95,6 +98,8 @@ pub(super) fn run(name: &str, matches: &ArgMatches, settings: &Settings) -> Resu
     match name {
         "tenant" => tenants::run(verb, &call),
         "key" => keys::run(verb, &call),
+        "api" => apis::run(verb, &call),
+        "consumer" => consumers::run(verb, &call),
         "connections" => connections::run(verb, &call),
         "top" => top::run(&call),
         _ => others::run(name, verb, &call),

@@ -5,6 +5,8 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::client::RequestIds;
 
+mod published;
+
 fn headers(lines: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -35,6 +37,7 @@ fn rewritten(row: Row, authorization_consumed: bool, sent: &str) -> HeaderMap {
         client: IpAddr::from([192, 0, 2, 7]),
         over_tls: false,
         request_id,
+        caller: None,
     };
     let mut headers = headers(sent);
     towards.rewrite(&mut headers);
@@ -194,7 +197,7 @@ fn our_cookies_go_and_the_others_stay_as_they_were() {
 fn a_filtered_list_keeps_bytes_that_are_no_utf_8() {
     let latin_1 = HeaderValue::from_bytes(b"a=\xe9; __Host-flowgate=S; b=\xe9").unwrap();
     let mut headers = HeaderMap::from_iter([(COOKIE, latin_1)]);
-    filter_cookies(&mut headers);
+    filter_cookies(&mut headers, false);
     assert_eq!(headers[COOKIE].as_bytes(), b"a=\xe9; b=\xe9");
 }
 

@@ -71,6 +71,12 @@ fn the_table_of_what_clients_do_wrong() {
     expect![[r#"
         400 malformed
             The path is malformed.
+        400 bad_handshake
+            A handshake has no body.
+        400 two_identities
+            The request carries credentials of two different identities.
+        400 bad_input
+            The name must not be empty.
         414 path_too_long
             The path is too long.
         414 url_too_long
@@ -81,20 +87,8 @@ fn the_table_of_what_clients_do_wrong() {
             The body is over the limit.
         403 service_worker
             Service workers are for the tenant's own host, not for this one.
-        400 bad_handshake
-            A handshake has no body.
         426 websocket_version; upgrade: websocket; connection: upgrade, close; sec-websocket-version: 13
             Only version 13 of the WebSocket protocol is spoken here.
-        400 two_identities
-            The request carries credentials of two different identities.
-        401 wrong_credential; www-authenticate: Basic realm="flowgate", charset="UTF-8"
-            The credential is missing or wrong.
-            log: no credential
-        401 wrong_credential; www-authenticate: Basic realm="flowgate", charset="UTF-8"
-            The credential is missing or wrong.
-            log: wrong password
-        401 no_session; www-authenticate: Session realm="flowgate"
-            This opens with a browser session only: log in first.
         403 stale_form
             The form is too old, or the browser keeps no cookies. Go back, reload, try again.
         403 login_needs_tls
@@ -120,13 +114,51 @@ fn the_table_of_what_clients_do_wrong() {
             An API key does not open the profile.
         403 wrong_old_password
             The old password is wrong.
-        400 bad_input
-            The name must not be empty.
         409 conflict
             There is a key of that name.
         405 method_not_allowed
             Another method is needed here.
-    "#]].assert_eq(&table(400..500));
+        422 unprocessable
+            There is no sealing key.
+    "#]].assert_eq(&(table(400..401) + &table(402..500)));
+}
+
+#[test]
+fn the_table_of_missing_and_wrong_credentials() {
+    expect![[r#"
+        401 wrong_credential; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+            The credential is missing or wrong.
+            log: no credential
+        401 wrong_credential; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+            The credential is missing or wrong.
+            log: wrong password
+        401 no_session; www-authenticate: Session realm="flowgate"
+            This opens with a browser session only: log in first.
+        401 missing_consumer_credential; www-authenticate: Key realm="flowgate"
+            Missing API key in request
+        401 wrong_consumer_credential; www-authenticate: Key realm="flowgate"
+            Invalid API key in request
+        401 missing_consumer_credential; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+            Missing authorization in request
+        401 wrong_consumer_credential; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+            Invalid authorization in request
+        401 wrong_consumer_credential; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+            Invalid user authorization
+        401 missing_consumer_credential; www-authenticate: Bearer realm="flowgate"
+            Missing JWT token in request
+        401 wrong_consumer_credential; www-authenticate: Bearer realm="flowgate", error="invalid_token"
+            JWT token invalid
+            log: the token is malformed
+        401 wrong_consumer_credential; www-authenticate: Bearer realm="flowgate", error="invalid_token"
+            failed to verify jwt
+            log: the token expired
+        401 wrong_consumer_credential; www-authenticate: Bearer realm="flowgate", error="invalid_token"
+            Invalid user key in JWT token
+            log: no consumer has the token's key
+        401 missing_consumer_credential; www-authenticate: Bearer realm="flowgate"
+            Missing access token in request
+    "#]]
+    .assert_eq(&table(401..402));
 }
 
 #[test]
@@ -161,6 +193,8 @@ fn the_table_of_what_clients_cannot_help() {
         503 replica_silent; retry-after: 2
             It is not known whether the connection was closed. Try again.
             log: host-2 (pid 7) did not answer
+        503 api_blocked; retry-after: 60
+            The API is blocked for the time being.
     "#]]
     .assert_eq(&table(500..600));
     assert!(table(100..400).is_empty());
@@ -194,6 +228,11 @@ fn what_a_handshake_is_told_that_was_closed() {
         SessionExpired: 401 grant_ended; www-authenticate: Session realm="flowgate"
         RuntimeSilent: 503 closed; retry-after: 1
         LifetimeOver: 503 closed; retry-after: 1
+        ApiBlocked: 503 closed; retry-after: 1
+        ApiRetired: 503 closed; retry-after: 1
+        ApiUnpublished: 503 closed; retry-after: 1
+        ConsumerRevoked: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+        TokenExpired: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
         Protocol(Mask): 503 closed; retry-after: 1
         Protocol(ReservedBit): 503 closed; retry-after: 1
         Protocol(Opcode): 503 closed; retry-after: 1
@@ -334,6 +373,8 @@ fn only_a_grants_end_is_401() {
                 | Cause::SessionEnded
                 | Cause::SessionExpired
                 | Cause::TenantDisabled
+                | Cause::ConsumerRevoked
+                | Cause::TokenExpired
         );
         assert_eq!(is_401, ended, "{cause:?}: devices give up for good on 401");
     }

@@ -84,7 +84,7 @@ proptest! {
             Target::TenantHost { username } | Target::TenantPage { username } => {
                 (Some(username), None)
             }
-            Target::Own(_) => return Ok(()),
+            Target::Own(_) | Target::Context => return Ok(()),
         };
         let name = username.as_ref().map(Username::as_str);
         match host.split_once(".flows") {

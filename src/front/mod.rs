@@ -5,8 +5,8 @@
 //! with its body; a handshake stays there, with the thread's [`Companion`]. Everything else is handed over
 //! to [`crate::accept`] with every byte that was read, before anything of it was answered:
 //!
-//! - own rows, passwords to be checked, names to be resolved, runtimes that speak TLS: somebody has to
-//!   wait for something;
+//! - own rows, passwords to be checked, names to be resolved, runtimes that speak TLS, APIs with several
+//!   nodes: somebody has to wait for something;
 //! - HTTP/1.0, unusual methods, a body of two lengths or with announced trailers, a request behind another: they
 //!   are rare.
 //!

@@ -2,7 +2,6 @@
 //! over, and what it does with peers that behave badly.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

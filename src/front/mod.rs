@@ -7,14 +7,14 @@
 //!
 //! - own rows, passwords to be checked, names to be resolved, runtimes that speak TLS, APIs with several
 //!   nodes: somebody has to wait for something;
-//! - HTTP/1.0, unusual methods, a body of two lengths or with announced trailers, a request behind another: they
-//!   are rare.
+//! - HTTP/1.0, unusual methods, a body of two lengths or with announced trailers, a request behind
+//!   another: they are rare.
 //!
 //! A tenant who is not in memory is read by a task, and the request is looked at again after that.
 //!
-//! From pure to real: [`head`], [`framing`] and [`request_body`] read, [`mod@write`] writes, `links` are the connections to
-//! runtimes, `conversation` is one client's connection, `passage` a request's way to the runtime and
-//! back, `thread` the loop, [`plane`] its threads. What is decided is the [`Story`]'s.
+//! From pure to real: [`head`], [`framing`] and [`request_body`] read, [`mod@write`] writes, `links` are
+//! the connections to runtimes, `conversation` is one client's connection, `passage` a request's way to
+//! the runtime and back, `thread` the loop, [`plane`] its threads. What is decided is the [`Story`]'s.
 
 use std::fmt;
 use std::net::SocketAddr;

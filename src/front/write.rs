@@ -80,6 +80,16 @@ fn put_canonical(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
     put(out, canonical.as_bytes(), value.as_bytes());
 }
 
+/// Puts a length back that its sender has called meaningful for one connection only: without it the body
+/// would be taken for what comes next.
+pub fn keep_length(headers: &mut HeaderMap, length: Option<HeaderValue>) {
+    if let Some(length) = length
+        && !headers.contains_key(CONTENT_LENGTH)
+    {
+        headers.insert(CONTENT_LENGTH, length);
+    }
+}
+
 /// A status line.
 pub fn put_status(out: &mut Vec<u8>, status: http::StatusCode, reason: &str) {
     out.extend_from_slice(b"HTTP/1.1 ");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{AUTHORIZATION, COOKIE, HeaderValue, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use mio::event::Event;
@@ -29,7 +29,7 @@ use crate::close::Cause;
 use crate::connect::upgrade::{check_switch, expected_accept};
 use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
 use crate::front::head::Written;
-use crate::front::write::{put, put_headers};
+use crate::front::write::{keep_length, put, put_headers};
 use crate::front::{
     Answer, Companion, Forward, HandedOver, Received, Reception, Story, Switched, Wait,
 };
@@ -385,7 +385,9 @@ fn rewrite(
     out: &mut Vec<u8>,
 ) {
     let is_chunked = parts.headers.contains_key(TRANSFER_ENCODING);
+    let length = parts.headers.get(CONTENT_LENGTH).cloned();
     towards.rewrite(&mut parts.headers);
+    keep_length(&mut parts.headers, length.filter(|_| !is_chunked));
     if is_handshake {
         websocket::ask_for_websocket(&mut parts.headers);
     }

@@ -136,6 +136,49 @@ fn the_limit_of_a_body_is_exact_and_holds_while_it_comes() {
 }
 
 #[test]
+fn a_length_is_kept_whatever_is_said_of_it() {
+    let (tell, told) = sync_channel(1);
+    let runtime = Runtime::start(move |mut socket| {
+        let mut body = [0; 4];
+        socket.socket.read_exact(&mut body).unwrap();
+        tell.send((socket.head.clone(), body)).unwrap();
+        socket
+            .send(b"HTTP/1.1 200 OK\r\nConnection: Content-Length\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let flowgate = start(&runtime, &[]);
+    let mut socket = connect(&flowgate);
+    for _ in 0..2 {
+        let hidden = post("Connection: content-length\r\nContent-Length: 4\r\n", "four");
+        socket.write_all(hidden.as_bytes()).unwrap();
+        let (head, body) = told.recv_timeout(PATIENCE).unwrap();
+        assert!(head.contains("Content-Length: 4\r\n") && &body == b"four", "{head}");
+        assert_eq!(answer(&mut socket).1, "ok", "and so is the answer's");
+    }
+}
+
+#[test]
+fn what_a_runtime_says_unasked_answers_nobody() {
+    let (give, given) = sync_channel(1);
+    let runtime = Runtime::start(move |mut socket| {
+        socket.send(OK);
+        let _ = give.send(socket.socket);
+    });
+    let flowgate = start(&runtime, &[]);
+    let mut socket = connect(&flowgate);
+    socket.write_all(post("Content-Length: 5\r\n", "be").as_bytes()).unwrap();
+    assert_eq!(answer(&mut socket).1, "ok");
+    let mut upstream = given.recv_timeout(PATIENCE).unwrap();
+    upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged").unwrap();
+    // Its event is there before that of the body's end.
+    crate::support::wait_until("it has arrived", || flowgate.status()["live"] == 1);
+    socket.write_all(b"gun").unwrap();
+    flowgate.wait_until_idle();
+    socket.write_all(get("/public/mike/x", CLOSE).as_bytes()).unwrap();
+    let said = rest_of(socket);
+    assert!(said.ends_with("ok") && !said.contains("forged"), "{said}");
+}
+
+#[test]
 fn half_a_request_is_none() {
     let (runtime, told) = reading();
     let flowgate = start(&runtime, &[]);

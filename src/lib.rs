@@ -3,7 +3,7 @@
 //! # The life of a request
 //!
 //! 1. [`front`] takes a connection within the limit and reads a request from it. What cannot be
-//!    decided at once, or is more than a request without a body, it hands over to [`accept`].
+//!    decided at once, or is rare, it hands over to [`accept`].
 //! 2. [`journey`] carries it on; it alone knows the stages, and calls them in turn:
 //! 3. [`route`] finds the row for host and path;
 //! 4. [`authenticate`] turns credentials into an identity with its [`grant`];

@@ -4,6 +4,9 @@ use http::HeaderMap;
 
 /// Bytes read from a runtime at once, unless a head may be longer.
 const READ_BYTES: usize = 64 * 1024;
+/// Bytes of a body read at once, which are sent at once: a little less than the loopback carries in one
+/// segment. 64 KiB would leave in two.
+pub const BODY_READ_BYTES: usize = READ_BYTES - 256;
 /// Room before and behind what is read, to make a chunk of it.
 pub const CHUNK_ROOM: usize = 16;
 /// Buffers kept for the next one that is needed.

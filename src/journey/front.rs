@@ -124,7 +124,7 @@ impl Story for FrontDesk {
 
     fn receive(&self, request: Received<'_>, out: &mut Vec<u8>) -> Reception<Errand> {
         let journey = &self.journey;
-        let Received { parts, written, address, has_more, waited_since } = request;
+        let Received { parts, written, address, has_body, has_more, waited_since } = request;
         let is_handshake = handshake::is_upgrade(parts);
         if (has_more && !is_handshake) || !journey.may_be_tried(parts) {
             return Reception::HandOver;
@@ -150,7 +150,7 @@ impl Story for FrontDesk {
             if is_handshake {
                 trail.watch.pass(Phase::Auth, journey.clock.micros());
             }
-            let asking = Asking { parts, written, client };
+            let asking = Asking { parts, written, client, has_body };
             match is_handshake {
                 true => journey.begin_handshake(asking, admitted, out),
                 false => journey.begin_plain(asking, admitted, out),
@@ -272,6 +272,7 @@ struct Asking<'a> {
     parts: &'a mut Parts,
     written: Written<'a>,
     client: Client,
+    has_body: bool,
 }
 
 /// What is known of a request whose head for the runtime has been written.
@@ -319,7 +320,7 @@ impl Journey {
         admitted: Admitted,
         out: &mut Vec<u8>,
     ) -> Result<Option<Sent>, Refusal> {
-        let Asking { parts, written, client } = asking;
+        let Asking { parts, written, client, has_body } = asking;
         plain::refuse_what_no_row_relays(parts, admitted.row, self.limits.body_bytes_max)?;
         let registered = self.enter(Kind::Exchange, &admitted, client)?;
         let confirmed = at_once(self.confirm(&admitted, registered.entry()));
@@ -336,7 +337,7 @@ impl Journey {
         put_request_line(out, parts, path_and_query)?;
         rewrite(parts, written, &towards, None, out);
         let way = Way::Plain { may_be_kept };
-        let changes_nothing = parts.method.is_safe();
+        let changes_nothing = parts.method.is_safe() && !has_body;
         Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing }))
     }
 
@@ -346,8 +347,8 @@ impl Journey {
         admitted: Admitted,
         out: &mut Vec<u8>,
     ) -> Result<Option<Sent>, Refusal> {
-        let Asking { parts, written, client } = asking;
-        handshake::check(parts, false)?;
+        let Asking { parts, written, client, has_body } = asking;
+        handshake::check(parts, has_body)?;
         self.reach_at_once(Step::Admitted);
         let registered = self.enter(Kind::Connection, &admitted, client)?;
         self.reach_at_once(Step::Entered);

@@ -57,3 +57,5 @@ mod stopping;
 mod support;
 mod tidy;
 mod tls;
+mod uploads;
+mod uploads_failing;

@@ -1,12 +1,13 @@
 //! The head of a request as the runtime gets it.
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 
 use crate::exchange::extensions;
 use crate::exchange::headers::Towards;
 use crate::front::head::Written;
-use crate::front::write::put_headers;
+use crate::front::write::{keep_length, put, put_headers};
 use crate::journey::websocket;
 use crate::refusal::Refusal;
 
@@ -42,7 +43,10 @@ pub(super) fn rewrite(
     handshake: Option<Handshake>,
     out: &mut Vec<u8>,
 ) {
+    let is_chunked = parts.headers.contains_key(TRANSFER_ENCODING);
+    let length = parts.headers.get(CONTENT_LENGTH).cloned();
     towards.rewrite(&mut parts.headers);
+    keep_length(&mut parts.headers, length.filter(|_| !is_chunked));
     if let Some(Handshake { drops }) = handshake {
         websocket::ask_for_websocket(&mut parts.headers);
         if drops {
@@ -50,5 +54,8 @@ pub(super) fn rewrite(
         }
     }
     put_headers(out, written, &parts.headers);
+    if is_chunked {
+        put(out, b"Transfer-Encoding", b"chunked");
+    }
     out.extend_from_slice(b"\r\n");
 }

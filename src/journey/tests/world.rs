@@ -331,6 +331,7 @@ pub fn serve_with_front(
         response_timeout: WAIT_MAX,
         header_bytes_max: 8192,
         headers_max: 100,
+        body_bytes_max: LIMITS.body_bytes_max,
         keep_alive: KEEP_ALIVE,
         probes: Default::default(),
         proxy_protocol_from: Default::default(),

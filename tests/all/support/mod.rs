@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 pub mod admin;
 pub mod exposition;
 pub mod flowgate;
+pub mod front;
 pub mod http2;
 pub mod link;
 pub mod node;

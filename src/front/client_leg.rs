@@ -11,6 +11,7 @@ use rustix::net::sockopt;
 use super::buffers::Buffers;
 use super::links::{Taken, Watched};
 use crate::clock::Millis;
+use crate::held::Part;
 
 /// The client's socket and what it has not taken yet.
 pub(super) struct ClientLeg {
@@ -23,6 +24,8 @@ pub(super) struct ClientLeg {
     pub(super) ended: bool,
     pending: Vec<u8>,
     pending_start: usize,
+    /// As long as something is pending.
+    held: Option<Part>,
     blocked_since: Option<Millis>,
 }
 
@@ -37,6 +40,7 @@ impl ClientLeg {
             ended: false,
             pending: Vec::new(),
             pending_start: 0,
+            held: None,
             blocked_since: None,
         }
     }
@@ -98,7 +102,8 @@ impl ClientLeg {
                 Ok(length) => bytes = &bytes[length..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.pending = buffers.copy(bytes);
+                    let (pending, part) = buffers.copy_to_wait(bytes);
+                    (self.pending, self.held) = (pending, Some(part));
                     (self.pending_start, self.blocked_since) = (0, Some(now));
                     return Ok(());
                 }
@@ -121,7 +126,7 @@ impl ClientLeg {
                 Err(error) => return Err(error),
             }
         }
-        buffers.give_back(std::mem::take(&mut self.pending));
+        self.let_go(buffers);
         self.blocked_since = None;
         Ok(())
     }
@@ -151,6 +156,7 @@ impl ClientLeg {
 
     /// Gives back what it holds of its thread's.
     pub(super) fn let_go(&mut self, buffers: &mut Buffers) {
+        self.held = None;
         buffers.give_back(std::mem::take(&mut self.pending));
     }
 }

@@ -46,6 +46,13 @@ pub(super) struct Tools<S: Story> {
     pub(super) is_draining: bool,
 }
 
+impl<S: Story> Tools<S> {
+    /// After a panic: it may have held them.
+    pub(super) fn renew_buffers(&mut self) {
+        self.buffers = Buffers::new(self.settings.header_bytes_max, self.permits.held());
+    }
+}
+
 enum State<S: Story> {
     /// A request is to come, by then; so much of it has come.
     Head { part: Vec<u8>, deadline: Millis },
@@ -374,9 +381,15 @@ impl<S: Story> Conversation<S> {
         }
     }
 
+    /// Whether it waits for a request of which not all has come, as far as is known.
+    pub(super) fn is_waiting_for_a_request(&self) -> bool {
+        let is_waiting = matches!(&self.state, State::Head { .. });
+        is_waiting && !self.client.is_blocked() && !self.client.readable
+    }
+
     /// Whether it waits for a request of which nothing has come.
     pub(super) fn is_idle(&self) -> bool {
-        let is_waiting = matches!(&self.state, State::Head { part, .. } if part.is_empty());
-        is_waiting && !self.client.is_blocked() && !self.client.readable
+        let has_none = matches!(&self.state, State::Head { part, .. } if part.is_empty());
+        has_none && self.is_waiting_for_a_request()
     }
 }

@@ -29,7 +29,7 @@
 //! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
 //!   [`relay`]
 //! - 2, services: [`live`], [`registry`], [`guessing`], [`passwords`], [`telemetry`], [`tls`],
-//!   [`upload`], [`rewound`], [`permits`], [`descriptors`]
+//!   [`upload`], [`rewound`], [`permits`], [`descriptors`], [`held`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`],
 //!   [`networks`], [`proxy_protocol`], [`limits`], [`keepalive`], [`api`], [`sealing`]
@@ -74,6 +74,7 @@ pub mod front;
 pub mod fuzzing;
 pub mod grant;
 pub mod guessing;
+pub mod held;
 pub mod journey;
 pub mod json;
 pub mod keepalive;

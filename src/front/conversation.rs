@@ -47,6 +47,13 @@ pub(super) struct Tools<S: Story> {
     pub(super) is_draining: bool,
 }
 
+impl<S: Story> Tools<S> {
+    /// After a panic: it may have held them.
+    pub(super) fn renew_buffers(&mut self) {
+        self.buffers = Buffers::new(self.settings.header_bytes_max, self.permits.held());
+    }
+}
+
 enum State<S: Story> {
     /// A request is to come, by then; so much of it has come.
     Head { part: Vec<u8>, deadline: Millis },

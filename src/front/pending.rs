@@ -6,12 +6,15 @@ use mio::net::TcpStream;
 
 use super::buffers::Buffers;
 use crate::clock::Millis;
+use crate::held::Part;
 
 /// Bytes that wait for room. Without any there is no buffer.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     bytes: Vec<u8>,
     start: usize,
+    /// As long as there are any.
+    held: Option<Part>,
     since: Option<Millis>,
 }
 
@@ -35,6 +38,7 @@ impl Pending {
     ) -> io::Result<()> {
         if !self.is_empty() {
             self.bytes.extend_from_slice(bytes);
+            self.held = Some(buffers.hold(&self.bytes));
             return Ok(());
         }
         while !bytes.is_empty() {
@@ -42,7 +46,8 @@ impl Pending {
                 Ok(length) => bytes = &bytes[length..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.bytes = buffers.copy(bytes);
+                    let (waiting, part) = buffers.copy_to_wait(bytes);
+                    (self.bytes, self.held) = (waiting, Some(part));
                     (self.start, self.since) = (0, Some(now));
                     return Ok(());
                 }
@@ -76,6 +81,7 @@ impl Pending {
 
     /// Gives back what it holds of its thread's.
     pub(super) fn let_go(&mut self, buffers: &mut Buffers) {
+        self.held = None;
         buffers.give_back(std::mem::take(&mut self.bytes));
         self.since = None;
     }

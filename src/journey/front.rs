@@ -67,7 +67,7 @@ pub struct Errand {
 #[derive(Debug)]
 enum Way {
     Plain {
-        may_be_kept: bool,
+        manner: plain::Manner,
     },
     Handshake {
         /// The right answer to the key.
@@ -205,8 +205,8 @@ impl Story for FrontDesk {
 
     fn pass(&self, errand: &mut Errand, answer: Answer<'_>) -> Result<(), Refusal> {
         match &errand.way {
-            Way::Plain { may_be_kept } => {
-                plain::rewrite_plain_answer(answer.headers, errand.row, *may_be_kept);
+            Way::Plain { manner } => {
+                plain::rewrite_plain_answer(answer.headers, errand.row, *manner);
             }
             Way::Handshake { .. } => rewrite_answer(answer.headers, errand.row),
         }
@@ -332,11 +332,11 @@ impl Journey {
         let Some(addresses) = self.dialer.known_addresses(&instance)? else {
             return not_at_once(&registered);
         };
-        let may_be_kept = plain::may_be_kept(parts, &identity);
+        let manner = plain::Manner::of(parts, &identity);
         let towards = towards(row, &identity, client);
         put_request_line(out, parts, path_and_query)?;
         rewrite(parts, written, &towards, None, out);
-        let way = Way::Plain { may_be_kept };
+        let way = Way::Plain { manner };
         let changes_nothing = parts.method.is_safe() && !has_body;
         Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing }))
     }

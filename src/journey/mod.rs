@@ -191,7 +191,7 @@ impl Journey {
         admitted: &Admitted,
         client: Client,
     ) -> Result<Registered, Refusal> {
-        if kind == Kind::Connection && self.plane.buffer_bytes() > self.limits.buffer_bytes_max {
+        if kind == Kind::Connection && self.plane.held().is_full() {
             return Err(Refusal::Overloaded("buffer_memory_max_bytes is reached"));
         }
         let Admitted { identity, path_and_query, .. } = admitted;

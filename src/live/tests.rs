@@ -86,6 +86,24 @@ fn a_plans_connections_are_exactly_that_many() {
 }
 
 #[test]
+fn a_tenants_plain_requests_are_exactly_so_many_and_strangers_have_most_of_them() {
+    let table = Arc::new(LiveTable::default());
+    let (mike, others) = (tenant(1, None), tenant(2, None));
+    let ask = |tenant: &Tenant, grant: Grant| {
+        table.enter(tenant, Kind::Exchange, grant, client(), "/public/x", Millis(5))
+    };
+    let owner = Grant::Key { id: KeyId(3), secret: 5 };
+    let mut all: Vec<_> =
+        (0..750).map(|_| ask(&mike, Grant::Anonymous).expect("there is room")).collect();
+    assert!(ask(&mike, Grant::Anonymous).is_err(), "one past it");
+    all.extend((750..1000).map(|_| ask(&mike, owner).expect("the owner has room")));
+    assert_eq!(ask(&mike, owner).unwrap_err(), TooMany::AtOnce { max: 1000 });
+    assert!(ask(&others, Grant::Anonymous).is_ok(), "each tenant has their own");
+    all.pop();
+    assert!(ask(&mike, owner).is_ok());
+}
+
+#[test]
 fn a_plans_connections_hold_when_many_come_at_once() {
     const MAX: u32 = 8;
     let table = Arc::new(LiveTable::default());

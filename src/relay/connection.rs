@@ -230,7 +230,8 @@ impl<S: Socket> Connection<S> {
         }
         let held_bytes = self.show_held(from, turn.scratch);
         let leg = &mut self.legs[from as usize];
-        let room = &mut turn.scratch[held_bytes..held_bytes + READ_BYTES_MAX];
+        let room_bytes = turn.pool.read_bytes(leg.socket.least_read_bytes());
+        let room = &mut turn.scratch[held_bytes..held_bytes + room_bytes];
         match leg.socket.recv(room) {
             Ok(Received::End) => self.end_source(from, turn.now),
             Ok(Received::Bytes { length: 0, more }) => {
@@ -337,7 +338,7 @@ impl<S: Socket> Connection<S> {
         backlog.blocked_since.get_or_insert(now);
         if sent < bytes.len() {
             if backlog.spill.capacity() == 0 {
-                backlog.spill = pool.lend();
+                backlog.spill = pool.lend(bytes.len() - sent);
             }
             backlog.spill.extend_from_slice(&bytes[sent..]);
         }

@@ -29,7 +29,6 @@ pub struct Counts {
     over: [AtomicU64; ROWS],
     ends: [AtomicU64; ENDED_BY.len() * CODES.len()],
     lifetimes: Lifetimes,
-    buffer_bytes: AtomicU64,
 }
 
 impl Default for Counts {
@@ -42,7 +41,6 @@ impl Default for Counts {
             over: Default::default(),
             ends: std::array::from_fn(|_| AtomicU64::new(0)),
             lifetimes: Lifetimes::default(),
-            buffer_bytes: AtomicU64::new(0),
         }
     }
 }
@@ -79,16 +77,6 @@ impl Counts {
         let by = ENDED_BY.iter().position(|known| *known == by).unwrap_or(ENDED_BY.len() - 1);
         add(&self.ends[by * CODES.len() + place_of_code(code)], 1);
         self.lifetimes.note(u64::try_from(lived.as_micros()).unwrap_or(u64::MAX));
-    }
-
-    /// The connections' buffers are so large now.
-    pub(super) fn buffers(&self, bytes: u64) {
-        self.buffer_bytes.store(bytes, Ordering::Relaxed);
-    }
-
-    /// How large they are.
-    pub(super) fn buffer_bytes(&self) -> u64 {
-        self.buffer_bytes.load(Ordering::Relaxed)
     }
 
     /// What was counted so far.

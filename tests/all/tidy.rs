@@ -42,6 +42,7 @@ const FLOORS: [&[&str]; 4] = [
         "rewound",
         "permits",
         "descriptors",
+        "held",
     ],
     &["front", "accept", "route", "authenticate", "connect", "exchange", "relay"],
     &[

@@ -78,7 +78,7 @@ pub(super) fn put(page: &mut Page<'_>, journey: &Journey) -> fmt::Result {
         &ENDED,
         all.ends().map(|([by, code], count)| ([("ended_by", by), ("code", code)], count)),
     )?;
-    page.gauge(&BUFFERS, journey.plane.buffer_bytes())?;
+    page.gauge(&BUFFERS, journey.plane.held().bytes())?;
     page.gauge(&BUFFERS_MAX, journey.limits.buffer_bytes_max)?;
     let directions = || DIRECTIONS.into_iter().map(|direction| [("direction", direction)]);
     page.counters(&MESSAGES, directions().zip(all.messages))?;

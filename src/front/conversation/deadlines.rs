@@ -43,9 +43,15 @@ impl<S: Story> Conversation<S> {
         }
     }
 
+    /// Whether it waits for a request of which not all has come, as far as is known.
+    pub(in crate::front) fn is_waiting_for_a_request(&self) -> bool {
+        let is_waiting = matches!(&self.state, State::Head { .. });
+        is_waiting && !self.client.is_blocked() && !self.client.readable
+    }
+
     /// Whether it waits for a request of which nothing has come.
     pub(in crate::front) fn is_idle(&self) -> bool {
-        let is_waiting = matches!(&self.state, State::Head { part, .. } if part.is_empty());
-        is_waiting && !self.client.is_blocked() && !self.client.readable
+        let has_none = matches!(&self.state, State::Head { part, .. } if part.is_empty());
+        has_none && self.is_waiting_for_a_request()
     }
 }

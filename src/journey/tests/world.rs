@@ -349,10 +349,17 @@ pub fn serve_with_front(
             .unwrap();
     let (answering, counted) = (Arc::clone(journey), Arc::clone(handed_over));
     let settings = accept_settings();
-    tokio::spawn(accept::serve_handed_over(brought, settings, drained, move |request, peer| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        Arc::clone(&answering).answer(request, peer)
-    }));
+    let held = Arc::clone(permits.held());
+    tokio::spawn(accept::serve_handed_over(
+        brought,
+        held,
+        settings,
+        drained,
+        move |request, peer| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Arc::clone(&answering).answer(request, peer)
+        },
+    ));
     (address, front)
 }
 

@@ -106,6 +106,11 @@ impl Bench {
         }
     }
 
+    /// From now on there is more in all connections' buffers than there should be.
+    pub fn make_scarce(&mut self) {
+        self.buffers.set_scarce(true);
+    }
+
     pub fn wire(&self, side: Side) -> &Sim {
         &self.wires[side as usize]
     }

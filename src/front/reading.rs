@@ -27,7 +27,7 @@ pub(super) struct Asked {
     /// The client sends the body once it is asked for it.
     pub(super) is_to_be_invited: bool,
     /// The body that is announced.
-    pub(super) body: Option<RequestBody>,
+    pub(super) body: Option<Box<RequestBody>>,
     /// What was read behind the head and was not passed on.
     pub(super) behind: Vec<u8>,
 }
@@ -93,7 +93,7 @@ pub(super) fn read<S: Story>(
         without_body: head.parts.method == Method::HEAD,
         is_read: ahead.is_whole,
         is_to_be_invited: headers.contains_key(EXPECT),
-        body: has_body.then_some(body),
+        body: has_body.then(|| Box::new(body)),
         behind: behind.to_vec(),
     };
     out.clear();

@@ -51,7 +51,7 @@ impl Upload {
             return Ok(None);
         }
         let is_awaited = asked.is_to_be_invited && read == 0;
-        Ok(Some(Self { body, pending: Pending::default(), is_awaited, moved_at: now }))
+        Ok(Some(Self { body: *body, pending: Pending::default(), is_awaited, moved_at: now }))
     }
 }
 

@@ -47,10 +47,6 @@ impl Asked {
 }
 
 /// What was found in what a client has sent.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart at once, and a box would be one for each request"
-)]
 pub(super) enum Reading<E> {
     /// The head is not complete.
     Part,

@@ -107,7 +107,7 @@ impl RequestBody {
         }
     }
 
-    /// Takes what was read of it: `length` bytes of the buffer behind [`CHUNK_ROOM`]. As much room has to
+    /// Takes what was read of it: `length` bytes of the buffer behind `CHUNK_ROOM`. As much room has to
     /// be behind them.
     ///
     /// # Errors

@@ -99,7 +99,8 @@ impl Towards<'_> {
         let key = self.passing(Carrier::KeyHeader).and_then(|()| headers.get("apikey").cloned());
         remove_all(headers, |name| is_ours(name) || name == EXPECT.as_str());
         self.filter_authorization(headers);
-        let takes_token = self.row == Row::Published && !self.passes(Carrier::TokenCookie);
+        // Whosever API it opens: on a tenant's own host the cookie of that name is the runtime's.
+        let takes_token = self.row.is_on_bare_host() && !self.passes(Carrier::TokenCookie);
         filter_cookies(headers, takes_token);
         filter_subprotocols(headers);
         filter_trailer_names(headers);

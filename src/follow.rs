@@ -69,7 +69,7 @@ async fn take_in(
 ) -> Result<(), StoreError> {
     if page.gap {
         registry.forget_all();
-        registry.know_apis().await?;
+        registry.load_apis().await?;
         recheck_all(live, registry).await;
         recheck_sessions(live, registry).await?;
         *after = page.last_revision;
@@ -179,3 +179,6 @@ async fn apply(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

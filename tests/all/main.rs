@@ -40,6 +40,7 @@ mod plans;
 mod profile;
 mod published;
 mod published_life;
+mod published_owners;
 mod reach;
 mod redis_away;
 mod redis_failover;

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::keeping::Record;
 use super::record::{ApiRecord, ConsumerRecord};
-use crate::api::context::Contexts;
+use crate::api::context::{Contexts, Prefix};
 use crate::api::{Api, Consumer, Owner};
 use crate::clock::UnixMillis;
 use crate::close::Cause;
@@ -103,6 +103,12 @@ impl Directory {
     pub fn at(&self, path: &str) -> Option<Arc<Api>> {
         let known = self.read();
         known.contexts.find(path).and_then(|id| known.apis.get(&id).cloned())
+    }
+
+    /// Whether a prefix is within one of another owner's, or one of those within it.
+    #[must_use]
+    pub fn overlaps(&self, prefix: &Prefix, owner: Owner) -> bool {
+        self.read().contexts.overlaps(prefix, owner)
     }
 
     /// The API with this id.
@@ -223,7 +229,7 @@ impl Known {
     }
 
     fn insert_api(&mut self, api: Api) {
-        self.contexts.insert(api.prefix.clone(), api.id);
+        self.contexts.insert(api.prefix.clone(), api.id, api.owner);
         self.apis.insert(api.id, Arc::new(api));
     }
 

@@ -89,7 +89,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts, with TLS if there is an acceptor for it, until `drain` turns true, then lets the requests under way finish. Dropping it cuts them.
+/// Accepts, with TLS if there is an acceptor for it, until `drain` turns true, then lets the requests
+/// under way finish. Dropping it cuts them, and so does the end of a client's certificate.
 pub async fn serve<H, F, B>(
     listener: TcpListener,
     tls: Option<Acceptor>,
@@ -147,13 +148,21 @@ pub async fn serve<H, F, B>(
             else {
                 return;
             };
+            let (client, certificate_left) = (peer.address, stream.certificate_left());
             let stream = Rewound::from(stream);
-            match stream.speaks_http_2() {
-                true => streams::converse(stream, peer, permits, settings, drain, handler).await,
-                false => {
-                    let held = Arc::clone(permits.held());
-                    turns::converse(stream, (peer, 0), held, settings, drain, handler).await;
+            let conversation = async {
+                match stream.speaks_http_2() {
+                    true => {
+                        streams::converse(stream, peer, permits, settings, drain, handler).await
+                    }
+                    false => {
+                        let held = Arc::clone(permits.held());
+                        turns::converse(stream, (peer, 0), held, settings, drain, handler).await;
+                    }
                 }
+            };
+            if timeout(certificate_left.unwrap_or(Duration::MAX), conversation).await.is_err() {
+                tracing::debug!(%client, "a client's certificate has ended");
             }
         });
         lobby.enter(has_asked, connection);

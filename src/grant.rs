@@ -99,6 +99,12 @@ impl Grant {
         matches!(self, Self::Anonymous | Self::Open { .. })
     }
 
+    /// Whether it is somebody's else than the tenant's: a stranger's, or a consumer's.
+    #[must_use]
+    pub fn is_guests(&self) -> bool {
+        self.is_strangers() || matches!(self, Self::Consumer { .. })
+    }
+
     /// The published API that it rests on, if it does.
     #[must_use]
     pub fn api(&self) -> Option<ApiId> {

@@ -169,11 +169,11 @@ impl Plan {
     }
 
     /// How many connections there may be for one more with this grant to come in. A quarter is kept
-    /// from strangers, so that they cannot shut the tenant out of their own runtime.
+    /// from strangers and consumers, so that they cannot shut the tenant out of their own runtime.
     #[must_use]
     pub fn connections_for(&self, grant: &Grant) -> Option<u32> {
         let all = self.connections?;
-        Some(if grant.is_strangers() { all - all / 4 } else { all })
+        Some(if grant.is_guests() { all - all / 4 } else { all })
     }
 }
 

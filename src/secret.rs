@@ -105,6 +105,9 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// What must not be in the mode of a file with secrets that its group may read: anything for others, and the
+/// group's leave to change it.
+pub const BEYOND_GROUP_READ: u32 = 0o027;
 /// The most bytes of a file with one secret.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Others than owner and group may do nothing with such a file.

@@ -7,7 +7,10 @@
 //! time t, R replicas give at most burst + rate x t + (R - 1) x rate x D, with D the two rounds and what
 //! the registry takes to answer, and one more of each for the rounding.
 //!
-//! A replica that has not heard the others for [`APART_AFTER`] gives its part of the rate only.
+//! A replica that has not heard the others for [`APART_AFTER`] gives its part of the rate only. The others
+//! count it as long as they see its heartbeat, and then give the whole rate among themselves: nobody can
+//! tell one that is cut off from one that died, whose clients are theirs by then. So k of R that are cut
+//! off add k parts in R.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +25,7 @@ use crate::presence::Presence;
 use crate::registry::Registry;
 use crate::registry::replicas::ReplicaId;
 use crate::registry::store::StoreError;
-use crate::registry::uses::{PAGES_MAX, USES_PER_PAGE, UsePage, Used};
+use crate::registry::uses::{PAGES_MAX, USES_PER_PAGE, USES_TTL, UsePage, Used};
 use crate::tenant::TenantId;
 
 /// Between two rounds.
@@ -33,6 +36,10 @@ pub const APART_AFTER: Duration = Duration::from_secs(3);
 const QUIET_ROUNDS_MAX: u32 = 10;
 /// What has not changed is told anew after so many rounds, before it expires.
 const TOLD_FOR_ROUNDS: u64 = 8;
+/// Owners that are told at once. Whoever is beyond is told once there is room.
+const OWNERS_MAX: usize = USES_PER_PAGE * PAGES_MAX;
+/// Who was missing from so many reads in succession is not told any more.
+const ABSENT_READS_MAX: u128 = USES_TTL.as_millis() / ROUND_EVERY.as_millis();
 
 /// Settles with the other replicas until it is dropped; returns at once where there can be none.
 pub async fn settle(live: Arc<LiveTable>, registry: Arc<Registry>, presence: Arc<Presence>) {
@@ -88,7 +95,16 @@ struct Own {
 struct Heard {
     /// What began in an earlier round was there before this replica was.
     from_round: u64,
-    uses: HashMap<Owner, (u64, Units)>,
+    uses: HashMap<Owner, Said>,
+}
+
+/// What another replica has said of one owner.
+#[derive(Debug)]
+struct Said {
+    since: u64,
+    units: Units,
+    /// Reads since then that did not have it.
+    absent_reads: u128,
 }
 
 impl Settler {
@@ -113,6 +129,8 @@ impl Settler {
 
     /// Looks at the accounts; returns whether there is anything new.
     fn look(&mut self) -> bool {
+        let told = self.own.values().filter(|own| own.told.is_some()).count();
+        let mut room = OWNERS_MAX.saturating_sub(told);
         let (mut before, mut is_new) = (std::mem::take(&mut self.own), false);
         for (owner, used) in self.live.used() {
             let mut own = before.remove(&owner).unwrap_or_default();
@@ -124,8 +142,13 @@ impl Settler {
                     own.told = None;
                 }
             } else {
-                let (_, told) = own.told.get_or_insert((self.round, Units::default()));
-                told.iter_mut().zip(more).for_each(|(told, more)| *told += more);
+                if own.told.is_none() && room > 0 {
+                    room -= 1;
+                    own.told = Some((self.round, Units::default()));
+                }
+                if let Some((_, told)) = &mut own.told {
+                    told.iter_mut().zip(more).for_each(|(told, more)| *told += more);
+                }
                 own.quiet_rounds = 0;
                 is_new = true;
             }
@@ -139,7 +162,9 @@ impl Settler {
             let (since, units) = own.told?;
             Some(Used { owner: name(*owner), since, units })
         });
-        let told: Vec<Used> = told.take(USES_PER_PAGE * PAGES_MAX).collect();
+        let mut told: Vec<Used> = told.collect();
+        // Everybody stays on the same page, or nearly so: a read may fall between two pages.
+        told.sort_unstable_by(|one, other| one.owner.cmp(&other.owner));
         let pages = told.len().div_ceil(USES_PER_PAGE).max(1);
         // The first page last: it says how many there are.
         for page in (0..pages).rev() {
@@ -160,23 +185,39 @@ impl Settler {
         }
         // Nothing waits from here on: what is charged is remembered.
         let new = || Heard { from_round: round, uses: HashMap::new() };
-        let heard = self.heard.entry(id).or_insert_with(new);
-        let mut uses = HashMap::with_capacity(all.len());
+        for (owner, more) in self.heard.entry(id).or_insert_with(new).take_in(all) {
+            self.live.charge(owner, Cost::new(more), now);
+        }
+        Ok(())
+    }
+}
+
+impl Heard {
+    /// Takes in what was read; returns what is new. Pages are replaced one by one, so what was read may be
+    /// of two rounds, without an owner who changed pages meanwhile, and with another one twice. That
+    /// does no harm: of each owner counts what goes beyond what was heard before, in whatever order it
+    /// comes, and one who is missing is remembered until that has lasted.
+    fn take_in(&mut self, all: Vec<Used>) -> Vec<(Owner, Units)> {
+        self.uses.values_mut().for_each(|said| said.absent_reads += 1);
+        let mut new = Vec::new();
         for Used { owner, since, units } in all {
             let Some(owner) = owner_named(&owner) else { continue };
-            let more = match heard.uses.get(&owner) {
-                Some((before, so_far)) if *before == since => minus(units, *so_far),
-                // It was going on when this replica first heard of that one.
-                None if since <= heard.from_round => Units::default(),
-                _ => units,
-            };
-            if more != Units::default() {
-                self.live.charge(owner, Cost::new(more), now);
+            // It may have been going on when this replica first heard of that one.
+            let known = if since <= self.from_round { units } else { Units::default() };
+            let begin = |units| Said { since, units, absent_reads: 0 };
+            let said = self.uses.entry(owner).or_insert_with(|| begin(known));
+            if since > said.since {
+                *said = begin(Units::default());
             }
-            uses.insert(owner, (since, units));
+            said.absent_reads = 0;
+            let more = minus(units, said.units);
+            if since == said.since && more != Units::default() {
+                said.units.iter_mut().zip(more).for_each(|(said, more)| *said += more);
+                new.push((owner, more));
+            }
         }
-        heard.uses = uses;
-        Ok(())
+        self.uses.retain(|_, said| said.absent_reads <= ABSENT_READS_MAX);
+        new
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use crate::secret::{Secret, SecretDigest};
+use crate::secret::{BEYOND_GROUP_READ, Secret, SecretDigest};
 use crate::tls::certificates::{Stamp, stamp};
 
 /// Tokens there may be.
@@ -23,8 +23,6 @@ const TOKEN_BYTES_MIN: usize = 32;
 const TOKEN_BYTES_MAX: usize = 256;
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const DIGEST_PREFIX: &str = "sha256:";
-/// Others than owner and group may do nothing with the file, and the group may not write it.
-const FORBIDDEN_MODE: u32 = 0o027;
 
 /// What an operator may do; each role may do what the ones before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -97,7 +95,7 @@ impl TokenSources {
 fn read_file(path: &Path) -> Result<Zeroizing<String>, String> {
     let mut file = File::open(path).map_err(|error| error.to_string())?;
     let about = file.metadata().map_err(|error| error.to_string())?;
-    if about.mode() & FORBIDDEN_MODE != 0 {
+    if about.mode() & BEYOND_GROUP_READ != 0 {
         return Err(format!(
             "others can read or change it (mode {:04o}); chmod 0600, or 0640 for a group that \
              may know the tokens",

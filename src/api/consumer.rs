@@ -1,5 +1,8 @@
 //! Consumers: whom an API's owner has given a credential of their own.
 
+use std::sync::OnceLock;
+
+use jsonwebtoken::DecodingKey;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -56,13 +59,33 @@ impl Algorithm {
     }
 }
 
+/// A public key. To read it costs as much as to verify with it, so it is done once.
+#[derive(Clone, Debug)]
+pub struct PublicKey {
+    pem: String,
+    read: OnceLock<Option<DecodingKey>>,
+}
+
+impl PublicKey {
+    /// A key in PEM, which nobody has read yet.
+    #[must_use]
+    pub fn new(pem: String) -> Self {
+        Self { pem, read: OnceLock::new() }
+    }
+
+    /// The key, by `read` if this is the first time. `None` if that could not.
+    pub fn key(&self, read: impl FnOnce(&str) -> Option<DecodingKey>) -> Option<&DecodingKey> {
+        self.read.get_or_init(|| read(&self.pem)).as_ref()
+    }
+}
+
 /// What a consumer's tokens are verified with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Verifier {
     /// The secret, sealed; see [`crate::sealing`].
     Sealed(String),
-    /// The public key, in PEM.
-    PublicKey(String),
+    /// The public key.
+    PublicKey(PublicKey),
 }
 
 /// One of a consumer's credentials.

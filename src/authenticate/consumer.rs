@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 
 use super::Authority;
-use super::credentials::{bearers, parameter, single, text};
+use super::credentials::{bearers, is_basic, parameter, single, text};
 use super::jwt::{Fault, Token, public_key, secret_key};
 use crate::api::consumer::{Consumer, Credential, Proof, Verifier};
 use crate::api::{Api, Security};
@@ -75,6 +75,9 @@ impl Authority<'_> {
             }
             missing = missing.or(Some(match kind {
                 Security::Key => ConsumerRefusal::MissingKey,
+                Security::Basic if request.headers.contains_key(AUTHORIZATION) => {
+                    ConsumerRefusal::MalformedBasic
+                }
                 Security::Basic => ConsumerRefusal::MissingBasic,
                 Security::Jwt => ConsumerRefusal::MissingToken,
                 Security::None | Security::Oauth2 => ConsumerRefusal::MissingAccessToken,
@@ -115,6 +118,10 @@ impl Authority<'_> {
         let Some(value) = single(&request.headers, AUTHORIZATION.as_str())? else {
             return Ok(None);
         };
+        // Another kind may know what it is.
+        if !is_basic(value) {
+            return Ok(None);
+        }
         let malformed = Refusal::Consumer(ConsumerRefusal::MalformedBasic);
         let (username, password) = read_basic(value).ok_or(malformed)?;
         let consumer = self.registry.directory().consumer_named(api.owner, &username);
@@ -165,14 +172,19 @@ impl Authority<'_> {
         });
         let (place, algorithm, verifier) =
             found.ok_or_else(|| no_consumer("no consumer has the token's key"))?;
+        let opened_key;
         let key = match verifier {
-            Verifier::PublicKey(pem) => public_key(algorithm, pem)
-                .map_err(|_| Refusal::Overloaded("a consumer's public key is of no use"))?,
+            Verifier::PublicKey(key) => key
+                .key(|pem| public_key(algorithm, pem).ok())
+                .ok_or(Refusal::Overloaded("a consumer's public key is of no use"))?,
             Verifier::Sealed(sealed) => {
                 let place = sealed_for(&consumer.owner.to_string(), &consumer.username);
                 let opened = self.registry.sealing().map(|sealing| sealing.open(&place, sealed));
                 match opened {
-                    Some(Ok(secret)) => secret_key(&secret),
+                    Some(Ok(secret)) => {
+                        opened_key = secret_key(&secret);
+                        &opened_key
+                    }
                     _ => {
                         let why = "no key of sealing_key_file opens a consumer's secret";
                         return Err(Refusal::Overloaded(why));
@@ -180,7 +192,7 @@ impl Authority<'_> {
                 }
             }
         };
-        token.is_signed_with(algorithm, &key).map_err(wrong)?;
+        token.is_signed_with(algorithm, key).map_err(wrong)?;
         let until = token.until(self.now()).map_err(wrong)?;
         Ok(Some(((Arc::clone(&consumer), place, until), carrier)))
     }

@@ -49,9 +49,7 @@ impl Presented {
     pub fn read(headers: &HeaderMap, query: Option<&str>) -> Result<Self, Refusal> {
         let mut presented = Self::default();
         if let Some(value) = single(headers, "authorization")? {
-            let bytes = value.as_bytes();
-            let scheme = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
-            if scheme.eq_ignore_ascii_case(b"basic") {
+            if is_basic(value) {
                 let (username, secret) = read_basic(value).ok_or(BAD_AUTHORIZATION)?;
                 presented.basic = Some(Named { username, secret });
             } else {
@@ -74,6 +72,12 @@ impl Presented {
         presented.ticket = self::parameter(query, TICKET_PARAMETER)?;
         Ok(presented)
     }
+}
+
+/// Whether an Authorization header is Basic, well formed or not.
+pub(super) fn is_basic(value: &HeaderValue) -> bool {
+    let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+    scheme.eq_ignore_ascii_case(b"basic")
 }
 
 /// The bearer tokens of a request; more than one is malformed where a credential is asked for.

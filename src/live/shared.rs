@@ -1,5 +1,6 @@
 //! What all of one tenant's entries share: the plan's limits as they are at present.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,6 +8,7 @@ use slab::Slab;
 
 use super::{Counts, Entry, Kind};
 use crate::clock::Millis;
+use crate::grant::{ConsumerId, Grant};
 use crate::plan::{Account, Plan, Share};
 use crate::tenant::{Tenant, TenantId, Username};
 
@@ -61,6 +63,8 @@ fn message_bytes_max(plan: &Plan) -> u64 {
 pub(super) struct Entries {
     by_place: Slab<Arc<Entry>>,
     exchanges: usize,
+    /// Consumers' among them.
+    of_consumers: HashMap<ConsumerId, u32>,
     /// The path that was called last: a tenant's devices often call the same.
     path: Arc<str>,
     /// What entries relayed that are gone.
@@ -81,6 +85,12 @@ impl Entries {
         }
     }
 
+    /// How many exchanges there are of the consumer whose grant it is; 0 for anybody else's.
+    pub(super) fn exchanges_of(&self, grant: &Grant) -> u32 {
+        let Grant::Consumer { consumer, .. } = grant else { return 0 };
+        self.of_consumers.get(consumer).copied().unwrap_or_default()
+    }
+
     /// The same path as it is kept already, or a new one.
     pub(super) fn path(&mut self, path: &str) -> Arc<str> {
         if &*self.path != path {
@@ -97,6 +107,9 @@ impl Entries {
     /// Takes in an entry that was made for the vacant place.
     pub(super) fn insert(&mut self, entry: Arc<Entry>) {
         self.exchanges += usize::from(entry.kind == Kind::Exchange);
+        if let (Kind::Exchange, Grant::Consumer { consumer, .. }) = (entry.kind, entry.grant) {
+            *self.of_consumers.entry(consumer).or_default() += 1;
+        }
         self.by_place.insert(entry);
     }
 
@@ -104,6 +117,14 @@ impl Entries {
     pub(super) fn remove(&mut self, entry: &Entry) -> Option<Counts> {
         self.by_place.try_remove(entry.place as usize)?;
         self.exchanges -= usize::from(entry.kind == Kind::Exchange);
+        if let (Kind::Exchange, Grant::Consumer { consumer, .. }) = (entry.kind, entry.grant)
+            && let Some(count) = self.of_consumers.get_mut(&consumer)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.of_consumers.remove(&consumer);
+            }
+        }
         self.gone = self.gone.plus(entry.counts());
         self.by_place.is_empty().then(|| self.news())
     }

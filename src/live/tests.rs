@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::mailbox::MAILBOX_MAX;
 use super::*;
 use crate::client::RequestIds;
-use crate::grant::KeyId;
+use crate::grant::{ApiId, ConsumerId, KeyId};
 use crate::plan::{Cost, Over, Plan, Quota};
 use crate::tenant::{OnChange, sample};
 
@@ -101,6 +101,35 @@ fn a_tenants_plain_requests_are_exactly_so_many_and_strangers_have_most_of_them(
     assert!(ask(&others, Grant::Anonymous).is_ok(), "each tenant has their own");
     all.pop();
     assert!(ask(&mike, owner).is_ok());
+}
+
+#[test]
+fn one_consumer_does_not_take_all_requests() {
+    let table = Arc::new(LiveTable::default());
+    let mike = tenant(1, None);
+    let ask = |grant| table.enter(&mike, Kind::Exchange, grant, client(), "/x", Millis(5));
+    let of = |consumer| Grant::Consumer {
+        api: ApiId(5),
+        consumer: ConsumerId(consumer),
+        credential: KeyId(1),
+        secret: 9,
+        until: UnixMillis::NEVER,
+    };
+    let mut all = Vec::new();
+    for consumer in 1..=3 {
+        all.extend((0..250).map(|_| ask(of(consumer)).expect("there is room")));
+        assert_eq!(ask(of(consumer)).unwrap_err(), TooMany::AtOnce { max: 250 });
+    }
+    assert_eq!(ask(of(4)).unwrap_err(), TooMany::AtOnce { max: 750 });
+    assert_eq!(ask(Grant::Anonymous).unwrap_err(), TooMany::AtOnce { max: 750 });
+    let owner = Grant::Key { id: KeyId(3), secret: 5 };
+    let owners: Vec<_> = (0..250).map(|_| ask(owner).expect("the owner has room")).collect();
+    drop(owners);
+    drop(all.pop());
+    assert!(ask(of(4)).is_ok());
+    assert_eq!(ask(of(2)).unwrap_err(), TooMany::AtOnce { max: 250 });
+    drop(all);
+    let _again: Vec<_> = (0..250).map(|_| ask(of(2)).expect("nothing is left of them")).collect();
 }
 
 #[test]

@@ -19,6 +19,8 @@ use crate::tenant::TenantId;
 /// Tenants of whom the other replicas are asked, or were within the last second. This bounds the
 /// notices as well: a feed that forgets too early makes every replica look at everything.
 const FLIGHTS_MAX: usize = 64;
+/// Lists of one tenant that are made anew within that second, since something was closed.
+const ANEW_MAX: usize = 16;
 /// Between two looks for an answer: at first, and at last.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(2);
 const LOOK_EVERY_MAX: Duration = Duration::from_millis(50);
@@ -68,6 +70,10 @@ type Outcome = Option<Arc<Connections>>;
 struct Flight {
     number: u64,
     outcome: watch::Receiver<Outcome>,
+    /// It serves nobody who asks from now on.
+    is_old: bool,
+    /// The tenant's, in all flights of theirs.
+    permit: Arc<OwnedSemaphorePermit>,
 }
 
 impl Default for Flights {
@@ -82,8 +88,8 @@ impl Flights {
     }
 
     #[cfg(test)]
-    pub(super) fn has_room(&self) -> bool {
-        self.permits.available_permits() > 0
+    pub(super) fn room(&self) -> usize {
+        self.permits.available_permits()
     }
 
     #[cfg(test)]
@@ -101,7 +107,9 @@ impl Flights {
 
     /// The next list of this tenant is made anew.
     pub(super) fn forget(&self, tenant: TenantId) {
-        self.lock().remove(&tenant);
+        if let Some(flight) = self.lock().get_mut(&tenant) {
+            flight.is_old = true;
+        }
     }
 }
 
@@ -110,7 +118,7 @@ struct Place {
     presence: Arc<Presence>,
     tenant: TenantId,
     number: u64,
-    _permit: OwnedSemaphorePermit,
+    _permit: Arc<OwnedSemaphorePermit>,
 }
 
 impl Drop for Place {
@@ -160,13 +168,17 @@ impl Presence {
     /// are too many.
     fn join_or_begin(self: &Arc<Self>, tenant: TenantId) -> Option<watch::Receiver<Outcome>> {
         let mut flights = self.flights.lock();
-        if let Some(flight) = flights.get(&tenant) {
-            return Some(flight.outcome.clone());
-        }
-        let permit = Arc::clone(&self.flights.permits).try_acquire_owned().ok()?;
+        let permit = match flights.get(&tenant) {
+            Some(flight) if !flight.is_old => return Some(flight.outcome.clone()),
+            // The table's own is one more.
+            Some(flight) if Arc::strong_count(&flight.permit) > ANEW_MAX => return None,
+            Some(flight) => Arc::clone(&flight.permit),
+            None => Arc::new(Arc::clone(&self.flights.permits).try_acquire_owned().ok()?),
+        };
         let (said, outcome) = watch::channel(None);
         let number = self.next_number();
-        flights.insert(tenant, Flight { number, outcome: outcome.clone() });
+        let (seen, own) = (outcome.clone(), Arc::clone(&permit));
+        flights.insert(tenant, Flight { number, outcome: seen, is_old: false, permit: own });
         drop(flights);
         let place = Place { presence: Arc::clone(self), tenant, number, _permit: permit };
         // A task of its own: it serves others than the one who began it, who may go away.

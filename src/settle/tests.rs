@@ -2,7 +2,7 @@ use super::*;
 use crate::client::{Client, RequestIds};
 use crate::grant::Grant;
 use crate::live::{Kind, Registered};
-use crate::plan::{Plan, Quota};
+use crate::plan::{Account, Plan, Quota};
 use crate::registry::testing;
 use crate::tenant::{Tenant, sample};
 
@@ -146,4 +146,134 @@ async fn many_owners_take_several_pages() {
         let standing = account(&world, 1, id).standings(START)[0];
         assert_eq!(standing.left, 400, "{id}");
     }
+}
+
+/// What an account has left of 1000 bytes a day, of which half are this replica's.
+struct Bytes(Arc<Account>);
+
+impl Bytes {
+    fn new(world: &World, place: usize, id: u128) -> Self {
+        let plan = Plan { bytes_per_day: Some(1000.into()), ..Plan::default() };
+        Self(world.replicas[place].0.live.subscription(id, &plan, START))
+    }
+
+    fn left(&self) -> u64 {
+        self.0.standings(START)[0].left
+    }
+}
+
+/// A page: its round, and owners with the round from which on so many bytes were counted.
+type Page<'a> = (u64, &'a [(u128, u64, u64)]);
+
+/// Has the first replica of the world say this, page by page, and the second one hear it.
+async fn hear(world: &mut World, pages: &[Page<'_>]) {
+    let first = world.replicas[0].0.id;
+    for (place, (round, uses)) in pages.iter().enumerate() {
+        let used = |&(id, since, bytes)| {
+            let owner = name(Owner::Subscription(id));
+            Used { owner, since, units: [0, bytes, 0, 0] }
+        };
+        let uses = uses.iter().map(used).collect();
+        let page = UsePage { round: *round, pages: pages.len(), uses };
+        world.registry.publish_uses(first, place, &page).await.unwrap();
+    }
+    world.replicas[1].0.hear(first, START).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_missing_from_a_read_is_not_charged_again() {
+    let mut world = World::start(2, 100, 100).await;
+    let account = Bytes::new(&world, 1, 5);
+    hear(&mut world, &[(1, &[])]).await;
+    hear(&mut world, &[(3, &[(5, 2, 400)])]).await;
+    assert_eq!(account.left(), 100);
+    for round in 4..14 {
+        hear(&mut world, &[(round, &[])]).await;
+        assert_eq!(account.left(), 100);
+    }
+    hear(&mut world, &[(14, &[(5, 2, 404)])]).await;
+    assert_eq!(account.left(), 96);
+    // Quiet for long, and told anew.
+    for round in 15..100 {
+        hear(&mut world, &[(round, &[])]).await;
+    }
+    assert!(world.replicas[1].0.heard.values().all(|heard| heard.uses.is_empty()));
+    hear(&mut world, &[(100, &[(5, 100, 6)])]).await;
+    assert_eq!(account.left(), 90);
+}
+
+#[tokio::test]
+async fn pages_of_two_rounds_charge_what_is_new_once() {
+    let mut world = World::start(2, 100, 100).await;
+    let account = Bytes::new(&world, 1, 5);
+    hear(&mut world, &[(1, &[]), (1, &[])]).await;
+    hear(&mut world, &[(2, &[(5, 2, 10)]), (3, &[(5, 2, 14)])]).await;
+    assert_eq!(account.left(), 486);
+    // The older page behind the newer one.
+    hear(&mut world, &[(4, &[(5, 2, 17)]), (3, &[(5, 2, 14)])]).await;
+    assert_eq!(account.left(), 483);
+    hear(&mut world, &[(4, &[(5, 2, 17)]), (5, &[(5, 2, 18)])]).await;
+    assert_eq!(account.left(), 482);
+    // It was quiet in between, and is counted from 0 again.
+    hear(&mut world, &[(31, &[(5, 31, 3)]), (6, &[(5, 2, 18)])]).await;
+    assert_eq!(account.left(), 479);
+    hear(&mut world, &[(6, &[(5, 2, 18)]), (32, &[(5, 31, 4)])]).await;
+    assert_eq!(account.left(), 478);
+}
+
+#[tokio::test]
+async fn owners_keep_their_pages() {
+    let mut world = World::start(1, 100, 100).await;
+    let accounts: Vec<_> =
+        (0..USES_PER_PAGE * 2).map(|id| Bytes::new(&world, 0, id as u128)).collect();
+    let mut before = None;
+    for _ in 0..3 {
+        accounts.iter().for_each(|it| it.0.take(Cost::message(10), START).unwrap());
+        world.round(START).await;
+        let page = world.registry.uses_of(ReplicaId(0), 1).await.unwrap().unwrap();
+        let owners: Vec<_> = page.uses.into_iter().map(|used| used.owner).collect();
+        assert_eq!(owners.len(), USES_PER_PAGE);
+        assert_eq!(before.get_or_insert_with(|| owners.clone()), &owners);
+    }
+}
+
+#[tokio::test]
+async fn who_is_told_stays_so_when_there_are_too_many() {
+    let mut world = World::start(1, 100, 100).await;
+    let settler = &mut world.replicas[0].0;
+    let plan = Plan { bytes_per_day: Some(1000.into()), ..Plan::default() };
+    let mut accounts = Vec::new();
+    let mut told = |settler: &mut Settler, ids: std::ops::Range<usize>| {
+        accounts.extend(ids.map(|id| settler.live.subscription(id as u128, &plan, START)));
+        accounts.iter().for_each(|it| it.take(Cost::message(10), START).unwrap());
+        settler.round += 1;
+        settler.look();
+        let told = settler.own.iter().filter(|(_, own)| own.told.is_some());
+        told.map(|(owner, own)| (*owner, own.told.unwrap().0)).collect::<HashMap<_, _>>()
+    };
+    let first = told(settler, 0..OWNERS_MAX - 1);
+    assert_eq!(first.len(), OWNERS_MAX - 1);
+    let all = told(settler, OWNERS_MAX..OWNERS_MAX + 100);
+    assert_eq!(all.len(), OWNERS_MAX);
+    assert!(first.iter().all(|(owner, since)| all.get(owner) == Some(since)));
+    assert_eq!(told(settler, 0..0), all);
+}
+
+/// The others take one that is cut off for dead, as they must.
+#[tokio::test]
+async fn one_that_is_cut_off_adds_its_part_of_the_rate() {
+    let world = World::start(3, 120, 12).await;
+    let set = |place: usize, replicas, is_apart| {
+        world.replicas[place].0.live.set_share(Share { replicas, is_apart }, START);
+    };
+    set(0, 3, true);
+    // The others settle with each other; here one of them is used.
+    set(1, 2, false);
+    set(2, 2, false);
+    let given: u64 = (0..6000)
+        .map(|step| [0, 1].map(|place| world.flood(place, Millis(START.0 + 10 * step))))
+        .map(|given| given.iter().sum::<u64>())
+        .sum();
+    let due = 120 * 60 * 4 / 3;
+    assert!((due..=due + 24).contains(&given), "{given} of {due}");
 }

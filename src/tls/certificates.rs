@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use rustix::process::geteuid;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -20,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::provider;
 use crate::clock::{UnixMillis, Wall};
+use crate::secret::BEYOND_GROUP_READ;
 
 /// How often the files are looked at.
 pub const LOOK_EVERY: Duration = Duration::from_secs(3);
@@ -253,15 +255,27 @@ fn validity(certificate: &EndEntityCert<'_>) -> Result<(UnixMillis, UnixMillis),
     Ok((begin, end))
 }
 
-/// The file as it is; wiped when dropped. A secret one must be the owner's alone.
+/// Until when a certificate is valid, since 1970; one that cannot be read never was.
+pub(super) fn end_of(certificate: &CertificateDer<'_>) -> Duration {
+    let end = EndEntityCert::try_from(certificate).and_then(|parsed| validity(&parsed));
+    end.map_or(Duration::ZERO, |(_, end)| Duration::from_millis(end.0))
+}
+
+/// What must not be in the mode of a private key's file, and what it should be. The group may read one
+/// that is somebody else's: on a volume of Kubernetes it is root's, and the process has the group alone.
+fn forbidden_mode(owner: u32, process: u32) -> (u32, &'static str) {
+    if owner == process { (0o077, "600") } else { (BEYOND_GROUP_READ, "640") }
+}
+
+/// The file as it is; wiped when dropped. A secret one must not be for others.
 fn read_file(path: &Path, is_secret: bool) -> Result<Zeroizing<Vec<u8>>, CertificateFault> {
-    const OTHERS: u32 = 0o077;
     let file = File::open(path).map_err(|error| fault(path, error))?;
     let metadata = file.metadata().map_err(|error| fault(path, error))?;
-    if is_secret && metadata.mode() & OTHERS != 0 {
+    let (forbidden, wanted) = forbidden_mode(metadata.uid(), geteuid().as_raw());
+    if is_secret && metadata.mode() & forbidden != 0 {
         let mode = metadata.mode() & 0o777;
-        let what = format!("holds a private key that others may read (mode {mode:03o}): chmod 600");
-        return Err(fault(path, what));
+        let what = "holds a private key that others may read";
+        return Err(fault(path, format!("{what} (mode {mode:03o}): chmod {wanted}")));
     }
     if metadata.len() > FILE_BYTES_MAX {
         return Err(fault(path, "is over 1 MiB"));

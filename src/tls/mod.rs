@@ -9,9 +9,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustls::Connection as Session;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::UnixTime;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -48,6 +50,14 @@ impl Stream {
             Self::Plain(_) => false,
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(HTTP_2),
         }
+    }
+
+    /// How much longer the certificate is valid that the other side has shown; `None` without one.
+    #[must_use]
+    pub fn certificate_left(&self) -> Option<Duration> {
+        let Self::Tls(stream) = self else { return None };
+        let end = certificates::end_of(stream.get_ref().1.peer_certificates()?.first()?);
+        Some(end.saturating_sub(Duration::from_secs(UnixTime::now().as_secs())))
     }
 
     /// Takes the socket from tokio, with its TLS session. What the session has read and opened is

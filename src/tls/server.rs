@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::crypto::ring::Ticketer;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsStream};
@@ -17,11 +17,12 @@ use super::{HTTP_1_1, HTTP_2, Stream, provider};
 pub struct Asks {
     /// HTTP/2 is offered, before HTTP/1.1.
     pub http_2: bool,
-    /// A client needs a certificate by one of these.
+    /// A client needs a certificate by one of these, at each handshake anew: none of them is resumed.
     pub client_authorities: Option<RootCertStore>,
 }
 
-/// Does handshakes: TLS 1.2 and 1.3, with session tickets whose keys change every six hours.
+/// Does handshakes: TLS 1.2 and 1.3, with session tickets whose keys change every six hours where no
+/// certificate is asked for.
 #[derive(Clone)]
 pub struct Acceptor(TlsAcceptor);
 
@@ -39,6 +40,7 @@ impl Acceptor {
     pub fn new(certificates: Arc<Certificates>, asks: Asks) -> Result<Self, rustls::Error> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?;
+        let asks_for_certificates = asks.client_authorities.is_some();
         let builder = match asks.client_authorities {
             None => builder.with_no_client_auth(),
             Some(roots) => {
@@ -51,7 +53,14 @@ impl Acceptor {
             }
         };
         let mut config = builder.with_cert_resolver(certificates);
-        config.ticketer = Ticketer::new()?;
+        if asks_for_certificates {
+            // A resumed session has the certificate of the first one, and nobody looks whether it has
+            // ended since then.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        } else {
+            config.ticketer = Ticketer::new()?;
+        }
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         if asks.http_2 {
             config.alpn_protocols.insert(0, HTTP_2.to_vec());

@@ -1,10 +1,14 @@
 //! The commands over TLS: no token goes to a server that is not the one that was named.
 
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
 use crate::support::admin::{ADMIN, ok, run, tokens_file};
 use crate::support::flowgate::{Flowgate, program};
 use crate::support::profiles::mike;
 use crate::support::runtime::Runtime;
-use crate::support::tls::Authority;
+use crate::support::tls::{Authority, Files};
 
 /// `flowgate tenant list`, asking there with a token.
 fn list(url: &str, flags: &[&str]) -> std::process::Command {
@@ -121,9 +125,7 @@ fn operators_need_a_certificate_besides_the_token() {
     let url = format!("https://localhost:{}", flowgate.admin.port());
     let status = format!("{url}/admin/v1/status");
     let token = format!("Authorization: Bearer {ADMIN}");
-    let by = |files: &crate::support::tls::Files| {
-        (files.chain.display().to_string(), files.key.display().to_string())
-    };
+    let by = |files: &Files| (files.chain.display().to_string(), files.key.display().to_string());
     let (chain, key) = by(&ada);
     let with = ["--cert", &*chain, "--key", &*key];
     for version in [["--tlsv1.3", "-4"], ["--tls-max", "1.2"]] {
@@ -172,4 +174,128 @@ fn a_setting_that_would_ask_nobody_for_a_certificate_is_refused() {
         let (code, _, error) = check(&[&with[..], &["--admin-client-ca-file", file]].concat());
         assert!(code == 78 && error.contains("admin_client_ca_file: /"), "{error}");
     }
+}
+
+/// A server that asks operators for certificates, and who signs whose.
+struct Guarded {
+    authority: Authority,
+    clients: Authority,
+    flowgate: Flowgate,
+}
+
+impl Guarded {
+    fn start() -> Self {
+        let (authority, clients) = (Authority::new(), Authority::new());
+        let pair = authority.issue("admin", &["localhost"]).pair();
+        let tokens = tokens_file(authority.file().parent().unwrap());
+        let (tokens, wanted) = (tokens.to_str().unwrap(), clients.file());
+        let flags = [
+            ["--admin-tls-certificates", &pair],
+            ["--admin-tokens-file", tokens],
+            ["--admin-client-ca-file", wanted.to_str().unwrap()],
+            // What ends sooner ends for another reason.
+            ["--keep-alive-timeout", "3m"],
+        ];
+        let flowgate = Flowgate::start(&mike(Runtime::nowhere()), flags.as_flattened());
+        Self { authority, clients, flowgate }
+    }
+
+    /// OpenSSL's client, with a certificate.
+    fn openssl(&self, files: &Files, arguments: &[&str]) -> Command {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-servername", "localhost", "-connect"]);
+        command.arg(self.flowgate.admin.to_string());
+        command.args(["-verify_return_error", "-CAfile"]).arg(self.authority.file());
+        command.arg("-cert").arg(&files.chain).arg("-key").arg(&files.key).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    }
+}
+
+fn whoami(rest: &str) -> String {
+    format!(
+        "GET /admin/v1/whoami HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN}\r\n{rest}\r\n"
+    )
+}
+
+/// All that OpenSSL's client says about one question.
+fn asked(mut command: Command) -> String {
+    let mut client = command.arg("-ign_eof").spawn().expect("openssl is needed");
+    let mut stdin = client.stdin.take().unwrap();
+    stdin.write_all(whoami("Connection: close\r\n").as_bytes()).unwrap();
+    let output = client.wait_with_output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Resumed, it would be taken for as long as there are tickets, though nobody would look at it.
+#[test]
+fn an_operators_certificate_is_looked_at_for_each_connection() {
+    let guarded = Guarded::start();
+    let ada = guarded.clients.issue("ada", &["ada.example"]);
+    let folder = tempfile::tempdir().unwrap();
+    for (version, name) in [("-tls1_3", "TLSv1.3"), ("-tls1_2", "TLSv1.2")] {
+        let session = folder.path().join(name);
+        let path = session.to_str().unwrap();
+        let said = asked(guarded.openssl(&ada, &[version, "-sess_out", path]));
+        assert!(said.contains("200 OK") && said.contains(&format!("New, {name}")), "{said}");
+        // With TLS 1.3 there is none where there was no ticket.
+        if Path::new(path).exists() {
+            let said = asked(guarded.openssl(&ada, &[version, "-sess_in", path]));
+            assert!(said.contains("200 OK") && said.contains(&format!("New, {name}")), "{said}");
+            assert!(!said.contains("Reused"), "{said}");
+        }
+    }
+}
+
+/// A connection of OpenSSL's client that stays.
+struct Kept {
+    client: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Kept {
+    /// What is said up to a line that contains this; `None` if it ends before.
+    fn until(&mut self, end: &str) -> Option<String> {
+        let mut all = String::new();
+        while !all.contains(end) {
+            let mut line = Vec::new();
+            if self.said.read_until(b'}', &mut line).unwrap() == 0 {
+                return None;
+            }
+            all.push_str(&String::from_utf8_lossy(&line));
+        }
+        Some(all)
+    }
+
+    fn ask(&mut self) -> Option<String> {
+        self.client.stdin.as_mut().unwrap().write_all(whoami("").as_bytes()).ok()?;
+        self.until("\"role\"")
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.client.kill();
+        let _ = self.client.wait();
+    }
+}
+
+#[test]
+fn the_end_of_an_operators_certificate_ends_its_connections() {
+    let guarded = Guarded::start();
+    let open = |files: &Files| {
+        let mut client = guarded.openssl(files, &["-quiet"]).spawn().expect("openssl is needed");
+        let said = BufReader::new(client.stdout.take().unwrap());
+        let mut kept = Kept { client, said };
+        let answer = kept.ask()?;
+        assert!(answer.contains("200 OK"), "{answer}");
+        Some(kept)
+    };
+    let mut long = open(&guarded.clients.issue("ada", &["ada.example"])).unwrap();
+    // On a busy machine one may end before it was shown.
+    let mut short = (1..6)
+        .find_map(|tries| open(&guarded.clients.issue_for("bob", &["bob.example"], 4 * tries)))
+        .unwrap();
+    assert_eq!(short.until("more"), None, "it must end");
+    assert!(long.ask().is_some_and(|answer| answer.contains("200 OK")));
 }

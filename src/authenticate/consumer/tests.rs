@@ -219,9 +219,54 @@ async fn one_of_several_kinds_is_enough_and_an_open_api_asks_for_none() {
     assert_eq!(call.caller.unwrap().passes, Some(Carrier::KeyHeader));
     let missing = "401 Missing authorization in request";
     assert_eq!(told(&registry, &several, "/raw", &[]).await, missing);
+    let bearer = format!("authorization: Bearer {}", token(&json!({"key": "jack-key"})));
+    for kinds in [[Security::Basic, Security::Jwt], [Security::Jwt, Security::Basic]] {
+        let several = api(&kinds, false);
+        assert_eq!(told(&registry, &several, "/raw", &[&bearer]).await, "jack 3");
+        assert_eq!(told(&registry, &several, "/raw", &[&basic("jack:bar")]).await, "jack 2");
+    }
+    let malformed = "401 Invalid authorization in request";
+    let lines = ["authorization: Bearer x", "apikey: jack_is_the_key"];
+    assert_eq!(told(&registry, &several, "/raw", &lines).await, "jack 1");
+    assert_eq!(told(&registry, &several, "/raw", &lines[..1]).await, malformed);
+    let lines = ["authorization: Basic ?", "apikey: jack_is_the_key"];
+    assert_eq!(told(&registry, &several, "/raw", &lines).await, malformed);
     assert_eq!(told(&registry, &api(&[Security::None], true), "/raw", &[]).await, "nobody");
     let oauth2 = api(&[Security::Oauth2], true);
     let bearer = "authorization: Bearer x";
     let refused = "401 Missing access token in request";
     assert_eq!(told(&registry, &oauth2, "/raw", &[bearer]).await, refused);
+}
+
+/// Anybody may send a token with a wrong signature and somebody's claim.
+#[tokio::test]
+async fn a_public_key_is_read_once() {
+    let (registry, api) = (registry().await, api(&[Security::Jwt], true));
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let proof = ProofRecord::Jwt {
+        key: "joe-key".to_owned(),
+        algorithm: Algorithm::ES384,
+        sealed: None,
+        public_key: Some(pair.public_key_pem()),
+        fingerprint: 8,
+    };
+    let record = ConsumerRecord {
+        credentials: vec![credential(1, proof)],
+        owner: Owner::Operator.to_string(),
+        username: "joe".to_owned(),
+        created_unix_ms: testing::BEGIN.0,
+    };
+    registry.create_consumer(&act(), &record).await.unwrap();
+    let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap();
+    let sign = |claims| signed(&json!({"alg": "ES384"}), &claims, Algorithm::ES384, &key);
+    let (good, other) = (sign(json!({"key": "joe-key"})), sign(json!({"key": "joe"})));
+    let wrong = good.rsplit_once('.').unwrap().0.to_owned() + &other[other.rfind('.').unwrap()..];
+    let wrong = told(&registry, &api, &format!("/raw?jwt={wrong}"), &[]).await;
+    assert_eq!(wrong, "401 failed to verify jwt");
+    let joe = registry.directory().consumer_named(Owner::Operator, "joe").unwrap();
+    let Proof::Jwt { verifier: Verifier::PublicKey(read), .. } = &joe.credentials[0].proof else {
+        panic!("{joe:?}")
+    };
+    assert!(read.key(|_| None).is_some(), "it was not kept");
+    assert_eq!(told(&registry, &api, &format!("/raw?jwt={good}"), &[]).await, "joe 1");
 }

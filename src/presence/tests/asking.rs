@@ -219,15 +219,35 @@ async fn lists_that_are_too_many_are_of_this_replica_alone() {
     assert_eq!(world.notices("ask").await, TENANTS as usize);
 }
 
+/// Each closing has the next list made anew, while the one before is kept for others.
+#[tokio::test]
+async fn who_closes_and_lists_in_turn_takes_one_place() {
+    let world = World::new().await;
+    let replicas = world.start_all(2, Settings { kept_for: PATIENCE, ..PATIENT }).await;
+    let connection = replicas[1].connect(MIKE, "/thing");
+    let flights = &replicas[0].presence.flights;
+    for anew in 1..=16 {
+        assert_eq!(replicas[0].list(MIKE).await.incomplete, Vec::<String>::new());
+        assert_eq!((flights.room(), world.notices("ask").await), (63, anew));
+        let _ = replicas[0].close(MIKE, replicas[1].id(&connection)).await;
+    }
+    let busy = "other replicas: too many lists are being made";
+    assert_eq!(replicas[0].list(MIKE).await.incomplete, [busy]);
+    assert_eq!(world.notices("ask").await, 16);
+    assert_eq!(replicas[0].list(ROBERTO).await.incomplete, Vec::<String>::new());
+    assert_eq!(flights.room(), 62);
+}
+
 #[tokio::test]
 async fn lists_end_and_make_room() {
     let world = World::new().await;
     let replicas = world.start_all(2, PATIENT).await;
     for tenant in 1..=200 {
-        wait_until("there is room", || replicas[0].presence.flights.has_room()).await;
+        wait_until("there is room", || replicas[0].presence.flights.room() > 0).await;
         assert_eq!(replicas[0].list(TenantId(tenant)).await.incomplete, Vec::<String>::new());
     }
-    wait_until("nothing is kept", || replicas[0].presence.flights.is_empty()).await;
+    let flights = &replicas[0].presence.flights;
+    wait_until("nothing is kept", || flights.is_empty() && flights.room() == 64).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! Whatever is taken in was read from the store under one lock that all who read hold: so nothing
 //! older ever replaces something newer. The feed, and whoever writes here, has read again what was
-//! written.
+//! written. What was being read when there was a gap in the feed is read again: each gap begins a
+//! generation.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -19,6 +20,9 @@ use crate::registry::store::{Document, Kind, Store, StoreError};
 use crate::registry::walk::Walk;
 use crate::secret::SecretDigest;
 
+/// Readings of everything that may be overtaken by gaps.
+const LOADS_MAX: usize = 4;
+
 /// What is known of APIs and consumers.
 #[derive(Debug, Default)]
 pub struct Directory {
@@ -30,6 +34,8 @@ pub struct Directory {
 #[derive(Debug, Default)]
 struct Known {
     is_loaded: bool,
+    /// Raised when nothing is to be believed any more.
+    generation: u64,
     contexts: Contexts,
     apis: HashMap<ApiId, Arc<Api>>,
     consumers: HashMap<ConsumerId, Arc<Consumer>>,
@@ -47,32 +53,41 @@ impl Directory {
 
     /// From now on nothing is believed until everything was read anew.
     pub fn unload(&self) {
-        self.write().is_loaded = false;
+        let mut known = self.write();
+        known.is_loaded = false;
+        known.generation += 1;
     }
 
     /// Reads everything, unless somebody else did so meanwhile.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's; or there was one gap after another meanwhile.
     pub(super) async fn load(&self, store: &Store) -> Result<(), StoreError> {
         let _reading = self.reading.lock().await;
-        if self.is_loaded() {
-            return Ok(());
-        }
-        let mut known = Known::default();
-        for kind in [API, CONSUMER] {
-            let mut walk = Walk::new(store, kind);
-            loop {
-                let page = walk.page().await?;
-                if page.is_empty() {
-                    break;
-                }
-                page.iter().for_each(|document| known.take_in(kind, document));
+        for _ in 0..LOADS_MAX {
+            let Some(generation) = self.wanted() else { return Ok(()) };
+            if self.put_in(Known::read(store).await?, generation) {
+                return Ok(());
             }
         }
-        known.is_loaded = true;
-        *self.write() = known;
-        Ok(())
+        let why = "published APIs were forgotten again and again while they were read";
+        Err(StoreError::Unavailable(why.to_owned()))
+    }
+
+    /// The generation for which everything is to be read; `None` if it is there.
+    fn wanted(&self) -> Option<u64> {
+        let known = self.read();
+        (!known.is_loaded).then_some(known.generation)
+    }
+
+    /// Takes in what was read from when a generation was wanted; not if there is another by now.
+    fn put_in(&self, known: Known, generation: u64) -> bool {
+        let mut current = self.write();
+        let is_current = current.generation == generation;
+        if is_current {
+            *current = Known { is_loaded: true, generation, ..known };
+        }
+        is_current
     }
 
     /// Reads one of them again.
@@ -196,6 +211,21 @@ impl Directory {
 }
 
 impl Known {
+    async fn read(store: &Store) -> Result<Self, StoreError> {
+        let mut known = Self::default();
+        for kind in [API, CONSUMER] {
+            let mut walk = Walk::new(store, kind);
+            loop {
+                let page = walk.page().await?;
+                if page.is_empty() {
+                    break;
+                }
+                page.iter().for_each(|document| known.take_in(kind, document));
+            }
+        }
+        Ok(known)
+    }
+
     fn consumer(&self, id: ConsumerId) -> Option<Arc<Consumer>> {
         self.consumers.get(&id).cloned()
     }
@@ -283,3 +313,6 @@ fn consumer(document: &Document) -> Result<Consumer, StoreError> {
         id.ok_or_else(|| StoreError::Corrupt(format!("{:?} is no consumer's id", document.id)))?;
     ConsumerRecord::from_body(&document.body)?.to_consumer(id, document.revision)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::keeping::Record;
-use crate::api::consumer::{Algorithm, Credential, Proof, Verifier};
+use crate::api::consumer::{Algorithm, Credential, Proof, PublicKey, Verifier};
 use crate::api::{
     Api, Consumer, Definition, NodeAddress, Owner, Prefix, State, Way, account_id, consumer,
 };
@@ -274,7 +274,7 @@ impl CredentialRecord {
                 algorithm: *algorithm,
                 verifier: match (algorithm.is_symmetric(), sealed, public_key) {
                     (true, Some(sealed), None) => Verifier::Sealed(sealed.clone()),
-                    (false, None, Some(pem)) => Verifier::PublicKey(pem.clone()),
+                    (false, None, Some(pem)) => Verifier::PublicKey(PublicKey::new(pem.clone())),
                     _ => return None,
                 },
                 fingerprint: *fingerprint,

@@ -110,6 +110,25 @@ fn what_cannot_be_used_is_told_without_the_key() {
 }
 
 #[test]
+fn a_group_may_read_a_key_that_is_somebody_elses_file() {
+    const OWN: u32 = 65532;
+    for (owner, mode, is_taken) in [
+        (OWN, 0o600, true),
+        (OWN, 0o400, true),
+        (OWN, 0o440, false),
+        (0, 0o400, true),
+        (0, 0o440, true),
+        (0, 0o640, true),
+        (0, 0o460, false),
+        (0, 0o444, false),
+        (0, 0o602, false),
+    ] {
+        let (forbidden, _) = forbidden_mode(owner, OWN);
+        assert_eq!(mode & forbidden == 0, is_taken, "{owner} {mode:o}");
+    }
+}
+
+#[test]
 fn one_file_may_hold_both() {
     let folder = tempfile::tempdir().unwrap();
     let files = write(&folder, "two", &["both.test"]);

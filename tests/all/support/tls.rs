@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::crypto::ring::default_provider;
@@ -72,9 +73,25 @@ impl Authority {
 
     /// The certificate ends with the year before `year`.
     pub fn issue_until(&self, file: &str, names: &[&str], year: i32) -> Files {
+        self.sign(file, names, |params| params.not_after = date_time_ymd(year, 1, 1))
+    }
+
+    /// The certificate ends so many seconds from now.
+    pub fn issue_for(&self, file: &str, names: &[&str], seconds: u64) -> Files {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let end = date_time_ymd(1970, 1, 1) + since_1970 + Duration::from_secs(seconds);
+        self.sign(file, names, |params| params.not_after = end)
+    }
+
+    fn sign(
+        &self,
+        file: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Files {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
-        params.not_after = date_time_ymd(year, 1, 1);
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let files = Files {

@@ -21,6 +21,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.registry.url }}{{ .Values.registry.url }}{{ else if .Values.redis.enabled }}redis://{{ include "flowgate.name" . }}-redis:6379{{ else }}{{ fail "registry.url is needed where redis.enabled is false: replicas share a registry" }}{{ end -}}
 {{- end }}
 
+{{- /* Whether the chart's own Redis is used: "true" or nothing. */ -}}
+{{- define "flowgate.ownRedis" -}}
+{{- if and .Values.redis.enabled (not .Values.registry.url) }}true{{ end -}}
+{{- end }}
+
+{{- /* The Secret with Redis's password; nothing if it has none. */ -}}
+{{- define "flowgate.passwordSecret" -}}
+{{- if .Values.registry.passwordSecret }}{{ .Values.registry.passwordSecret }}{{ else if include "flowgate.ownRedis" . }}{{ include "flowgate.name" . }}-redis{{ end -}}
+{{- end }}
+
 {{- /* A setting as TOML. */ -}}
 {{- define "flowgate.toml" -}}
 {{- if kindIs "string" . }}{{ . | toJson }}{{ else if kindIs "slice" . }}{{ . | toJson }}{{ else if kindIs "float64" . }}{{ . | int64 }}{{ else }}{{ . }}{{ end -}}

@@ -78,11 +78,17 @@ pub enum Cause {
     ConsumerRevoked,
     /// The time of the consumer's token ran out.
     TokenExpired,
+    /// The application's access token, or the key that signed it, was revoked.
+    TokenRevoked,
+    /// The application's subscription was removed, or the API takes no access tokens any more.
+    SubscriptionEnded,
+    /// The application's secret for which the token was issued was replaced.
+    SecretRegenerated,
 }
 
 /// The plain causes in the order of their byte; violations follow from [`FIRST_VIOLATION`]. Replicas
 /// of different versions tell each other these bytes: new causes go to the end.
-const PLAIN: [Cause; 25] = [
+const PLAIN: [Cause; 28] = [
     Cause::Drain,
     Cause::MessageTooBig,
     Cause::FrameStalled,
@@ -108,6 +114,9 @@ const PLAIN: [Cause; 25] = [
     Cause::ApiUnpublished,
     Cause::ConsumerRevoked,
     Cause::TokenExpired,
+    Cause::TokenRevoked,
+    Cause::SubscriptionEnded,
+    Cause::SecretRegenerated,
 ];
 const VIOLATIONS: [Violation; 7] = [
     Violation::Mask,
@@ -147,6 +156,9 @@ impl Cause {
             | Self::ApiUnpublished
             | Self::ConsumerRevoked
             | Self::TokenExpired
+            | Self::TokenRevoked
+            | Self::SubscriptionEnded
+            | Self::SecretRegenerated
             | Self::ClientStalled
             | Self::ClientSilent => 1008,
             Self::RuntimeMoved => 1012,
@@ -184,6 +196,9 @@ impl Cause {
             Self::ApiUnpublished => "API not published any more",
             Self::ConsumerRevoked => "consumer's credential revoked",
             Self::TokenExpired => "token expired",
+            Self::TokenRevoked => "token revoked",
+            Self::SubscriptionEnded => "subscription ended",
+            Self::SecretRegenerated => "consumer secret regenerated",
             Self::Protocol(Violation::Mask) => "protocol: wrong masking",
             Self::Protocol(Violation::ReservedBit) => "protocol: reserved bit set",
             Self::Protocol(Violation::Opcode) => "protocol: unknown opcode",

@@ -15,6 +15,7 @@ use crate::drain::DrainSettings;
 use crate::keepalive::Probes;
 use crate::limits::Limits;
 use crate::networks::{Network, Networks};
+use crate::oauth::OAuthSettings;
 use crate::registry::Caching;
 use crate::registry::sessions::SessionLimits;
 use crate::registry::store::{self, redis};
@@ -88,6 +89,8 @@ pub struct Settings {
     pub workers: usize,
     /// Threads that accept connections without TLS and relay frames.
     pub relay_threads: usize,
+    /// Access tokens.
+    pub oauth: OAuthSettings,
     /// Listeners.
     pub accept: AcceptSettings,
     /// Runtimes.
@@ -203,6 +206,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         base_domain: reader.one::<BaseDomain>("base_domain")?.0,
         workers: reader.threads("workers")?,
         relay_threads: reader.threads("relay_threads")?,
+        oauth: reader.oauth()?,
         accept: reader.accept()?,
         connect: reader.connect()?,
         patience: reader.patience()?,

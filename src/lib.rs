@@ -24,7 +24,8 @@
 //! Imports go down only; on floors 1 and 2 modules may import their neighbours, acyclically.
 //!
 //! - 4, the stories: [`journey`], [`profile`], [`web`], [`change`], [`revoke`], [`follow`],
-//!   [`presence`], [`commands`], [`admin`], [`json`], [`drain`], [`config`], [`publish`]
+//!   [`presence`], [`commands`], [`admin`], [`json`], [`drain`], [`config`], [`publish`],
+//!   [`oauth`]
 //! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
 //!   [`relay`]
 //! - 2, services: [`live`], [`registry`], [`guessing`], [`passwords`], [`telemetry`], [`tls`],
@@ -78,6 +79,7 @@ pub mod limits;
 pub mod live;
 pub mod metrics;
 pub mod networks;
+pub mod oauth;
 pub mod passwords;
 pub mod path;
 pub mod permits;

@@ -13,11 +13,13 @@ use crate::tenant::Username;
 mod consumers;
 mod faces;
 mod labels;
+mod oauth;
 mod operators;
 mod response;
 
 pub use consumers::ConsumerRefusal;
 pub use labels::LABELS;
+pub use oauth::OAuthRefusal;
 pub use operators::OperatorRefusal;
 pub use response::wants_page;
 
@@ -108,6 +110,8 @@ pub enum Refusal {
     GrantEnded(Cause),
     /// A credential that a published API asks for.
     Consumer(ConsumerRefusal),
+    /// What is wrong with a request where access tokens are issued.
+    OAuth(OAuthRefusal),
     /// The published API is blocked for the time being.
     ApiBlocked,
     /// It was understood, but cannot be as things are; the text says why.
@@ -194,7 +198,12 @@ impl Refusal {
             Self::Consumer(ConsumerRefusal::InvalidToken("the token expired")),
             Self::Consumer(ConsumerRefusal::UnknownToken("no consumer has the token's key")),
             Self::Consumer(ConsumerRefusal::MissingAccessToken),
+            Self::Consumer(ConsumerRefusal::InvalidAccessToken("token expired")),
+            Self::Consumer(ConsumerRefusal::NotSubscribed),
         ]
+        .into_iter()
+        .chain(OAuthRefusal::samples().map(Self::OAuth))
+        .collect()
     }
 }
 
@@ -234,6 +243,7 @@ impl Refusal {
             Self::BadInput(what) => what.clone().into(),
             Self::Unprocessable(what) => (*what).into(),
             Self::Consumer(refusal) => refusal.message().into(),
+            Self::OAuth(refusal) => refusal.description().into(),
             Self::Operator(refusal) => refusal.public(),
             Self::PlanConnections { connections_max } => {
                 format!("The plan allows {connections_max} connections at once.").into()
@@ -249,7 +259,9 @@ impl Refusal {
             Self::PlanConnections { .. } => Some(10),
             Self::NoRuntime | Self::ApiBlocked => Some(NO_RUNTIME_RETRY_SECONDS),
             Self::TooManyLogins => Some(LOGINS_RETRY_SECONDS),
-            Self::TooManyAttempts { wait_seconds } => Some(*wait_seconds),
+            Self::TooManyAttempts { wait_seconds }
+            | Self::OAuth(OAuthRefusal::TooManyAttempts { wait_seconds }) => Some(*wait_seconds),
+            Self::OAuth(OAuthRefusal::Unavailable(_)) => Some(NO_RUNTIME_RETRY_SECONDS),
             Self::Overloaded(_) | Self::RegistryAway(_) | Self::ReplicaSilent(_) => Some(2),
             Self::GrantEnded(cause) if !takes_the_credential(*cause) => Some(1),
             _ => None,
@@ -291,7 +303,8 @@ impl Refusal {
             Self::Operator(refusal) => {
                 Face { status: refusal.status(), label: refusal.label(), public: "" }
             }
-            Self::StaleForm
+            Self::OAuth(_)
+            | Self::StaleForm
             | Self::LoginNeedsTls
             | Self::BadHandover
             | Self::NoSession
@@ -336,6 +349,9 @@ fn takes_the_credential(cause: Cause) -> bool {
             | Cause::TenantDisabled
             | Cause::ConsumerRevoked
             | Cause::TokenExpired
+            | Cause::TokenRevoked
+            | Cause::SubscriptionEnded
+            | Cause::SecretRegenerated
     )
 }
 
@@ -359,6 +375,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::NoCredential => f.write_str("no credential"),
             Self::Consumer(refusal) => f.write_str(refusal.why()),
+            Self::OAuth(refusal) => f.write_str(refusal.why()),
             Self::WrongCredential { why, .. }
             | Self::NotFound(why)
             | Self::Overloaded(why)

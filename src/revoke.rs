@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::api::Owner;
+use crate::api::{Api, Owner, Security};
 use crate::close::Cause;
 use crate::grant::{ApiId, ConsumerId, Grant, SessionId};
 use crate::live::{Entry, LiveTable};
@@ -118,6 +118,34 @@ pub fn recheck_consumer(live: &LiveTable, registry: &Registry, consumer: Consume
             |grant| matches!(grant, Grant::Consumer { consumer: id, .. } if *id == consumer),
         );
     }
+}
+
+/// The same for what rests on access tokens and calls one of these APIs.
+pub fn recheck_tokens(
+    live: &LiveTable,
+    registry: &Registry,
+    apis: impl IntoIterator<Item = ApiId>,
+) {
+    let directory = registry.directory();
+    let apis = apis.into_iter().filter_map(|id| directory.api(id));
+    let accounts: HashSet<TenantId> = apis.map(|api| api.account_id()).collect();
+    for account in accounts {
+        end_where_due(live, registry, account, |grant| matches!(grant, Grant::Token { .. }));
+    }
+}
+
+/// The same for all of them.
+pub fn recheck_all_tokens(live: &LiveTable, registry: &Registry) {
+    let takes_them = |api: &Api| api.definition.security.contains(&Security::Oauth2);
+    let apis = registry.directory().apis(takes_them);
+    recheck_tokens(live, registry, apis.iter().map(|api| api.id));
+}
+
+/// The same for what rests on a tenant's applications.
+pub fn recheck_applications_of(live: &LiveTable, registry: &Registry, owner: TenantId) {
+    let applications = registry.directory().applications_of(owner);
+    let subscriptions = applications.iter().flat_map(|application| &application.subscriptions);
+    recheck_tokens(live, registry, subscriptions.map(|subscription| subscription.api));
 }
 
 fn end_where_due(

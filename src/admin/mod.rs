@@ -37,6 +37,7 @@ use crate::registry::{Registry, away};
 use crate::tenant::{Tenant, Username};
 
 mod apis;
+mod applications;
 mod audit;
 mod connections;
 mod console;
@@ -56,6 +57,7 @@ mod profiles;
 mod replicas;
 mod server;
 mod sessions;
+mod signing;
 pub mod stats;
 mod tenants;
 pub mod tokens;

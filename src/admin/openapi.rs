@@ -9,8 +9,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Desk, apis, audit, connections, consumers, credentials, feed, guard, instances, keys,
-    of_tenant, plans, profiles, replicas, server, sessions, stats, tenants,
+    Desk, apis, applications, audit, connections, consumers, credentials, feed, guard, instances,
+    keys, of_tenant, plans, profiles, replicas, server, sessions, signing, stats, tenants,
 };
 
 /// The security scheme's name in the document.
@@ -57,6 +57,14 @@ pub(super) fn api() -> (Router<Arc<Desk>>, Value) {
         .routes(routes!(consumers::set_basic))
         .routes(routes!(consumers::set_jwt))
         .routes(routes!(consumers::remove_credential))
+        .routes(routes!(applications::list, applications::create))
+        .routes(routes!(applications::show, applications::remove))
+        .routes(routes!(applications::generate_keys))
+        .routes(routes!(applications::subscribe))
+        .routes(routes!(applications::unsubscribe))
+        .routes(routes!(applications::subscribers))
+        .routes(routes!(signing::list))
+        .routes(routes!(signing::rotate))
         .routes(routes!(connections::list))
         .routes(routes!(connections::show, connections::close_one))
         .routes(routes!(connections::close))

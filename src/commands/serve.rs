@@ -7,20 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::certificates::InUse;
 use super::import::{self, open};
 use super::{EXIT_CONFIG, Failure, memory};
 use crate::accept::{self, AcceptSettings};
+use crate::admin::Admin;
 use crate::admin::tokens::TokensInUse;
-use crate::admin::{self, Admin};
 use crate::client::RequestIds;
-use crate::clock::{Clock, Wall};
+use crate::clock::Clock;
 use crate::config::Settings;
-use crate::connect::Dialer;
-use crate::connect::reach::Reach;
 use crate::drain::drain_connections;
 use crate::front::plane::Plane as FrontPlane;
 use crate::journey::Journey;
@@ -32,26 +30,24 @@ use crate::networks::Networks;
 use crate::passwords::Passwords;
 use crate::permits::Permits;
 use crate::presence::{self, Presence};
-use crate::profile::{self, Desk};
-use crate::registry::Registry;
-use crate::registry::store::Store;
+use crate::profile::Desk;
 use crate::registry::store::redacted;
 use crate::registry::usage::Usage;
 use crate::relay::plane::{Plane, Prepared};
-use crate::sealing::Sealing;
 use crate::telemetry;
 use crate::tls::server::Acceptor;
-use crate::web;
 
 mod about;
 mod attend;
 mod front;
 mod limits;
+mod parts;
 mod signals;
 
 use about::{about, own_addresses, thread_names};
 use attend::attend;
 use limits::permits;
+use parts::{admin_desk, dialer, registry, routers, sealing};
 use signals::Signals;
 
 /// Name look-ups and reads of the registry at once; everything else that blocks has threads of its own.
@@ -109,17 +105,18 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         dialer: Arc::clone(&dialer),
         refused: Arc::clone(&refused),
         base_domain: settings.base_domain.clone(),
+        oauth: settings.oauth.clone(),
     };
-    let pages = Arc::new(pages(&desk));
+    let (pages, tenant_pages) = routers(desk);
     let journey = Arc::new(Journey {
-        base_domain: desk.base_domain.clone(),
+        base_domain: settings.base_domain.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         clock,
         registry,
         usage,
         passwords,
-        pages: profile::router(Arc::new(desk)).merge(web::router(Arc::clone(&pages))),
-        tenant_pages: web::tenant_router(pages),
+        pages,
+        tenant_pages,
         live,
         dialer,
         plane,
@@ -137,28 +134,6 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
-}
-
-fn registry(store: Store, settings: &Settings, clock: Clock) -> Registry {
-    Registry::new(store, settings.caching, clock, Wall::system())
-        .keeping_audit(settings.audit_kept)
-        .with_sessions(settings.sessions)
-}
-
-fn dialer(settings: &Settings, clock: Clock) -> Result<Dialer, Failure> {
-    let reach = Arc::new(Reach::new(settings.allow_addresses.clone()));
-    let dialer = Dialer::new(settings.connect, reach, clock);
-    dialer.map_err(|error| Failure::runtime(error.to_string()))
-}
-
-/// What the pages around the profile work with: the same.
-fn pages(desk: &Desk) -> web::Desk {
-    web::Desk {
-        registry: Arc::clone(&desk.registry),
-        passwords: Arc::clone(&desk.passwords),
-        live: Arc::clone(&desk.live),
-        base_domain: desk.base_domain.clone(),
-    }
 }
 
 async fn serve(
@@ -185,7 +160,7 @@ async fn serve(
     let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     let (stop_admin, admin_stopped) = watch::channel(false);
     let places = Arc::new(permits(&settings.accept, &settings.trusted_proxies));
-    let desk = Arc::new(desk(&settings, &journey, &presence, &places, &tokens));
+    let desk = Arc::new(admin_desk(&settings, &journey, &presence, &places, &tokens));
     let request_ids = RequestIds::new().map_err(|error| Failure::runtime(error.to_string()))?;
     let admin = Admin::new(Arc::clone(&desk), request_ids);
     let admin_task = tokio::spawn(serve_admin(
@@ -202,7 +177,8 @@ async fn serve(
     let listeners = ((listeners, prepared), tls_listeners);
     let front =
         serve_data(listeners, &settings, &journey, &places, &data_stopped, &mut data_tasks)?;
-    let attending = attend(Arc::clone(&journey), Arc::clone(&presence), revision);
+    let attending =
+        attend(Arc::clone(&journey), Arc::clone(&presence), settings.oauth.clone(), revision);
     let mut attendant =
         tokio::spawn(async move { tokio::join!(attending, certificates.keep_fresh(tokens)) });
     journey.ready.store(true, Ordering::Relaxed);
@@ -278,41 +254,6 @@ fn admin_tokens(settings: &Settings) -> Result<Arc<TokensInUse>, Failure> {
         tracing::info!("no admin token is configured: the admin API refuses everything but health");
     }
     Ok(Arc::new(tokens))
-}
-
-/// What secrets in the registry are sealed with.
-fn sealing(settings: &Settings) -> Result<Option<Arc<Sealing>>, Failure> {
-    let sealing = settings.sealing_key_file.as_deref().map(Sealing::load).transpose();
-    let sealing = sealing.map_err(|message| Failure {
-        exit_code: EXIT_CONFIG,
-        message: format!("sealing_key_file: {message}"),
-    })?;
-    Ok(sealing.map(Arc::new))
-}
-
-/// Where operators are served.
-fn desk(
-    settings: &Settings,
-    journey: &Arc<Journey>,
-    presence: &Arc<Presence>,
-    places: &Arc<Permits>,
-    tokens: &Arc<TokensInUse>,
-) -> admin::Desk {
-    admin::Desk {
-        journey: Arc::clone(journey),
-        presence: Arc::clone(presence),
-        tokens: Arc::clone(tokens),
-        places: Arc::clone(places),
-        metrics_open: settings.metrics_open,
-        hosts: admin::own_hosts(settings.admin_listen)
-            .chain(settings.admin_hosts.iter().cloned())
-            .collect(),
-        configuration: settings.effective.clone(),
-        sampler: admin::stats::Sampler::default(),
-        stop: Notify::new(),
-        is_draining: AtomicBool::new(false),
-        feeds: admin::feed::Feeds::default(),
-    }
 }
 
 /// Begins to serve clients: those without TLS at the front.

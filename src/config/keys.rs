@@ -149,6 +149,20 @@ pub const KEYS: &[Key] = &[
          first; the same on all replicas",
     ),
     key(
+        "oauth_issuer",
+        "URL",
+        "",
+        "Who issues access tokens, like https://flows.example.org; else what each request names",
+    ),
+    key(
+        "oauth_token_life",
+        "SPAN",
+        "1h",
+        "An access token is good for this time if nothing is said",
+    ),
+    key("oauth_token_life_max", "SPAN", "24h", "An access token is good for at most this time"),
+    key("oauth_signing_key_days", "N", "90", "After so many days another key signs access tokens"),
+    key(
         "import",
         "FILE",
         "",

@@ -23,6 +23,7 @@ use crate::grant::{Grant, KeyId};
 use crate::journey::recent::Recent;
 use crate::json::{Id, Input, Private, to_the_end};
 use crate::live::LiveTable;
+use crate::oauth::OAuthSettings;
 use crate::passwords::Passwords;
 use crate::presence::Presence;
 use crate::refusal::Refusal;
@@ -33,10 +34,13 @@ use crate::registry::{Registry, away};
 use crate::tenant::Tenant;
 
 mod account;
+mod applications;
+mod asyncapi;
 mod chart;
 mod connections;
 mod keys;
 mod page;
+mod portal;
 mod publishing;
 mod runtime;
 mod view;
@@ -60,6 +64,8 @@ pub struct Desk {
     pub refused: Arc<Recent>,
     /// The registrable domain of the tenant hosts.
     pub base_domain: String,
+    /// How access tokens are issued.
+    pub oauth: OAuthSettings,
 }
 
 /// The handlers, below `/profile`.
@@ -79,6 +85,8 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route("/profile/connections", get(connections::list))
         .route("/profile/connections/{id}", delete(connections::close))
         .merge(publishing::routes())
+        .merge(applications::routes())
+        .merge(portal::routes())
         .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed(String::new()) })
         .fallback(|| async { Refusal::NotFound("no such page of the profile") })
         .layer(from_fn(to_the_end))

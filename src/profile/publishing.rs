@@ -33,17 +33,17 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
 }
 
 impl Desk {
-    fn publishing(&self) -> Publishing<'_> {
+    pub(super) fn publishing(&self) -> Publishing<'_> {
         let Self { registry, live, passwords, .. } = self;
         Publishing { registry, live, passwords }
     }
 }
 
-fn owner(identity: &Identity) -> Owner {
+pub(super) fn owner(identity: &Identity) -> Owner {
     Owner::Tenant(identity.tenant.id)
 }
 
-fn act(identity: &Identity, client: Client, verb: &'static str, object: String) -> Act {
+pub(super) fn act(identity: &Identity, client: Client, verb: &'static str, object: String) -> Act {
     Act { by: By::Tenant, who: identity.tenant.username.to_string(), verb, object, client }
 }
 

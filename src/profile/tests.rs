@@ -72,6 +72,7 @@ impl Mike {
             dialer: Arc::new(Dialer::new(CONNECT, Arc::default(), Clock::start()).unwrap()),
             refused: Arc::default(),
             base_domain: "flows.localhost".to_owned(),
+            oauth: OAuthSettings::default(),
         };
         Self { desk: Arc::new(desk), id }
     }

@@ -26,6 +26,13 @@ pub(super) struct Moment {
     pub(super) distance: String,
 }
 
+impl Moment {
+    /// A moment as it is seen from another.
+    pub(super) fn of(moment: UnixMillis, now: UnixMillis) -> Self {
+        Self { iso: moment.to_string(), distance: distance(now.0, moment.0) }
+    }
+}
+
 /// The account in a few lines: name and value.
 pub(super) struct Facts {
     pub(super) lines: Vec<(&'static str, String)>,
@@ -191,7 +198,7 @@ impl View<'_> {
     }
 
     fn moment(&self, moment: UnixMillis) -> Moment {
-        Moment { iso: moment.to_string(), distance: self.distance(moment) }
+        Moment::of(moment, self.now)
     }
 
     fn distance(&self, moment: UnixMillis) -> String {

@@ -43,10 +43,11 @@ impl Refusal {
         }
     }
 
-    /// What has to do with sessions.
+    /// What has to do with sessions, and with where access tokens are issued.
     pub(super) fn face_of_a_login(&self) -> Face {
         use StatusCode as S;
         match self {
+            Self::OAuth(refusal) => face(refusal.status(), refusal.label(), ""),
             Self::StaleForm => face(
                 S::FORBIDDEN,
                 "stale_form",
@@ -144,7 +145,7 @@ impl Refusal {
                 "api_blocked",
                 "The API is blocked for the time being.",
             ),
-            Self::Consumer(refusal) => face(S::UNAUTHORIZED, refusal.label(), ""),
+            Self::Consumer(refusal) => face(refusal.status(), refusal.label(), ""),
             Self::Unprocessable(_) => face(S::UNPROCESSABLE_ENTITY, "unprocessable", ""),
             Self::Conflicting(_) => face(S::CONFLICT, "conflict", ""),
             Self::MethodNotAllowed(_) => {

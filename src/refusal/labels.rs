@@ -1,7 +1,7 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 53] = [
+pub const LABELS: [&str; 61] = [
     "address_denied",
     "api_blocked",
     "bad_handover",
@@ -23,6 +23,14 @@ pub const LABELS: [&str; 53] = [
     "no_runtime",
     "no_session",
     "not_found",
+    "not_subscribed",
+    "oauth_invalid_client",
+    "oauth_invalid_grant",
+    "oauth_invalid_request",
+    "oauth_invalid_scope",
+    "oauth_too_many_attempts",
+    "oauth_unavailable",
+    "oauth_unsupported_grant_type",
     "out_of_scope",
     "overloaded",
     "password_only",

@@ -25,7 +25,10 @@ impl Refusal {
     /// The whole answer, as a page for whoever wants one.
     #[must_use]
     pub fn to_response(&self, wants_page: bool, request_id: RequestId) -> Response<Bytes> {
-        let (content_type, body) = if wants_page {
+        let wants_page = wants_page && !matches!(self, Self::OAuth(_));
+        let (content_type, body) = if let Self::OAuth(refusal) = self {
+            ("application/json", refusal.body())
+        } else if wants_page {
             ("text/html; charset=utf-8", self.page(request_id))
         } else {
             ("application/problem+json", self.problem(request_id))
@@ -57,6 +60,10 @@ impl Refusal {
             Self::Consumer(refusal) => {
                 let challenge = HeaderValue::from_static(refusal.challenge());
                 headers.insert(WWW_AUTHENTICATE, challenge);
+            }
+            Self::OAuth(_) if self.status() == StatusCode::UNAUTHORIZED => {
+                let challenge = "Basic realm=\"flowgate oauth2\", charset=\"UTF-8\"";
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
             Self::Operator(_) if self.status() == StatusCode::UNAUTHORIZED => {
                 let challenge = HeaderValue::from_static("Bearer realm=\"flowgate admin\"");

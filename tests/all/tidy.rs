@@ -46,7 +46,7 @@ const FLOORS: [&[&str]; 4] = [
     &["front", "accept", "route", "authenticate", "connect", "exchange", "relay"],
     &[
         "journey", "commands", "admin", "drain", "config", "profile", "revoke", "follow",
-        "presence", "change", "json", "web", "publish",
+        "presence", "change", "json", "web", "publish", "oauth",
     ],
 ];
 

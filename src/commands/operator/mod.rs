@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::secret::Secret;
 
 mod apis;
+mod applications;
 mod client;
 mod connections;
 mod consumers;
@@ -30,10 +31,11 @@ The server is asked over its operators' listener. The token comes from FLOWGATE_
 --token-file. Exit code 0 if it was done, 1 if it was refused, 64 for wrong usage, 69 if the server
 cannot be reached, 77 without a token that may do it.";
 
-/// `tenant`, `key`, `api`, `consumer`, `plan`, `connections`, `session`, `audit`, `server` and `top`.
+/// `tenant`, `key`, `api`, `consumer`, `application`, `signing-key`, `plan`, `connections`, `session`, `audit`, `server` and `top`.
 pub(super) fn commands() -> Vec<Command> {
     [tenants::command(), keys::command(), apis::command(), consumers::command()]
         .into_iter()
+        .chain([applications::command(), applications::signing_command()])
         .chain([connections::command()])
         .chain(others::commands())
         .map(|command| command.subcommand_required(true).arg_required_else_help(true))
@@ -100,6 +102,8 @@ pub(super) fn run(name: &str, matches: &ArgMatches, settings: &Settings) -> Resu
         "key" => keys::run(verb, &call),
         "api" => apis::run(verb, &call),
         "consumer" => consumers::run(verb, &call),
+        "application" => applications::run(verb, &call),
+        "signing-key" => applications::run_signing(verb, &call),
         "connections" => connections::run(verb, &call),
         "top" => top::run(&call),
         _ => others::run(name, verb, &call),

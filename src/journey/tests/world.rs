@@ -18,6 +18,7 @@ use crate::front::FrontSettings;
 use crate::front::plane::{self as front_plane, Begun, Plane as FrontPlane};
 use crate::keepalive::KeepAlive;
 use crate::limits::Limits;
+use crate::oauth::OAuthSettings;
 use crate::permits::Permits;
 use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
@@ -181,6 +182,7 @@ impl World {
             dialer: Arc::clone(&dialer),
             refused: Arc::default(),
             base_domain: "flows.localhost".to_owned(),
+            oauth: OAuthSettings::default(),
         };
         let (plane, prepared) = match way {
             Way::Others => (Plane::start(1, PATIENCE, clock).unwrap(), Vec::new()),

@@ -8,6 +8,7 @@ pub mod flowgate;
 pub mod http2;
 pub mod link;
 pub mod node;
+pub mod oauth;
 pub mod profiles;
 pub mod prometheus;
 pub mod redis;

@@ -1,0 +1,98 @@
+// roberto finds mike's API, signs up an application, subscribes, generates keys, gets a token, tries it. Prints what was seen.
+const { launch, camera, complaints: listen, faults, overflow } = require(process.argv[1]);
+const [, , port, password, pictures] = process.argv;
+const WebSocket = require("ws");
+
+launch(async (context) => {
+    const page = await context.newPage();
+    const complaints = listen(page);
+    await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+    const take = camera(pictures);
+    const serious = [];
+    const said = async () => (await page.locator("#said .notice > p").first().innerText()).trim();
+    const press = (name) => page.getByRole("button", { name, exact: true }).click();
+
+    await page.goto(`http://127.0.0.1:${port}/portal`);
+    await page.getByLabel("Username").fill("roberto");
+    await page.getByLabel("Password").fill(password);
+    await press("Log in");
+    await page.waitForURL("**/portal");
+    const offers = await page.locator("#offers tbody tr").allInnerTexts();
+    const before = await page.getByText("Subscribe…").count();
+    serious.push(...(await faults(page)));
+
+    await page.getByLabel("Name", { exact: true }).fill("Echo Client");
+    await press("Sign up");
+    await page.getByText("was signed up").waitFor();
+    const signedUp = await said();
+    await page.getByLabel("Name", { exact: true }).fill("Echo Client");
+    await press("Sign up");
+    await page.getByRole("alert").waitFor();
+    const twice = await said();
+    await page.getByLabel("Subscribe to EchoWebSocket at /echowebsocket/1.0.0").click();
+    await press("Subscribe");
+    await page.getByText("is subscribed").waitFor();
+    const subscribed = await page.locator("section.application tbody tr").allInnerTexts();
+    await press("Generate keys");
+    await page.getByLabel("Consumer secret", { exact: true }).waitFor();
+    const keys = {
+        key: await page.getByLabel("Consumer key", { exact: true }).inputValue(),
+        secret: await page.getByLabel("Consumer secret", { exact: true }).inputValue(),
+    };
+    await page.getByRole("button", { name: "Copy: Consumer secret" }).click();
+    await page.getByText("Copied", { exact: true }).waitFor();
+    const copied = await page.evaluate(() => navigator.clipboard.readText());
+    serious.push(...(await faults(page)));
+    await take(page, "portal-keys", { fullPage: true });
+    // Loading it again sends no form again, and shows no secret again.
+    await page.reload();
+    const again = { secrets: await page.getByLabel("Consumer secret", { exact: true }).count(), url: new URL(page.url()).pathname };
+
+    await press("Get a token");
+    const token = await page.getByLabel("Access token", { exact: true }).inputValue();
+    const line = await page.locator("#line-1").innerText();
+    await take(page, "portal-token", { fullPage: true });
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/echowebsocket/1.0.0`, { headers: { Authorization: `Bearer ${token}` } });
+    const echoed = await new Promise((resolve, reject) => {
+        socket.on("error", reject);
+        socket.on("message", (data) => resolve(String(data)));
+        socket.on("open", () => socket.send("by hand"));
+    });
+
+    await page.getByRole("button", { name: "Connect", exact: true }).click();
+    await page.waitForFunction(() => /^open: /m.test(document.getElementById("tester-log").textContent));
+    await press("Send");
+    await page.waitForFunction(() => /^< /m.test(document.getElementById("tester-log").textContent));
+    const overflows = [];
+    for (const colorScheme of ["light", "dark"]) {
+        await page.emulateMedia({ colorScheme });
+        for (const width of [1280, 390, 320]) {
+            await page.setViewportSize({ width, height: 800 });
+            await page.evaluate(() => document.querySelectorAll("details").forEach((it) => (it.open = true)));
+            overflows.push(await overflow(page));
+            serious.push(...(await faults(page)));
+            await take(page, `portal-${colorScheme}-${width}`, { fullPage: true });
+        }
+    }
+    const document_ = await page.evaluate(async () => {
+        const link = document.querySelector("#offers a");
+        return (await fetch(link.href)).json();
+    });
+
+    // The end of the subscription ends both.
+    const closed = new Promise((resolve) => socket.on("close", (code, reason) => resolve(`${code} ${reason}`)));
+    const log = page.locator("#tester-log");
+    const other = await context.newPage();
+    await other.goto(page.url());
+    await other.getByLabel("End the subscription to EchoWebSocket").click();
+    await other.getByText("The subscription was ended").waitFor();
+    await page.waitForFunction(() => /^closed: /m.test(document.getElementById("tester-log").textContent));
+    const tested = await log.innerText();
+    const ended = await closed;
+    return {
+        offers, before, signedUp, twice, subscribed, keys, copied, again, token, line, echoed, overflows, serious,
+        asyncapi: document_, tested, ended,
+        // The browser complains of the name that was there already.
+        complaints: complaints.filter((text) => !text.includes("409")),
+    };
+});

@@ -1,0 +1,70 @@
+//! The portal in the real Chromium, and the documents that it offers.
+
+use serde_json::{Value, json};
+
+use crate::support::node::{NodeRed, run_in_browser};
+use crate::support::oauth::{Issuing, PATH, publish};
+use crate::support::profiles::{ROBERTO_PASSWORD, mike_and_roberto};
+
+#[test]
+fn a_consumer_comes_from_an_api_to_a_call_in_the_browser() {
+    let runtimes = NodeRed::pair();
+    let issuing = Issuing::new();
+    let flowgate = issuing.start(&mike_and_roberto(runtimes[0].address, runtimes[1].address));
+    publish(&flowgate, "/echowebsocket");
+    let pictures = std::env::var("FLOWGATE_PICTURES").unwrap_or_default();
+    let port = flowgate.data.port().to_string();
+    let script = include_str!("browser/portal.cjs");
+    let seen = run_in_browser(script, &[&port, ROBERTO_PASSWORD, &pictures]);
+    let text = |name: &str| seen[name].as_str().unwrap_or_else(|| panic!("{name}: {seen}"));
+    let offer = seen["offers"][0].as_str().unwrap();
+    for part in ["EchoWebSocket", "1.0.0", PATH, "mike", "an application"] {
+        assert!(offer.contains(part), "{part}: {offer}");
+    }
+    assert_eq!(seen["before"], json!(0), "there is no application to subscribe");
+    assert!(text("signedUp").contains("\"Echo Client\" was signed up"));
+    assert_eq!(text("twice"), "There is an application of that name.");
+    let subscribed = seen["subscribed"][0].as_str().unwrap();
+    assert!(subscribed.contains(PATH) && subscribed.contains("published"), "{subscribed}");
+    let secret = &seen["keys"]["secret"];
+    assert!(secret.as_str().unwrap().starts_with("fgo_"), "{seen}");
+    assert_eq!(&seen["copied"], secret);
+    assert_eq!(seen["again"], json!({ "secrets": 0, "url": "/portal" }));
+    let line = format!(
+        "wscat -c ws://localhost:{port}{PATH} -H \"Authorization: Bearer {}\"",
+        text("token")
+    );
+    assert_eq!(text("line"), line);
+    assert!(text("echoed").contains("by hand"), "{seen}");
+    assert_eq!(seen["serious"], json!([]), "axe-core");
+    assert_eq!(seen["overflows"], json!([0, 0, 0, 0, 0, 0]));
+    let tested = text("tested");
+    for part in [format!("open: {PATH}"), "> hello".to_owned(), "< ".to_owned()] {
+        assert!(tested.contains(&part), "{tested}");
+    }
+    assert!(tested.contains("closed: 1008 subscription ended"), "{tested}");
+    assert_eq!(text("ended"), "1008 subscription ended");
+    assert_eq!(seen["complaints"], json!([]));
+    check_document(&seen["asyncapi"], &port);
+}
+
+/// Its references lead somewhere, and it says where, how and with what.
+fn check_document(document: &Value, port: &str) {
+    assert_eq!(document["asyncapi"], json!("3.0.0"), "{document}");
+    assert_eq!(document["info"], json!({ "title": "EchoWebSocket", "version": "1.0.0" }));
+    let server = &document["servers"]["flowgate"];
+    assert_eq!(server["host"], json!(format!("localhost:{port}")));
+    assert_eq!(server["protocol"], json!("ws"));
+    assert_eq!(document["channels"]["api"]["address"], json!(PATH));
+    let flows = &document["components"]["securitySchemes"]["oauth2"]["flows"];
+    let url = format!("http://localhost:{port}/oauth2/token");
+    assert_eq!(flows["clientCredentials"]["tokenUrl"], json!(url));
+    let text = document.to_string();
+    let mut references = 0;
+    for reference in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = reference.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer}: {document}");
+        references += 1;
+    }
+    assert!(references >= 6, "{text}");
+}

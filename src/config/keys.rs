@@ -150,7 +150,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "oauth_issuer",
-        "URL",
+        "ISSUER",
         "",
         "Who issues access tokens, like https://flows.example.org; else what each request names",
     ),

@@ -57,7 +57,7 @@ impl Refusal {
                 let challenge = HeaderValue::from_static("Session realm=\"flowgate\"");
                 headers.insert(WWW_AUTHENTICATE, challenge);
             }
-            Self::Consumer(refusal) => {
+            Self::Consumer(refusal) if self.status() == StatusCode::UNAUTHORIZED => {
                 let challenge = HeaderValue::from_static(refusal.challenge());
                 headers.insert(WWW_AUTHENTICATE, challenge);
             }

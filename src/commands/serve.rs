@@ -177,8 +177,7 @@ async fn serve(
     let listeners = ((listeners, prepared), tls_listeners);
     let front =
         serve_data(listeners, &settings, &journey, &places, &data_stopped, &mut data_tasks)?;
-    let attending =
-        attend(Arc::clone(&journey), Arc::clone(&presence), settings.oauth.clone(), revision);
+    let attending = attend(journey.clone(), presence.clone(), settings.oauth.clone(), revision);
     let mut attendant =
         tokio::spawn(async move { tokio::join!(attending, certificates.keep_fresh(tokens)) });
     journey.ready.store(true, Ordering::Relaxed);

@@ -157,10 +157,10 @@ install_python() {
     local folder="$TARGET_DIR/python" wanted requirements="$FLOWGATE_ROOT/scripts/python/requirements.txt"
     wanted=$(python3 --version && cksum <"$requirements")
     if [ "$(cat "$folder/.installed" 2>/dev/null)" = "$wanted" ]; then
-        say "Schemathesis: installed already ($folder)."
+        say "Schemathesis and Helm: installed already ($folder)."
         return
     fi
-    say "Installing Schemathesis into $folder (pip) ..."
+    say "Installing Schemathesis and Helm into $folder (pip) ..."
     rm -rf "$folder"
     python3 -m venv "$folder" || die "Python could not make $folder."
     "$folder/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements" ||

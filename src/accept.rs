@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,17 +18,21 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::held::Held;
 use crate::keepalive::KeepAlive;
 use crate::networks::Networks;
-use crate::permits::{self, NoPlace, Permits};
+use crate::permits::{self, NoPlace, Permits, Room};
 use crate::rewound::Rewound;
 use crate::tls::Stream;
 use crate::tls::server::Acceptor;
 
+mod lobby;
 mod open;
 mod origin;
 mod streams;
 mod turns;
+
+use lobby::Lobby;
 
 const BACKLOG: u32 = 4096;
 /// Wait after an accept that failed for want of descriptors or memory.
@@ -98,6 +103,7 @@ pub async fn serve<H, F, B>(
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let mut connections = JoinSet::new();
+    let mut lobby = Lobby::default();
     let mut is_full = false;
     loop {
         let accepted = tokio::select! {
@@ -113,14 +119,29 @@ pub async fn serve<H, F, B>(
                 continue;
             }
         };
-        if let Err(why) = permits.admit(&socket) {
-            tracing::debug!(client = %address, why = why.why(), "a client was turned away");
+        let has_room = match permits.admit(&socket) {
+            Ok(Room::Own) => true,
+            Ok(room) => {
+                let somebody_goes = lobby.let_one_go();
+                // Their descriptor is to be free for the next one.
+                tokio::task::yield_now().await;
+                somebody_goes || room == Room::Tight
+            }
+            Err(_) => false,
+        };
+        if !has_room {
+            tracing::debug!(client = %address, "a client was turned away: descriptors run short");
             continue;
         }
         let arrived = Arrived { socket, address, permit };
         let (tls, permits, settings) = (tls.clone(), Arc::clone(&permits), settings.clone());
         let (mut drain, handler) = (drain.clone(), handler.clone());
-        connections.spawn(async move {
+        let (has_asked, asking) = Lobby::ticket();
+        let handler = move |request, peer| {
+            asking.store(true, Ordering::Relaxed);
+            handler(request, peer)
+        };
+        let connection = connections.spawn(async move {
             let Some((stream, peer)) = secure(arrived, tls, &permits, &settings, &mut drain).await
             else {
                 return;
@@ -128,9 +149,13 @@ pub async fn serve<H, F, B>(
             let stream = Rewound::from(stream);
             match stream.speaks_http_2() {
                 true => streams::converse(stream, peer, permits, settings, drain, handler).await,
-                false => turns::converse(stream, (peer, 0), settings, drain, handler).await,
+                false => {
+                    let held = Arc::clone(permits.held());
+                    turns::converse(stream, (peer, 0), held, settings, drain, handler).await;
+                }
             }
         });
+        lobby.enter(has_asked, connection);
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
@@ -153,6 +178,7 @@ pub struct HandedOver {
 /// finished; `drain` has them end after the next answer. Dropping it cuts them.
 pub async fn serve_handed_over<H, F, B>(
     mut brought: mpsc::Receiver<HandedOver>,
+    held: Arc<Held>,
     settings: AcceptSettings,
     drain: watch::Receiver<bool>,
     handler: H,
@@ -173,11 +199,12 @@ pub async fn serve_handed_over<H, F, B>(
         match TcpStream::from_std(socket) {
             Ok(socket) => {
                 let (settings, drain) = (settings.clone(), drain.clone());
-                let handler = handler.clone();
+                let (held, handler) = (Arc::clone(&held), handler.clone());
                 connections.spawn(async move {
                     if is_prepared(&socket, peer.address, settings.write_stall_max) {
                         let stream = Rewound::new(Bytes::from(read), Stream::Plain(socket));
-                        turns::converse(stream, (peer, requests), settings, drain, handler).await;
+                        let peer = (peer, requests);
+                        turns::converse(stream, peer, held, settings, drain, handler).await;
                     }
                 });
             }

@@ -19,6 +19,8 @@ pub enum Use {
     Kept,
     /// A client who has only just come.
     Client,
+    /// The same, in whose place another has gone.
+    ClientForAnother,
     /// The runtime of a request that was authenticated.
     Runtime,
 }
@@ -69,6 +71,7 @@ impl Descriptors {
         let kept_free = match purpose {
             Use::Kept => self.reserved(),
             Use::Client => self.reserved() / 2,
+            Use::ClientForAnother => self.reserved() * 3 / 8,
             Use::Runtime => self.reserved() / 4,
         };
         u64::try_from(number).is_ok_and(|number| number < self.max - kept_free)
@@ -86,10 +89,12 @@ mod tests {
 
     #[test]
     fn the_last_ones_are_kept_for_who_needs_them_most() {
-        for (max, kept, client, runtime) in [(1024, 896, 960, 992), (100, 50, 75, 88), (1, 1, 1, 1)]
+        for (max, kept, client, other, runtime) in
+            [(1024, 896, 960, 976, 992), (100, 50, 75, 82, 88), (1, 1, 1, 1, 1)]
         {
             assert_eq!(first_refused(max, Use::Kept), kept);
             assert_eq!(first_refused(max, Use::Client), client);
+            assert_eq!(first_refused(max, Use::ClientForAnother), other);
             assert_eq!(first_refused(max, Use::Runtime), runtime);
         }
         assert!(Descriptors::of(u64::MAX).has_room(Use::Kept, i32::MAX));

@@ -183,10 +183,11 @@ impl Guessing {
         lock(&self.known).get(&guess.pair).is_some_and(|until| now < *until)
     }
 
-    /// How often this address was wrong lately, over all names: who was less often goes first.
+    /// How often this address was wrong lately, over all names: who was less often goes first. That is
+    /// not forgiven as soon as a limit is: a thousand addresses take turns for minutes.
     #[must_use]
     pub fn tries(&self, guess: &Guess, now: Millis) -> u32 {
-        self.count(guess.address, now).failures()
+        self.count(guess.address, now).lately(now)
     }
 
     /// How long an attempt would have to wait; `None` for not at all. Counts nothing.

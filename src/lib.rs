@@ -3,7 +3,7 @@
 //! # The life of a request
 //!
 //! 1. [`front`] takes a connection within the limit and reads a request from it. What cannot be
-//!    decided at once, or is more than a request without a body, it hands over to [`accept`].
+//!    decided at once, or is rare, it hands over to [`accept`].
 //! 2. [`journey`] carries it on; it alone knows the stages, and calls them in turn:
 //! 3. [`route`] finds the row for host and path;
 //! 4. [`authenticate`] turns credentials into an identity with its [`grant`];
@@ -24,12 +24,12 @@
 //! Imports go down only; on floors 1 and 2 modules may import their neighbours, acyclically.
 //!
 //! - 4, the stories: [`journey`], [`profile`], [`web`], [`change`], [`revoke`], [`follow`],
-//!   [`presence`], [`commands`], [`admin`], [`json`], [`drain`], [`config`], [`publish`],
-//!   [`oauth`]
+//!   [`presence`], [`settle`], [`commands`], [`admin`], [`json`], [`drain`], [`config`],
+//!   [`publish`], [`oauth`]
 //! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
 //!   [`relay`]
 //! - 2, services: [`live`], [`registry`], [`guessing`], [`passwords`], [`telemetry`], [`tls`],
-//!   [`upload`], [`rewound`], [`permits`], [`descriptors`]
+//!   [`upload`], [`rewound`], [`permits`], [`descriptors`], [`held`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`],
 //!   [`networks`], [`proxy_protocol`], [`limits`], [`keepalive`], [`api`], [`sealing`]
@@ -45,8 +45,10 @@
 //! - Whatever runs is in the live table before its runtime is dialled, and out of it by a guard.
 //! - Nothing of a frame is forwarded before its header was judged, and nothing of it is changed.
 //! - A connection at rest owns no buffer, no task and no timer.
-//! - Deliberately absent: reassembly of messages, negotiation of extensions by ourselves, retries
-//!   of a handshake, trust in what a header says of its sender unless a trusted proxy has sent it.
+//! - A message that has begun to pass passes whole; one that a plan leaves out leaves nothing behind.
+//! - Deliberately absent: reassembly of messages, negotiation of extensions by ourselves (but that a
+//!   plan which drops messages has each compressed by itself), retries of a handshake, trust in what
+//!   a header says of its sender unless a trusted proxy has sent it.
 
 pub mod accept;
 pub mod admin;
@@ -72,6 +74,7 @@ pub mod front;
 pub mod fuzzing;
 pub mod grant;
 pub mod guessing;
+pub mod held;
 pub mod journey;
 pub mod json;
 pub mod keepalive;
@@ -97,6 +100,7 @@ pub mod route;
 pub mod row;
 pub mod sealing;
 pub mod secret;
+pub mod settle;
 pub mod telemetry;
 pub mod tenant;
 pub mod tls;

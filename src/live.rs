@@ -2,7 +2,7 @@
 //! found and ended.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
@@ -11,15 +11,17 @@ use crate::client::Client;
 use crate::clock::{Millis, UnixMillis};
 use crate::close::Cause;
 use crate::grant::{Grant, SessionId};
-use crate::plan::{Budget, Plan};
+use crate::plan::{Account, Share};
 use crate::tenant::{Instance, Tenant, TenantId, Username};
 
+mod accounts;
 mod busiest;
 mod counter;
 mod mailbox;
 mod shared;
 pub mod traffic;
 
+pub use accounts::{LimitUse, Owner, PlanUse, TooMany};
 pub use busiest::TenantTraffic;
 pub use counter::{Counter, Counts};
 pub use mailbox::{Mail, Mailbox};
@@ -62,6 +64,7 @@ pub struct Entry {
     place: u32,
     whereabouts: Mutex<Whereabouts>,
     shared: Arc<TenantLive>,
+    subscriber: OnceLock<Arc<Account>>,
 }
 
 /// Where an entry goes, and who is to hear of its end. Few have anybody who waits as a task.
@@ -142,19 +145,9 @@ impl Entry {
         &self.shared.username
     }
 
-    /// The tenant's message budget, as their plan has it at present.
-    pub fn budget(&self) -> &Budget {
-        &self.shared.budget
-    }
-
     /// The most payload bytes of a message that begins now.
     pub fn message_bytes_max(&self) -> u64 {
         self.shared.message_bytes_max()
-    }
-
-    /// Has a plan count for all of the tenant's entries; see [`LiveTable::follow_plan`].
-    pub fn follow_plan(&self, plan: &Plan, now: Millis) {
-        self.shared.follow(plan, now);
     }
 
     /// Whether it is said to go to just there.
@@ -189,19 +182,14 @@ impl Entry {
     }
 }
 
-/// The limit is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooMany {
-    /// The limit.
-    pub max: u32,
-}
-
 /// Everything that runs, by tenant.
 #[derive(Debug, Default)]
 pub struct LiveTable {
     tenants: DashMap<TenantId, Arc<TenantLive>>,
     /// Whose the sessions are that something rests on, and how much that is.
     sessions: DashMap<SessionId, (TenantId, usize)>,
+    subscriptions: DashMap<u128, Arc<Account>>,
+    share: Mutex<Share>,
     traffic: Meter,
     next_id: AtomicU64,
     count: AtomicU64,
@@ -211,7 +199,7 @@ impl LiveTable {
     /// Enters a handshake. It stays until the guard is dropped.
     ///
     /// # Errors
-    /// The tenant's plan has no room.
+    /// The tenant's plan has no room, or there were too many lately.
     pub fn enter(
         self: &Arc<Self>,
         tenant: &Tenant,
@@ -222,8 +210,8 @@ impl LiveTable {
         now: Millis,
     ) -> Result<Registered, TooMany> {
         // The map's guard is held until the entry is in, so that `leave` cannot remove the tenant between.
-        let shared =
-            self.tenants.entry(tenant.id).or_insert_with(|| Arc::new(TenantLive::new(tenant)));
+        let shared = self.tenants.entry(tenant.id);
+        let shared = shared.or_insert_with(|| Arc::new(TenantLive::new(tenant, self.share(), now)));
         let mut entries = shared.entries();
         let max = match kind {
             Kind::Connection => tenant.plan.connections_for(&grant),
@@ -234,8 +222,9 @@ impl LiveTable {
         if let Some(max) = max
             && entries.count(kind) >= max as usize
         {
-            return Err(TooMany { max });
+            return Err(TooMany::AtOnce { max });
         }
+        accounts::take(&shared.account, kind, now)?;
         let entry = Arc::new(Entry {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             kind,
@@ -252,6 +241,7 @@ impl LiveTable {
                 ..Whereabouts::default()
             }),
             shared: Arc::clone(&shared),
+            subscriber: OnceLock::new(),
         });
         entries.insert(Arc::clone(&entry));
         if let Grant::Session { id, .. } = grant {
@@ -276,23 +266,8 @@ impl LiveTable {
         self.count.fetch_sub(1, Ordering::Relaxed);
         // A budget outlives its connections: reconnecting does not refill it. See `sweep`.
         self.tenants.remove_if(&entry.tenant(), |_, shared| {
-            shared.budget.is_untouched() && shared.is_empty()
+            shared.account.is_untouched() && shared.is_empty()
         });
-    }
-
-    /// Has a tenant's present plan count for what runs: its message rate at once, its message size
-    /// from each connection's next message on. Only new connections are held against its number of
-    /// connections.
-    pub fn follow_plan(&self, tenant: &Tenant, now: Millis) {
-        if let Some(shared) = self.tenants.get(&tenant.id) {
-            shared.follow(&tenant.plan, now);
-        }
-    }
-
-    /// Forgets tenants of whom nothing runs and whose budget is full again; to be called about once
-    /// a second.
-    pub fn sweep(&self, now: Millis) {
-        self.tenants.retain(|_, shared| !shared.budget.is_full(now) || !shared.is_empty());
     }
 
     /// Takes in what was relayed since the last call; to be called every few seconds.

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::client::network;
 use crate::descriptors::{Descriptors, Use};
+use crate::held::Held;
 use crate::networks::Networks;
 use crate::refusal::Refusal;
 
@@ -26,6 +27,8 @@ pub enum NoPlace {
     Address,
     /// What descriptors are left are kept for others.
     Descriptors,
+    /// Too much waits for clients who take nothing.
+    Memory,
 }
 
 impl NoPlace {
@@ -36,6 +39,7 @@ impl NoPlace {
             Self::All => "connections_max is reached",
             Self::Address => "its address has as many connections as one may have",
             Self::Descriptors => "file descriptors run short",
+            Self::Memory => "buffer_memory_max_bytes is reached",
         }
     }
 
@@ -44,6 +48,19 @@ impl NoPlace {
     pub fn refusal(self) -> Refusal {
         Refusal::Overloaded(self.why())
     }
+}
+
+/// What there is for a client who has just come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// A descriptor.
+    Own,
+    /// One, but there were too few a while ago: somebody who has not asked for anything yet is to go for
+    /// it, if there is anybody. Else what each newcomer frees would be the next one's beside all others.
+    Tight,
+    /// One if somebody goes for it who has not asked for anything yet: whoever comes may have a
+    /// credential, and that is known only once the request was read.
+    ForAnother,
 }
 
 /// All places.
@@ -59,6 +76,7 @@ pub struct Permits {
     added: AtomicUsize,
     forget_at: AtomicUsize,
     descriptors: Descriptors,
+    held: Arc<Held>,
     is_for_clients: bool,
     is_short: AtomicBool,
 }
@@ -85,6 +103,18 @@ impl Permits {
         Self { per_address_max, proxies, ..self }
     }
 
+    /// And none for further requests of those who are connected while this is full.
+    #[must_use]
+    pub fn with_held(self, held: Arc<Held>) -> Self {
+        Self { held, ..self }
+    }
+
+    /// What waits for the clients.
+    #[must_use]
+    pub fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+
     /// So many in all, with whatever descriptor is left.
     #[must_use]
     pub fn for_operators(max: usize) -> Self {
@@ -97,6 +127,7 @@ impl Permits {
             added: AtomicUsize::new(0),
             forget_at: AtomicUsize::new(STALE_ADDRESSES_MAX),
             descriptors: Descriptors::of_process(),
+            held: Arc::default(),
             is_for_clients: false,
             is_short: AtomicBool::new(false),
         }
@@ -134,17 +165,20 @@ impl Permits {
     ///
     /// # Errors
     /// It must not. That has been logged once.
-    pub fn admit(&self, socket: impl AsFd) -> Result<(), NoPlace> {
+    pub fn admit(&self, socket: impl AsFd) -> Result<Room, NoPlace> {
         let number = socket.as_fd().as_raw_fd();
         if self.is_for_clients && !self.descriptors.has_room(Use::Client, number) {
             self.say_short(&"the rest are kept for operators and for what is under way");
-            return Err(NoPlace::Descriptors);
+            return match self.descriptors.has_room(Use::ClientForAnother, number) {
+                true => Ok(Room::ForAnother),
+                false => Err(NoPlace::Descriptors),
+            };
         }
         // Not as soon as one is free: while many try, each that is would begin and end a shortage.
         if self.descriptors.has_room(Use::Kept, number) {
             self.say_not_short();
         }
-        Ok(())
+        Ok(if self.is_for_clients && self.is_short() { Room::Tight } else { Room::Own })
     }
 
     /// Counts the place for whoever the connection turned out to be from.
@@ -164,6 +198,9 @@ impl Permits {
     /// # Errors
     /// There is none for them.
     pub fn take_beside(&self, address: IpAddr) -> Result<Permit, NoPlace> {
+        if self.held.is_full() {
+            return Err(NoPlace::Memory);
+        }
         let mut permit = self.try_take().ok_or(NoPlace::All)?;
         self.seat(&mut permit, address)?;
         Ok(permit)
@@ -174,6 +211,12 @@ impl Permits {
         if !self.is_short.swap(true, Ordering::Relaxed) {
             tracing::warn!(%why, "file descriptors run short: new clients are refused");
         }
+    }
+
+    /// Whether it was said that they run short, and not yet that there are some again.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
     }
 
     fn say_not_short(&self) {

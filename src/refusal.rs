@@ -8,6 +8,7 @@ use http::StatusCode;
 
 use crate::clock::UnixMillis;
 use crate::close::Cause;
+use crate::plan::{Limit, Quota};
 use crate::tenant::Username;
 
 mod consumers;
@@ -85,6 +86,15 @@ pub enum Refusal {
     PlanConnections {
         /// The limit.
         connections_max: u32,
+    },
+    /// The plan's handshakes or requests are used up for now.
+    PlanRate {
+        /// Which limit.
+        limit: Limit,
+        /// How much it allows.
+        quota: Quota,
+        /// After how many seconds there is one more.
+        retry_seconds: u32,
     },
     /// flowgate has too much to do; what exactly is for the log.
     Overloaded(&'static str),
@@ -166,6 +176,16 @@ impl Refusal {
             Self::ForeignOrigin,
             Self::NotFound("no such tenant"),
             Self::PlanConnections { connections_max: 100 },
+            Self::PlanRate {
+                limit: Limit::HandshakesPerMinute,
+                quota: Quota::from(60),
+                retry_seconds: 1,
+            },
+            Self::PlanRate {
+                limit: Limit::RequestsPerSecond,
+                quota: Quota { limit: 10, burst: Some(20) },
+                retry_seconds: 1,
+            },
             Self::Overloaded("the relay threads are behind"),
             Self::GrantEnded(Cause::Drain),
             Self::GrantEnded(Cause::KeyRegenerated),
@@ -248,6 +268,7 @@ impl Refusal {
             Self::PlanConnections { connections_max } => {
                 format!("The plan allows {connections_max} connections at once.").into()
             }
+            Self::PlanRate { limit, quota, .. } => faces::rate_in_words(*limit, quota.limit).into(),
             _ => self.face().public.into(),
         }
     }
@@ -257,6 +278,7 @@ impl Refusal {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::PlanConnections { .. } => Some(10),
+            Self::PlanRate { retry_seconds, .. } => Some(*retry_seconds),
             Self::NoRuntime | Self::ApiBlocked => Some(NO_RUNTIME_RETRY_SECONDS),
             Self::TooManyLogins => Some(LOGINS_RETRY_SECONDS),
             Self::TooManyAttempts { wait_seconds }
@@ -311,9 +333,8 @@ impl Refusal {
             | Self::TooManyAttempts { .. }
             | Self::TooManyLogins => self.face_of_a_login(),
             Self::WrongTenant | Self::ForeignOrigin => self.face_of_a_stranger(),
-            Self::PlanConnections { .. } => face(S::TOO_MANY_REQUESTS, "plan_connections", ""),
-            Self::Overloaded(_) => {
-                face(S::SERVICE_UNAVAILABLE, "overloaded", "The server has too much to do.")
+            Self::PlanConnections { .. } | Self::PlanRate { .. } | Self::Overloaded(_) => {
+                self.face_of_a_limit()
             }
             Self::RegistryAway(_)
             | Self::UnknownOutcome(_)

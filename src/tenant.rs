@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::uri::Authority;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -327,6 +328,21 @@ impl Tenant {
     pub fn key(&self, id: KeyId) -> Option<&ApiKey> {
         self.keys.iter().find(|key| key.id == id)
     }
+}
+
+/// Where a URL's authority leads: the host without the brackets of an IPv6 address, which may be empty,
+/// and the port, 0 for one that cannot be.
+#[must_use]
+pub fn host_and_port(authority: &Authority, default_port: u16) -> (String, u16) {
+    let port = match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => default_port,
+        // `Authority::port` is silent about a number that is none, and so would be the default.
+        Some(rest) if rest.bytes().skip(1).all(|byte| byte.is_ascii_digit()) => {
+            rest[1..].parse().unwrap_or(0)
+        }
+        _ => 0,
+    };
+    (authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(), port)
 }
 
 /// A tenant on whom nothing is special, for tests.

@@ -11,7 +11,8 @@ use crate::clock::now;
 use crate::fault::{During, Fault, Result, fault};
 use crate::load::Entrance;
 use crate::machine;
-use crate::process::{Ports, Process};
+use crate::ports::Ports;
+use crate::process::Process;
 use crate::results::{self, Reading, Results};
 use crate::rivals::{self, Rival, Running, Secure, Site, Tools, configuration};
 use crate::tenants::Tenants;
@@ -142,7 +143,7 @@ impl Bench {
         // Rivals take paths for relative to where they please.
         let folder = folder.canonicalize().during("the folder for the run")?;
         let mut ports = Ports::default();
-        let runtime_address = ports.next()?;
+        let runtime_address = ports.give()?;
         let runtime = rivals::start_runtime(&options.tools, runtime_address, &folder)?;
         let is_busy = machine::is_busy();
         if is_busy {
@@ -293,7 +294,7 @@ impl Bench {
         let folder = self.folder.join(format!("{}-{}", case.name, rival.name()));
         std::fs::create_dir_all(&folder).during("a folder")?;
         let secure = match case.has_tls && rival.speaks_tls() {
-            true => Some(Secure { listen: self.ports.next()?, certificate: &self.certificate }),
+            true => Some(Secure { listen: self.ports.give()?, certificate: &self.certificate }),
             false => None,
         };
         let mut running = match case.start {
@@ -303,8 +304,8 @@ impl Bench {
             Start::Relaying | Start::Checking => {
                 let site = Site {
                     folder: &folder,
-                    listen: self.ports.next()?,
-                    spare: self.ports.next()?,
+                    listen: self.ports.give()?,
+                    spare: self.ports.give()?,
                     runtime: self.runtime_address,
                     tenants: &self.tenants,
                     checks: case.start == Start::Checking,

@@ -8,24 +8,22 @@
 
 mod bench;
 mod cases;
-mod clock;
 mod commands;
 mod echo;
-mod fault;
 mod histogram;
 mod load;
-mod machine;
 mod process;
 mod report;
 mod results;
 mod rivals;
 mod tenants;
 mod tls;
-mod websocket;
 mod yardsticks;
 
 use std::io::Write;
 use std::process::ExitCode;
+
+use flowgate_bench::{clock, fault, machine, ports, websocket};
 
 fn main() -> ExitCode {
     match commands::run() {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +17,6 @@ use crate::machine;
 /// How long a program may take to answer its first request; the largest registry takes a while.
 const START_PATIENCE: Duration = Duration::from_secs(120);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-const FIRST_PORT: u16 = 21_000;
 
 /// The core of the program that is measured.
 pub const PROXY_CORE: usize = 0;
@@ -161,26 +160,4 @@ fn answers(address: SocketAddr, path: &str) -> bool {
         Ok(answer)
     };
     ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
-}
-
-/// Gives away ports of the loopback that nobody listens on, below those that the kernel gives away.
-#[derive(Default)]
-pub struct Ports {
-    given: u16,
-}
-
-impl Ports {
-    /// The next free address.
-    pub fn next(&mut self) -> Result<SocketAddr> {
-        let span = machine::first_ephemeral_port().saturating_sub(FIRST_PORT).max(1000);
-        for _ in 0..span {
-            let port = FIRST_PORT + self.given;
-            self.given = (self.given + 1) % span;
-            let address = SocketAddr::from(([127, 0, 0, 1], port));
-            if TcpListener::bind(address).is_ok() {
-                return Ok(address);
-            }
-        }
-        fault("no free port")
-    }
 }

@@ -9,15 +9,19 @@ pub const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// The handshake's key is always the same, so that the accept value is, too.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-/// What [`KEY`] must be answered with (RFC 6455, section 1.3).
+/// What the handshake's key must be answered with (RFC 6455, section 1.3).
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Bits of the first byte of a frame.
+/// The bit of a frame's first byte that says that it is the last of its message.
 pub const FIN: u8 = 0x80;
+/// Opcode of a message of bytes.
 pub const BINARY: u8 = 0x2;
+/// Opcode of the end.
 pub const CLOSE: u8 = 0x8;
+/// Opcode of a question whether somebody is there.
 pub const PING: u8 = 0x9;
+/// Opcode of the answer.
 pub const PONG: u8 = 0xA;
 const MASKED: u8 = 0x80;
 

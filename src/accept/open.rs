@@ -13,11 +13,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Permit;
+use crate::held::{Held, Part};
 use crate::keepalive::KeepAlive;
 
 /// How many more requests a client may take back while they are worked on than it waits for. Each has
 /// cost a way to a runtime, which no limit on requests at once bounds ("rapid reset").
 const ABANDONED_MAX: u32 = 100;
+/// What waits of an answer that the client does not take.
+pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// The open requests of a connection.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub(super) struct Open {
     state: Mutex<State>,
     overrun: Notify,
     spent: Notify,
+    held: Arc<Held>,
 }
 
 #[derive(Debug)]
@@ -47,17 +51,19 @@ pub(super) struct Place {
     key: usize,
     is_last: bool,
     is_answered: bool,
+    /// While the client does not take of the answer.
+    waits: Option<Part>,
     /// Its own, unless the connection's is enough.
     _permit: Option<Permit>,
 }
 
 impl Open {
-    /// Of a connection that has brought so many requests before.
-    pub(super) fn new(keep_alive: KeepAlive, requests: u32) -> Self {
+    /// Of a connection that has brought so many requests before. What waits for it is added to `held`.
+    pub(super) fn new(keep_alive: KeepAlive, requests: u32, held: Arc<Held>) -> Self {
         let (waits, last_end) = (Slab::new(), Instant::now());
         let state = State { waits, abandoned: 0, requests, was_used: false, last_end };
         let state = Mutex::new(state);
-        Self { keep_alive, state, overrun: Notify::new(), spent: Notify::new() }
+        Self { keep_alive, state, overrun: Notify::new(), spent: Notify::new(), held }
     }
 
     pub(super) fn enter(self: &Arc<Self>, permit: Option<Permit>) -> Place {
@@ -70,7 +76,8 @@ impl Open {
         if is_last {
             self.spent.notify_one();
         }
-        Place { open: Arc::clone(self), key, is_last, is_answered: false, _permit: permit }
+        let open = Arc::clone(self);
+        Place { open, key, is_last, is_answered: false, waits: None, _permit: permit }
     }
 
     /// There were as many requests as there may be. Cancel safe.
@@ -122,7 +129,12 @@ impl Place {
         self.is_last
     }
 
-    fn wait_since(&self, since: Option<Instant>) {
+    fn wait_since(&mut self, since: Option<Instant>) {
+        match since {
+            None => self.waits = None,
+            Some(_) if self.waits.is_some() => {}
+            Some(_) => self.waits = Some(Part::of(&self.open.held, ANSWER_BYTES_MAX)),
+        }
         if let Some(wait) = self.open.state().waits.get_mut(self.key) {
             *wait = since;
         }
@@ -202,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_is_worked_on_is_neither_idle_nor_stalled() {
-        let open = Arc::new(Open::new(KEEP_ALIVE, 0));
+        let open = Arc::new(Open::new(KEEP_ALIVE, 0, Arc::default()));
         assert!(!open.was_used());
         assert!(open.idle_for(Instant::now() + SPAN) >= SPAN);
         let place = Open::enter(&open, Some(permit()));
@@ -218,7 +230,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_stalled_from_when_it_gave_something_until_more_is_asked_of_it() {
-        let open = Arc::new(Open::new(KEEP_ALIVE, 0));
+        let open = Arc::new(Open::new(KEEP_ALIVE, 0, Arc::default()));
+        let held = Arc::clone(&open.held);
         let answer = Response::new(Full::new(Bytes::from_static(b"hello")));
         let mut body = Watched::response(answer, Open::enter(&open, Some(permit()))).into_body();
         let later = || Instant::now() + SPAN;
@@ -227,13 +240,14 @@ mod tests {
         assert!(Pin::new(&mut body).poll_frame(&mut context).is_ready());
         let at = later();
         assert!(open.stalled_for(at) >= SPAN && open.idle_for(at) == Duration::ZERO);
+        assert_eq!(held.bytes(), ANSWER_BYTES_MAX as u64);
         assert!(Pin::new(&mut body).poll_frame(&mut context).is_ready());
-        assert_eq!(open.stalled_for(later()), Duration::ZERO);
+        assert_eq!((open.stalled_for(later()), held.bytes()), (Duration::ZERO, 0));
     }
 
     #[tokio::test]
     async fn the_first_request_has_its_own_time_and_the_last_is_known() {
-        let open = Arc::new(Open::new(KEEP_ALIVE, 1));
+        let open = Arc::new(Open::new(KEEP_ALIVE, 1, Arc::default()));
         let first_max = Duration::from_secs(1);
         let left = open.may_be_idle_for(first_max);
         assert!(left <= first_max);

@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::open::{Open, Watched};
+use super::open::{ANSWER_BYTES_MAX, Open, Watched};
 use super::{AcceptSettings, Peer};
 use crate::permits::Permits;
 use crate::rewound::Rewound;
@@ -29,8 +29,6 @@ const STREAMS_MAX: u32 = 100;
 /// What a client may send of one body, and of all, before it is taken.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// What is kept of an answer that the client does not take.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Requests that were taken back before anybody saw them.
 const TAKEN_BACK_MAX: usize = 20;
 /// A client that is silent for this long, with requests open, has to answer a PING within the next.
@@ -51,7 +49,7 @@ pub(super) async fn converse<H, F, B>(
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let client = peer.address;
-    let open = Arc::new(Open::new(settings.keep_alive, 0));
+    let open = Arc::new(Open::new(settings.keep_alive, 0, Arc::clone(permits.held())));
     let watched = Arc::clone(&open);
     let service = service_fn(move |request| {
         let peer = seated(&peer, &permits);
@@ -71,7 +69,7 @@ pub(super) async fn converse<H, F, B>(
             .max_pending_accept_reset_streams(TAKEN_BACK_MAX)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_send_buf_size(SEND_BUFFER_BYTES)
+            .max_send_buf_size(ANSWER_BYTES_MAX)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PONG_MAX)
             .serve_connection(TokioIo::new(stream), service)

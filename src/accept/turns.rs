@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::open::{Open, Watched};
 use super::{AcceptSettings, Peer};
+use crate::held::Held;
 use crate::rewound::Rewound;
 
 /// What hyper allows by itself, without taking memory for it.
@@ -25,6 +26,7 @@ const HEADERS_MAX: usize = 100;
 pub(super) async fn converse<H, F, B>(
     stream: Rewound,
     (peer, before): (Peer, u32),
+    held: Arc<Held>,
     settings: AcceptSettings,
     mut drain: watch::Receiver<bool>,
     handler: H,
@@ -34,7 +36,7 @@ pub(super) async fn converse<H, F, B>(
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let client = peer.address;
-    let open = Arc::new(Open::new(settings.keep_alive, before));
+    let open = Arc::new(Open::new(settings.keep_alive, before, held));
     let watched = Arc::clone(&open);
     let service = service_fn(move |request| {
         let place = Open::enter(&watched, None);

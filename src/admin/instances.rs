@@ -12,6 +12,7 @@ use super::guard::Administrator;
 use super::pages::{Condition, PageQuery, tag};
 use super::tenants::Changed;
 use super::{Answer, At, Desk, Tagged};
+use crate::connect::reach::denial;
 use crate::json::{Asked, Id, Input, Private};
 use crate::refusal::{OperatorRefusal, Refusal};
 use crate::registry::profiles::InstanceProfile;
@@ -66,10 +67,7 @@ impl Desk {
     pub(super) fn judge_host(&self, host: &str, port: u16) -> Result<(), Refusal> {
         let Ok(ip) = host.parse() else { return Ok(()) };
         let judged = self.journey.dialer.reach().judge(SocketAddr::new(ip, port));
-        judged.map_err(|what| {
-            let what = format!("{ip} is {what}; allow_addresses can allow it");
-            Refusal::Operator(OperatorRefusal::AddressDenied(what))
-        })
+        judged.map_err(|what| Refusal::Operator(OperatorRefusal::AddressDenied(denial(ip, what))))
     }
 }
 

@@ -222,7 +222,7 @@ impl Desk {
             refusals_per_second: per_second(now.refusals.saturating_sub(before.refusals), span),
             from_client,
             from_runtime,
-            buffer_bytes: self.journey.plane.buffer_bytes(),
+            buffer_bytes: self.journey.plane.held().bytes(),
             buffer_bytes_max: self.journey.limits.buffer_bytes_max,
             tenants: busy_tenants(entries, since, span),
             busiest: self.busiest(entries, since, span),

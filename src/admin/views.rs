@@ -1,5 +1,7 @@
 //! What operators are shown of a tenant: nothing that opens anything.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -7,6 +9,7 @@ use utoipa::ToSchema;
 use super::Desk;
 use crate::clock::UnixMillis;
 use crate::grant::KeyId;
+use crate::live::PlanUse;
 use crate::registry::profiles::Profile;
 use crate::registry::record::{KeyRecord, TenantRecord};
 use crate::registry::view;
@@ -32,6 +35,8 @@ pub(super) struct TenantView {
     keys: Vec<KeyView>,
     /// Connections and plain requests on this replica.
     live: usize,
+    /// What is left of their plan on this replica.
+    plan_use: PlanUse,
 }
 
 /// A tenant in a list.
@@ -87,6 +92,9 @@ impl Desk {
         let mut keys = self.describe_keys(id, record).await;
         let is_default = |key: &KeyView| key.name.is_none();
         let default = keys.iter().position(is_default).map(|place| keys.remove(place));
+        let (clock, plan) = (self.registry().clock(), self.registry().by_id(id).await);
+        let plan = plan.ok().flatten().map(|tenant| Arc::clone(&tenant.plan)).unwrap_or_default();
+        let plan_use = self.live().plan_use(id, &plan, clock.now());
         TenantView {
             username: record.username.clone(),
             id: id.to_string(),
@@ -96,6 +104,7 @@ impl Desk {
             api_key: default,
             keys,
             live: self.live().entries_of(id).len(),
+            plan_use,
         }
     }
 

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::Owner;
 use super::context::Prefix;
-use crate::tenant::Instance;
+use crate::tenant::{Instance, host_and_port};
 
 const NAME_BYTES_MAX: usize = 128;
 /// Nodes of an API.
@@ -163,17 +163,10 @@ impl Node {
         if authority.as_str().contains('@') || uri.query().is_some() {
             return Err("a node's url must have neither a login nor a query");
         }
-        let port = match authority.as_str().strip_prefix(authority.host()) {
-            Some("") => default_port,
-            Some(rest) if rest.bytes().skip(1).all(|byte| byte.is_ascii_digit()) => {
-                rest[1..].parse().unwrap_or(0)
-            }
-            _ => 0,
-        };
+        let (host, port) = host_and_port(authority, default_port);
         if port == 0 {
             return Err("a node's port must be 1 to 65535");
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         if host.is_empty() {
             return Err(BAD);
         }

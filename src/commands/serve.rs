@@ -86,6 +86,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let registry = Arc::new(registry(store, &settings, clock).with_sealing(sealing(&settings)?));
     let (plane, prepared) = Plane::prepare(settings.relay_threads, settings.patience, clock)
         .map_err(|error| cannot("start the relay threads", error))?;
+    plane.held().limit(settings.limits.buffer_bytes_max);
     let passwords = Passwords::start(clock);
     let passwords =
         Arc::new(passwords.map_err(|error| cannot("start the password threads", error))?);
@@ -159,7 +160,7 @@ async fn serve(
     let revision = journey.registry.store().last_revision().await;
     let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let places = Arc::new(permits(&settings.accept, &settings.trusted_proxies));
+    let places = Arc::new(permits(&settings, journey.plane.held()));
     let desk = Arc::new(admin_desk(&settings, &journey, &presence, &places, &tokens));
     let request_ids = RequestIds::new().map_err(|error| Failure::runtime(error.to_string()))?;
     let admin = Admin::new(Arc::clone(&desk), request_ids);
@@ -269,6 +270,7 @@ fn serve_data(
     let answering = Arc::clone(journey);
     data_tasks.spawn(accept::serve_handed_over(
         brought,
+        Arc::clone(permits.held()),
         settings.accept.clone(),
         data_stopped.clone(),
         move |request, peer| Arc::clone(&answering).answer(request, peer),

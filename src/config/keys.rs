@@ -181,7 +181,7 @@ pub const KEYS: &[Key] = &[
         "10m",
         "While the registry is away, known tenants are served for this long; then nobody is",
     ),
-    key("workers", "N", "0", "Threads for TLS, bodies and pages; 0 for one per core"),
+    key("workers", "N", "0", "Threads for TLS and pages; 0 for one per core"),
     key("relay_threads", "N", "0", "Threads that accept and relay; 0 for one per core"),
     key(
         "connections_max",

@@ -97,10 +97,7 @@ impl Reach {
         allowed.retain(|address| match self.judge(*address) {
             Ok(()) => true,
             Err(what) => {
-                denied = Some(format!(
-                    "{instance}: {} is {what}; allow_addresses can allow it",
-                    address.ip()
-                ));
+                denied = Some(format!("{instance}: {}", denial(address.ip(), what)));
                 false
             }
         });
@@ -109,6 +106,12 @@ impl Reach {
             _ => Ok(allowed),
         }
     }
+}
+
+/// Says what an address is that [`Reach::judge`] has denied, and who can change that.
+#[must_use]
+pub fn denial(ip: IpAddr, what: &str) -> String {
+    format!("{ip} is {what}; allow_addresses can allow it")
 }
 
 /// What an address is that nobody dials.

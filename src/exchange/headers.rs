@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE,
-    EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRAILER,
-    TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
+    EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, REFERER, REFERRER_POLICY,
+    SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRAILER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
 };
 
 use crate::carriers::{
@@ -18,17 +18,38 @@ use crate::client::RequestId;
 use crate::row::Row;
 use crate::tenant::Username;
 
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
 /// What one runtime would say to a browser about a host that many runtimes share.
-const ABOUT_THE_WHOLE_HOST: [&str; 8] = [
+const ABOUT_THE_WHOLE_HOST: [&str; 15] = [
+    // Has the browser tell all of them more about itself.
+    "accept-ch",
     "alt-svc",
     "clear-site-data",
+    "critical-ch",
     "nel",
     "report-to",
     "reporting-endpoints",
+    "sec-session-registration",
+    "secure-session-registration",
     "service-worker-allowed",
     // The next tenant's runtime would be told it, with whatever it is good for.
     "set-cookie",
+    "set-login",
+    "shared-storage-write",
     "strict-transport-security",
+    // As good as a cookie: its name goes along with later requests (RFC 9842 section 2.2).
+    "use-as-dictionary",
+];
+
+/// What `Clear-Site-Data` may name on a tenant's host. Cookies are cleared for all hosts of the site, and
+/// so would be everybody's sessions; what is yet to be invented may reach as far.
+const CLEARED_OF_ONE_HOST: [&[u8]; 5] = [
+    b"\"cache\"",
+    b"\"executionContexts\"",
+    b"\"prefetchCache\"",
+    b"\"prerenderCache\"",
+    b"\"storage\"",
 ];
 
 /// Meaningful for one connection only (RFC 9110 section 7.6.1), beside what `Connection` names.
@@ -73,6 +94,7 @@ impl Towards<'_> {
         filter_cookies(headers, takes_token);
         filter_subprotocols(headers);
         filter_trailer_names(headers);
+        filter_referer(headers);
         let mut set = |name, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(HeaderName::from_static(name), value);
@@ -141,6 +163,7 @@ pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
         let sandbox = HeaderValue::from_static("sandbox allow-scripts allow-forms");
         headers.append(CONTENT_SECURITY_POLICY, sandbox);
     }
+    filter_list(headers, &CLEAR_SITE_DATA, b',', b", ", |what| CLEARED_OF_ONE_HOST.contains(&what));
     if row == Row::Editor {
         // Another tenant's page is of the same site, so the session's cookie would come along.
         let no_frames = HeaderValue::from_static("frame-ancestors 'self'");
@@ -213,7 +236,8 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(|name| name.trim().to_ascii_lowercase())
-        .filter(|name| name != "host")
+        // They are for whoever gets the content (RFC 9110 section 7.6.1).
+        .filter(|name| name != "host" && name != "content-length")
         .collect();
     remove_all(headers, |name| {
         HOP_BY_HOP.contains(&name) || named.iter().any(|other| other == name)
@@ -262,6 +286,17 @@ fn filter_trailer_names(headers: &mut HeaderMap) {
     });
 }
 
+/// What a page loads names the page's address, with any credential that is in it.
+fn filter_referer(headers: &mut HeaderMap) {
+    let names_one = |address: &HeaderValue| {
+        let address = String::from_utf8_lossy(address.as_bytes());
+        address.split_once('?').is_some_and(|(_, query)| has_credential(query))
+    };
+    if headers.get_all(REFERER).iter().any(names_one) {
+        headers.remove(REFERER);
+    }
+}
+
 /// Leaves a header byte for byte as it is unless something in it has to go.
 fn filter_list(
     headers: &mut HeaderMap,
@@ -298,6 +333,18 @@ pub fn offers_our_subprotocol(headers: &HeaderMap) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|name| name.trim() == OUR_SUBPROTOCOL)
+}
+
+/// Whether a query has a parameter that carries a credential.
+#[must_use]
+pub fn has_credential(query: &str) -> bool {
+    query.split('&').any(|pair| is_credential_parameter(pair) || is_parameter(pair, TOKEN_NAME))
+}
+
+/// A page whose address has a credential in it must not be told to show it to others.
+pub fn keep_address_secret(headers: &mut HeaderMap) {
+    // What browsers do by themselves: to other origins the address goes without path and query.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin"));
 }
 
 /// The query for a published API's endpoint: without credentials, and without a consumer's token, but

@@ -12,6 +12,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use crate::close::Cause;
 use crate::live::Registered;
 
+pub mod extensions;
 pub mod headers;
 
 /// The body of an answer to a client.

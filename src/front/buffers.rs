@@ -1,9 +1,16 @@
 //! The memory of one front thread: what it reads into, and a few buffers to lend.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
+
+use crate::held::{Held, Part};
 
 /// Bytes read from a runtime at once, unless a head may be longer.
 const READ_BYTES: usize = 64 * 1024;
+/// Bytes of a body read at once, which are sent at once: a little less than the loopback carries in one
+/// segment. 64 KiB would leave in two.
+pub const BODY_READ_BYTES: usize = READ_BYTES - 256;
 /// Room before and behind what is read, to make a chunk of it.
 pub const CHUNK_ROOM: usize = 16;
 /// Buffers kept for the next one that is needed.
@@ -23,15 +30,24 @@ pub struct Buffers {
     /// The memory of the headers that are looked at.
     pub map: HeaderMap,
     spare: Vec<Vec<u8>>,
+    held: Arc<Held>,
 }
 
 impl Buffers {
     /// Buffers that take any head.
     #[must_use]
-    pub fn new(header_bytes_max: usize) -> Self {
+    pub fn new(header_bytes_max: usize, held: &Arc<Held>) -> Self {
+        let held = Arc::clone(held);
         let read_bytes = READ_BYTES.max(header_bytes_max + 1);
         let scratch = vec![0; CHUNK_ROOM + read_bytes + CHUNK_ROOM].into_boxed_slice();
-        Self { scratch, read_bytes, out: Vec::new(), map: HeaderMap::new(), spare: Vec::new() }
+        Self {
+            scratch,
+            read_bytes,
+            out: Vec::new(),
+            map: HeaderMap::new(),
+            spare: Vec::new(),
+            held,
+        }
     }
 
     /// An empty buffer.
@@ -55,10 +71,16 @@ impl Buffers {
         buffer
     }
 
-    /// A copy in a lent buffer.
-    pub fn copy(&mut self, bytes: &[u8]) -> Vec<u8> {
+    /// A copy in a lent buffer, of what waits for a peer.
+    pub fn copy_to_wait(&mut self, bytes: &[u8]) -> (Vec<u8>, Part) {
         let mut buffer = self.lend();
         buffer.extend_from_slice(bytes);
-        buffer
+        let part = self.hold(&buffer);
+        (buffer, part)
+    }
+
+    /// What a buffer takes while it waits for a peer.
+    pub fn hold(&self, buffer: &Vec<u8>) -> Part {
+        Part::of(&self.held, buffer.capacity())
     }
 }

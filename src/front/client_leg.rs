@@ -1,6 +1,6 @@
 //! A client's socket: what comes is read at once, and what it would not take is kept.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::net::Shutdown;
 
 use mio::event::Event;
@@ -10,6 +10,7 @@ use rustix::net::sockopt;
 
 use super::buffers::Buffers;
 use super::links::{Taken, Watched};
+use super::pending::Pending;
 use crate::clock::Millis;
 
 /// The client's socket and what it has not taken yet.
@@ -21,9 +22,7 @@ pub(super) struct ClientLeg {
     pub(super) readable: bool,
     /// The client is gone, or sends no more.
     pub(super) ended: bool,
-    pending: Vec<u8>,
-    pending_start: usize,
-    blocked_since: Option<Millis>,
+    pending: Pending,
 }
 
 impl ClientLeg {
@@ -35,9 +34,7 @@ impl ClientLeg {
             watched: Watched::No,
             readable: true,
             ended: false,
-            pending: Vec::new(),
-            pending_start: 0,
-            blocked_since: None,
+            pending: Pending::default(),
         }
     }
 
@@ -79,51 +76,26 @@ impl ClientLeg {
 
     /// Since when it takes nothing of what is there for it.
     pub(super) fn blocked_since(&self) -> Option<Millis> {
-        self.blocked_since
+        self.pending.blocked_since()
     }
 
     pub(super) fn is_blocked(&self) -> bool {
-        self.blocked_since.is_some()
+        !self.pending.is_empty()
     }
 
-    /// Sends what goes, and keeps the rest. Nothing else may be pending.
+    /// Sends what goes, behind what has not been taken yet, and keeps the rest.
     pub(super) fn send(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         buffers: &mut Buffers,
         now: Millis,
     ) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.socket.write(bytes) {
-                Ok(length) => bytes = &bytes[length..],
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.pending = buffers.copy(bytes);
-                    (self.pending_start, self.blocked_since) = (0, Some(now));
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        self.pending.send(&mut self.socket, bytes, buffers, now)
     }
 
     /// Sends more of what is pending.
     pub(super) fn flush(&mut self, buffers: &mut Buffers, now: Millis) -> io::Result<()> {
-        while self.pending_start < self.pending.len() {
-            match self.socket.write(&self.pending[self.pending_start..]) {
-                Ok(length) => {
-                    self.pending_start += length;
-                    self.blocked_since = Some(now);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        buffers.give_back(std::mem::take(&mut self.pending));
-        self.blocked_since = None;
-        Ok(())
+        self.pending.flush(&mut self.socket, buffers, now)
     }
 
     pub(super) fn is_watched(&self) -> bool {
@@ -151,6 +123,6 @@ impl ClientLeg {
 
     /// Gives back what it holds of its thread's.
     pub(super) fn let_go(&mut self, buffers: &mut Buffers) {
-        buffers.give_back(std::mem::take(&mut self.pending));
+        self.pending.let_go(buffers);
     }
 }

@@ -25,6 +25,7 @@ use crate::live::Mailbox;
 use crate::permits::{self, Permits};
 use crate::refusal::Refusal;
 
+mod deadlines;
 mod leaving;
 
 /// Steps of one turn, each a read of at most one buffer, so that no connection starves the others.
@@ -46,6 +47,13 @@ pub(super) struct Tools<S: Story> {
     pub(super) is_draining: bool,
 }
 
+impl<S: Story> Tools<S> {
+    /// After a panic: it may have held them.
+    pub(super) fn renew_buffers(&mut self) {
+        self.buffers = Buffers::new(self.settings.header_bytes_max, self.permits.held());
+    }
+}
+
 enum State<S: Story> {
     /// A request is to come, by then; so much of it has come.
     Head { part: Vec<u8>, deadline: Millis },
@@ -53,6 +61,8 @@ enum State<S: Story> {
     Parked(Parked),
     /// A request is on its way.
     Passage(Box<Passage<S>>),
+    /// The client has sent these bytes of its next request before the last one was answered.
+    Ahead(Vec<u8>),
     /// Ends once everything was sent.
     Closing,
     /// Everything was sent; what the client sends yet is of no interest.
@@ -93,7 +103,9 @@ impl<S: Story> Conversation<S> {
         for _ in 0..STEPS_PER_TURN {
             if self.client.is_blocked() {
                 match self.client.flush(&mut tools.buffers, tools.now) {
-                    Ok(()) if self.client.is_blocked() => return self.rest(tools),
+                    Ok(()) if self.client.is_blocked() && !self.is_uploading() => {
+                        return self.rest(tools);
+                    }
                     Ok(()) => {}
                     Err(_) => return Outcome::Over,
                 }
@@ -111,6 +123,7 @@ impl<S: Story> Conversation<S> {
     /// the client need not be watched before the next look at the deadlines: most answers are faster.
     fn rest(&mut self, tools: &Tools<S>) -> Outcome {
         let waits_for_others = matches!(self.state, State::Passage(_) | State::Parked(_));
+        let waits_for_others = waits_for_others && !self.is_uploading();
         if waits_for_others && !self.client.is_blocked() && !self.client.is_watched() {
             return Outcome::Idle;
         }
@@ -119,6 +132,11 @@ impl<S: Story> Conversation<S> {
             Ok(()) if !is_gone => Outcome::Idle,
             _ => Outcome::Over,
         }
+    }
+
+    /// The client has yet to send something of its request, or the runtime to take it.
+    fn is_uploading(&self) -> bool {
+        matches!(&self.state, State::Passage(passage) if passage.is_uploading())
     }
 
     fn step(&mut self, slot: usize, tools: &mut Tools<S>) -> Step {
@@ -135,6 +153,7 @@ impl<S: Story> Conversation<S> {
                 let progress = passage.step(slot, &mut self.client, tools);
                 self.after(progress, tools)
             }
+            State::Ahead(read) => Step::End(Outcome::HandOver(std::mem::take(read))),
             State::Closing => {
                 // Unread bytes would have the system reset the connection, answer and all.
                 if !self.client.readable || self.client.finish().is_err() {
@@ -256,11 +275,13 @@ impl<S: Story> Conversation<S> {
             }
             Reading::Whole(asked, Reception::Forward(forward)) => {
                 let closing = S::entry(&forward.errand).sit(Arc::clone(&tools.mailbox), slot);
-                self.state = State::Passage(Box::new(Passage::new(*forward, asked, tools)));
-                if closing.is_some() {
-                    return self.obey_level(tools);
+                let (passage, fault) = Passage::new(*forward, asked, tools);
+                self.state = State::Passage(Box::new(passage));
+                match fault {
+                    _ if closing.is_some() => self.obey_level(tools),
+                    Some(fault) => self.after(Progress::Refuse(fault.into()), tools),
+                    None => Step::On,
                 }
-                Step::On
             }
         }
     }
@@ -269,13 +290,14 @@ impl<S: Story> Conversation<S> {
     fn refuse_unread(&mut self, refusal: Refusal, lingers: bool, tools: &mut Tools<S>) -> Step {
         let response = tools.story.refuse_unread(self.origin.address, refusal);
         self.client.readable = lingers;
-        let asked = Asked { closes: true, without_body: false, behind: Vec::new() };
-        self.answer(&response, &asked, tools)
+        self.answer(&response, &Asked::unread(), tools)
     }
 
-    /// Sends an answer of our own.
+    /// Sends an answer of our own. What has not come of a request would be taken for the next one.
     fn answer(&mut self, response: &Response<Bytes>, asked: &Asked, tools: &mut Tools<S>) -> Step {
-        let closes = asked.closes || tools.is_draining || says_close(response.headers());
+        let closes =
+            asked.closes || !asked.is_read || tools.is_draining || says_close(response.headers());
+        self.client.readable |= !asked.is_read;
         let manner = Manner { closes, without_body: asked.without_body, now: tools.now };
         let mut out = std::mem::take(&mut tools.buffers.out);
         out.clear();
@@ -308,7 +330,12 @@ impl<S: Story> Conversation<S> {
                 self.answer(&response, &asked, tools)
             }
             Progress::Done { closes } => {
-                self.end_passage(tools);
+                let Some((_, asked)) = self.end_passage(tools) else { return Step::On };
+                self.client.readable |= !asked.is_read;
+                if !closes && !asked.behind.is_empty() {
+                    self.state = State::Ahead(asked.behind);
+                    return Step::On;
+                }
                 self.go_on(closes, tools)
             }
         }
@@ -344,39 +371,5 @@ impl<S: Story> Conversation<S> {
         let response = tools.story.refuse_closed(&mut errand, cause);
         drop(errand);
         self.answer(&response, &asked, tools)
-    }
-
-    /// Applies the deadlines and the closing level; a turn must follow [`Step::On`].
-    pub(super) fn check(&mut self, tools: &mut Tools<S>) -> Step {
-        if self.client.watch(&tools.registry).is_err() {
-            return Step::End(Outcome::Over);
-        }
-        let now = tools.now;
-        let stalled_since = self.client.blocked_since().map(|since| now.since(since));
-        if stalled_since.is_some_and(|span| span >= tools.settings.write_stall_max) {
-            return Step::End(Outcome::Over);
-        }
-        let timed_out = match &self.state {
-            State::Head { deadline, .. } | State::Lingering { deadline } if now >= *deadline => {
-                return Step::End(Outcome::Over);
-            }
-            State::Passage(passage) if passage.is_switch_late(now) => {
-                return Step::End(Outcome::Over);
-            }
-            State::Passage(passage) => passage.timed_out(now),
-            _ => None,
-        };
-        match (timed_out, self.obey_level(tools)) {
-            (Some(refusal), Step::Wait) => self.after(Progress::Refuse(refusal), tools),
-            // Systems tell of room only when there is much of it, hence a try.
-            (None, Step::Wait) if self.client.is_blocked() => Step::On,
-            (_, step) => step,
-        }
-    }
-
-    /// Whether it waits for a request of which nothing has come.
-    pub(super) fn is_idle(&self) -> bool {
-        let is_waiting = matches!(&self.state, State::Head { part, .. } if part.is_empty());
-        is_waiting && !self.client.is_blocked() && !self.client.readable
     }
 }

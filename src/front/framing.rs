@@ -1,4 +1,6 @@
-//! Where an answer's body ends (RFC 9112 section 6.3). Pure.
+//! Where a body ends (RFC 9112 section 6.3). Pure.
+
+use std::ops::Range;
 
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
@@ -9,7 +11,7 @@ const EXTRA_BYTES_MAX: usize = 16 * 1024;
 const SIZE_DIGITS_MAX: u8 = 15;
 
 /// How a body ends.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// There is none, or no more of it.
     Done,
@@ -99,8 +101,8 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
 
-/// Walks over chunks (RFC 9112 section 7.1) without changing them.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Walks over chunks (RFC 9112 section 7.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chunks {
     at: At,
     left: u64,
@@ -126,17 +128,55 @@ enum At {
 }
 
 impl Chunks {
+    /// Whether the last of them has been walked over.
+    #[must_use]
+    pub fn are_over(&self) -> bool {
+        self.at == At::End
+    }
+
+    /// Walks on, and moves the data together, which leaves what is between the pieces out. Returns how
+    /// many bytes belong to the body, and where among them its data is now.
+    ///
+    /// # Errors
+    /// What should be a chunk is none.
+    pub fn gather(&mut self, bytes: &mut [u8]) -> Result<(usize, Range<usize>), Broken> {
+        let mut place = 0;
+        let mut data = 0..0;
+        while place < bytes.len() && self.at != At::End {
+            if self.at != At::Data {
+                self.at = self.step(bytes[place]).ok_or(Broken)?;
+                place += 1;
+                continue;
+            }
+            let taken = self.take_data(bytes.len() - place);
+            if data.is_empty() {
+                // What comes first stays where it is.
+                data = place..place;
+            } else {
+                bytes.copy_within(place..place + taken, data.end);
+            }
+            data.end += taken;
+            place += taken;
+        }
+        Ok((place, data))
+    }
+
+    /// How many of the bytes that are left of a read are data of the present chunk.
+    fn take_data(&mut self, rest: usize) -> usize {
+        let taken = usize::try_from(self.left).unwrap_or(usize::MAX).min(rest);
+        self.left -= taken as u64;
+        if self.left == 0 {
+            self.at = At::DataCr;
+        }
+        taken
+    }
+
+    /// Walks on, and changes nothing.
     fn take(&mut self, bytes: &[u8]) -> (usize, Result<(), Broken>) {
         let mut place = 0;
         while place < bytes.len() && self.at != At::End {
             if self.at == At::Data {
-                let rest = bytes.len() - place;
-                let taken = usize::try_from(self.left).unwrap_or(usize::MAX).min(rest);
-                self.left -= taken as u64;
-                place += taken;
-                if self.left == 0 {
-                    self.at = At::DataCr;
-                }
+                place += self.take_data(bytes.len() - place);
                 continue;
             }
             match self.step(bytes[place]) {

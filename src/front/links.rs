@@ -197,7 +197,8 @@ impl Links {
         let has_room = kept.len() < IDLE_PER_INSTANCE_MAX
             && self.idle_count < IDLE_IN_ALL_MAX
             && self.descriptors.has_room(Use::Kept, link.socket.as_raw_fd());
-        if link.ended || !has_room {
+        // What it has said unasked would be taken for the next answer.
+        if link.ended || link.readable || !has_room {
             if kept.is_empty() {
                 self.idle.remove(&destination);
             }

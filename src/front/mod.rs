@@ -1,15 +1,20 @@
 //! The front: threads of our own that read requests from plain listeners and carry on what can be
 //! decided at once, without a task, a second parser or a second set of buffers.
 //!
-//! A request without a body whose tenant, grant and address are known here goes to its runtime and
-//! back on one thread; a handshake stays there, with the thread's [`Companion`]. Everything else (bodies, own
-//! rows, pipelining, passwords to be checked, names to be resolved, TLS) is handed
-//! over to [`crate::accept`] with every byte that was read, before anything of it was answered.
+//! A request whose tenant, grant and address are known here goes to its runtime and back on one thread,
+//! with its body; a handshake stays there, with the thread's [`Companion`]. Everything else is handed over
+//! to [`crate::accept`] with every byte that was read, before anything of it was answered:
+//!
+//! - own rows, passwords to be checked, names to be resolved, runtimes that speak TLS, APIs with several
+//!   nodes: somebody has to wait for something;
+//! - HTTP/1.0, unusual methods, a body of two lengths or with announced trailers, a request behind
+//!   another: they are rare.
+//!
 //! A tenant who is not in memory is read by a task, and the request is looked at again after that.
 //!
-//! From pure to real: [`head`] and [`framing`] read, [`mod@write`] writes, `links` are the connections to
-//! runtimes, `conversation` is one client's connection, `passage` a request's way to the runtime and
-//! back, `thread` the loop, [`plane`] its threads. What is decided is the [`Story`]'s.
+//! From pure to real: [`head`], [`framing`] and [`request_body`] read, [`mod@write`] writes, `links` are
+//! the connections to runtimes, `conversation` is one client's connection, `passage` a request's way to
+//! the runtime and back, `thread` the loop, [`plane`] its threads. What is decided is the [`Story`]'s.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -41,8 +46,10 @@ mod links;
 mod origin;
 mod parked;
 mod passage;
+mod pending;
 pub mod plane;
 mod reading;
+pub mod request_body;
 mod step;
 mod thread;
 pub mod write;
@@ -71,6 +78,8 @@ pub struct FrontSettings {
     pub headers_max: usize,
     /// Whose connections begin with a PROXY header.
     pub proxy_protocol_from: Networks,
+    /// The most bytes of a request's body.
+    pub body_bytes_max: u64,
     /// How long connections are kept.
     pub keep_alive: KeepAlive,
     /// When runtimes are asked by TCP whether they are there.
@@ -89,7 +98,9 @@ pub struct Received<'a> {
     pub written: Written<'a>,
     /// Who sent it.
     pub address: SocketAddr,
-    /// Something was read behind it.
+    /// It has a body.
+    pub has_body: bool,
+    /// Something was read behind it and its body.
     pub has_more: bool,
     /// Since when it was waited for. It may be if that was not done yet.
     pub waited_since: Option<Millis>,

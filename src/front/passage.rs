@@ -8,12 +8,16 @@ use super::conversation::Tools;
 use super::framing::Framing;
 use super::links::{Taken, Watched};
 use super::reading::Asked;
+use super::request_body::Fault;
 use super::{Destination, Forward, Story};
 use crate::clock::Millis;
 use crate::descriptors::dial_refusal;
 use crate::refusal::Refusal;
 
 mod answer;
+mod upload;
+
+use upload::Upload;
 
 /// What a step leads to.
 pub(super) enum Progress {
@@ -62,8 +66,11 @@ pub(super) struct Passage<S: Story> {
     /// The link served another request before, and nothing has come of this one.
     is_kept: bool,
     keeps_link: bool,
+    /// Its head for the runtime, and what was read of its body with the client's.
     request: Vec<u8>,
     sent: usize,
+    /// The rest of its body.
+    upload: Option<Upload>,
     /// The part of the answer's head that has come; behind a 101, what belongs to the new protocol.
     answer: Vec<u8>,
     framing: Framing,
@@ -71,15 +78,22 @@ pub(super) struct Passage<S: Story> {
 }
 
 impl<S: Story> Passage<S> {
-    /// Begins the way of a request whose head for the runtime is in the thread's `out`.
-    pub(super) fn new(forward: Forward<S::Errand>, asked: Asked, tools: &mut Tools<S>) -> Self {
+    /// Begins the way of a request whose head for the runtime is in the thread's `out`. It is to be
+    /// refused at once if there is a fault in what has come of its body.
+    pub(super) fn new(
+        forward: Forward<S::Errand>,
+        mut asked: Asked,
+        tools: &mut Tools<S>,
+    ) -> (Self, Option<Fault>) {
         let request = tools.buffers.lend();
-        let request = {
-            // The two change places, so that nothing is copied.
-            let out = &mut tools.buffers.out;
-            std::mem::replace(out, request)
+        // The two change places, so that nothing is copied.
+        let mut request = std::mem::replace(&mut tools.buffers.out, request);
+        let begun = Upload::begin(&mut asked, &mut request, &mut tools.buffers, tools.now);
+        let (upload, fault) = match begun {
+            Ok(upload) => (upload, None),
+            Err(fault) => (None, Some(fault)),
         };
-        Self {
+        let passage = Self {
             errand: forward.errand,
             asked,
             destination: forward.destination,
@@ -93,10 +107,12 @@ impl<S: Story> Passage<S> {
             keeps_link: false,
             request,
             sent: 0,
+            upload,
             answer: Vec::new(),
             framing: Framing::Done,
             closes: true,
-        }
+        };
+        (passage, fault)
     }
 
     pub(super) fn errand(&self) -> &S::Errand {
@@ -133,10 +149,38 @@ impl<S: Story> Passage<S> {
         match self.phase {
             Phase::Dial => self.dial(slot, tools),
             Phase::Send => self.send(slot, tools),
-            Phase::Answer => self.read_answer(client, tools),
-            Phase::Body => self.read_body(client, tools),
+            Phase::Answer | Phase::Body => self.exchange(client, tools),
             // Whatever was pending has gone by now.
             Phase::Switch => Progress::Adopt,
+        }
+    }
+
+    /// Both ways at once: a runtime may answer before it has read everything, and a client send on before
+    /// it reads.
+    fn exchange(&mut self, client: &mut ClientLeg, tools: &mut Tools<S>) -> Progress {
+        let up = match self.upload {
+            Some(_) => self.carry_body(client, tools),
+            None => Progress::Wait,
+        };
+        if client.is_blocked() || !matches!(up, Progress::On | Progress::Wait) {
+            return up;
+        }
+        let down = match (self.phase, &self.framing) {
+            (Phase::Answer, _) => self.read_answer(client, tools),
+            (_, Framing::Done) => self.after_answer(),
+            _ => self.read_body(client, tools),
+        };
+        match (up, down) {
+            (Progress::On, Progress::Wait) => Progress::On,
+            (_, down) => down,
+        }
+    }
+
+    /// The end, once all of the request has gone, too.
+    fn after_answer(&self) -> Progress {
+        match self.upload {
+            Some(_) => Progress::Wait,
+            None => Progress::Done { closes: self.closes || !self.asked.is_read },
         }
     }
 
@@ -234,7 +278,9 @@ impl<S: Story> Passage<S> {
     /// Ends it. Its link is kept for the next request if the answer allows that, else closed.
     pub(super) fn end(mut self, tools: &mut Tools<S>) -> (S::Errand, Asked) {
         let is_whole = self.phase == Phase::Body && self.framing == Framing::Done;
+        self.let_go_of_upload(tools);
         if is_whole
+            && self.asked.is_read
             && self.keeps_link
             && let Some(id) = self.link.take()
         {

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use http::Method;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING};
-use http::request::Parts;
+use http::header::{CONNECTION, EXPECT, HeaderMap};
 
 use super::buffers::Buffers;
 use super::conversation::Tools;
 use super::head::{Found, HEADERS_MAX, read_request, space};
+use super::request_body::RequestBody;
 use super::{Received, Reception, Story};
 use crate::clock::Millis;
 
@@ -22,8 +22,28 @@ pub(super) struct Asked {
     pub(super) closes: bool,
     /// It is to have no body.
     pub(super) without_body: bool,
-    /// What was read behind the request.
+    /// All of the request has been read.
+    pub(super) is_read: bool,
+    /// The client sends the body once it is asked for it.
+    pub(super) is_to_be_invited: bool,
+    /// The body that is announced.
+    pub(super) body: Option<Box<RequestBody>>,
+    /// What was read behind the head and was not passed on.
     pub(super) behind: Vec<u8>,
+}
+
+impl Asked {
+    /// By a client whose request nobody has understood.
+    pub(super) fn unread() -> Self {
+        Self {
+            closes: true,
+            without_body: false,
+            is_read: true,
+            is_to_be_invited: false,
+            body: None,
+            behind: Vec::new(),
+        }
+    }
 }
 
 /// What was found in what a client has sent.
@@ -58,31 +78,42 @@ pub(super) fn read<S: Story>(
         Found::Head(head) if head.length > header_bytes_max => return Reading::TooLarge,
         Found::Head(head) => head,
     };
-    if !is_simple(&head.parts) {
-        return Reading::Strange;
-    }
+    let headers = &head.parts.headers;
+    let body = RequestBody::announced(headers, tools.settings.body_bytes_max);
+    let (Ok(body), true) = (body, is_usual(&head.parts.method)) else { return Reading::Strange };
     let behind = &bytes[head.length..];
+    let ahead = body.look(behind);
+    let has_body = !body.is_read();
     let asked = Asked {
-        closes: says_close(&head.parts.headers),
+        closes: says_close(headers),
         without_body: head.parts.method == Method::HEAD,
+        is_read: ahead.is_whole,
+        is_to_be_invited: headers.contains_key(EXPECT),
+        body: has_body.then(|| Box::new(body)),
         behind: behind.to_vec(),
     };
     out.clear();
-    let has_more = !behind.is_empty();
+    let has_more = ahead.has_more;
     let (parts, written) = (&mut head.parts, head.written);
-    let received = Received { parts, written, address, has_more, waited_since };
+    let received = Received { parts, written, address, has_body, has_more, waited_since };
     let reception = tools.story.receive(received, out);
     *map = head.parts.headers;
     map.clear();
     Reading::Whole(asked, reception)
 }
 
-/// No body, and nobody waits to be asked for one.
-fn is_simple(parts: &Parts) -> bool {
-    matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE)
-        && ![CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT]
-            .iter()
-            .any(|name| parts.headers.contains_key(name))
+/// Of others not everyone agrees what they mean.
+fn is_usual(method: &Method) -> bool {
+    [
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+    ]
+    .contains(method)
 }
 
 /// Whether a message's sender wants it to be the last one (RFC 9112 section 9.6).

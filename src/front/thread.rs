@@ -66,6 +66,8 @@ pub(super) struct Front<S: Story> {
     ready: VecDeque<usize>,
     sweep_from: usize,
     next_sweep_at: Millis,
+    /// Where it is looked for whoever is to go for a newcomer.
+    next_to_go: usize,
 }
 
 /// What a thread starts with.
@@ -95,7 +97,7 @@ impl<S: Story> Front<S> {
             registry: poll.registry().try_clone()?,
             mailbox: Arc::clone(&shared.mailbox),
             links: Links::new(Descriptors::of_process()),
-            buffers: Buffers::new(settings.header_bytes_max),
+            buffers: Buffers::new(settings.header_bytes_max, permits.held()),
             permits,
             today: Today::default(),
             now: clock.now(),
@@ -113,6 +115,7 @@ impl<S: Story> Front<S> {
             ready: VecDeque::new(),
             sweep_from: 0,
             next_sweep_at: Millis::default(),
+            next_to_go: 0,
         })
     }
 
@@ -250,8 +253,7 @@ impl<S: Story> Front<S> {
             Ok(Step::End(outcome)) => self.end(slot, outcome),
             Err(_) => {
                 tracing::error!("a connection was dropped: the front panicked");
-                // It may have held them.
-                self.tools.buffers = Buffers::new(self.tools.settings.header_bytes_max);
+                self.tools.renew_buffers();
                 self.end(slot, Outcome::Over);
             }
         }

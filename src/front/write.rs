@@ -44,10 +44,16 @@ pub fn put_headers(out: &mut Vec<u8>, written: Written<'_>, headers: &HeaderMap)
             put(out, name.as_bytes(), value.as_bytes());
         }
     }
-    for name in headers.keys() {
-        let times = written.times_before(written.count(), name.as_str());
-        for value in headers.get_all(name).iter().skip(times) {
-            put_canonical(out, name.as_str(), value);
+    // All values of a name come in a row.
+    let (mut last, mut left) = (None, 0);
+    for (name, value) in headers {
+        if last != Some(name) {
+            last = Some(name);
+            left = written.times_before(written.count(), name.as_str());
+        }
+        match left {
+            0 => put_canonical(out, name.as_str(), value),
+            _ => left -= 1,
         }
     }
 }
@@ -72,6 +78,16 @@ fn put_canonical(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
         }
     };
     put(out, canonical.as_bytes(), value.as_bytes());
+}
+
+/// Puts a length back that its sender has called meaningful for one connection only: without it the body
+/// would be taken for what comes next.
+pub fn keep_length(headers: &mut HeaderMap, length: Option<HeaderValue>) {
+    if let Some(length) = length
+        && !headers.contains_key(CONTENT_LENGTH)
+    {
+        headers.insert(CONTENT_LENGTH, length);
+    }
 }
 
 /// A status line.

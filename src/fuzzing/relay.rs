@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::relay_oracle::{Direction, Next, head};
 use crate::clock::Millis;
 use crate::close::Cause;
+use crate::plan::Accounts;
 use crate::relay::control::Injection;
 use crate::relay::pair::{Check, HOLD_BYTES_MAX, LaneState, Pair, Patience, Rules, Side, Verdict};
-use crate::relay::walk::{HEADER_BYTES_MAX, Kind, Reserved, parse};
+use crate::relay::walk::{HEADER_BYTES_MAX, Kind, Reserved, parse, whole_messages};
 
 const SEED: [u8; 12] = *b"maskNONCE78.";
 const NONCE: [u8; 7] = *b"NONCE78";
@@ -56,6 +57,20 @@ pub fn walk(data: &[u8]) {
         };
         assert_eq!(header.kind, kind);
     }
+    walk_together(bytes, masked, reserved);
+}
+
+/// What passes together is one whole frame for each message.
+fn walk_together(bytes: &[u8], masked: bool, reserved: Reserved) {
+    let found = whole_messages(bytes, masked, reserved, u64::MAX);
+    let mut place = 0;
+    for _ in 0..found.count {
+        let head = head(&bytes[place..], masked, false, reserved);
+        let Ok(Some(head)) = head else { panic!("{head:?} passed") };
+        assert!(head.fin && matches!(head.opcode, 1 | 2), "{head:?} passed");
+        place += head.header_bytes + head.payload_bytes as usize;
+    }
+    assert!(place == found.bytes && place <= bytes.len(), "{found:?} ends at {place}");
 }
 
 /// One connection, what its peers have still to send, and what must become of it.
@@ -76,7 +91,7 @@ impl Play {
     fn new(situation: u8) -> Self {
         let reserved = reserved(situation);
         let message_bytes_max = if situation & 0x80 == 0 { u64::MAX } else { 200 };
-        let rules = Rules { reserved, message_bytes_max, seed: SEED };
+        let rules = Rules { reserved, keeps_context: [true; 2], message_bytes_max, seed: SEED };
         let direction = |from| Direction::new(from, reserved, message_bytes_max, NONCE);
         Self {
             pair: Pair::new(rules, Millis::default()),
@@ -113,7 +128,7 @@ impl Play {
     fn step(&mut self, from: Side) -> bool {
         let was_pinged = self.pings > 0;
         let bytes = std::mem::take(&mut self.shown[from as usize]);
-        let verdict = self.pair.step(from, &bytes, self.now, None);
+        let verdict = self.pair.step(from, &bytes, self.now, Accounts::default());
         let direction = &mut self.directions[from as usize];
         let next = || direction.next(&bytes, was_pinged);
         let done = match verdict {
@@ -166,6 +181,7 @@ impl Play {
                 self.pings += 1;
                 mask.is_some()
             }
+            Injection::Notice => panic!("nothing was left out"),
         };
         // Towards the runtime flowgate is the client.
         assert_eq!(masked, from == Side::Client);

@@ -71,6 +71,9 @@ pub struct Count {
     repeats: u32,
     repeats_until: Millis,
     wrong: [u64; WRONG_KNOWN],
+    /// Failures here, forgiven or not, none of them long behind the one before.
+    lately: u32,
+    last_at: Millis,
 }
 
 /// Of an address's failures, how many are forgiven in a time.
@@ -90,6 +93,13 @@ impl Count {
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.told.saturating_add(self.own)
+    }
+
+    /// Failures here, none of them long behind the one before or long ago: what is forgiven counts for
+    /// nothing but whose turn it is.
+    #[must_use]
+    pub fn lately(&self, now: Millis) -> u32 {
+        if now.since(self.last_at) >= FORGOTTEN_AFTER { 0 } else { self.lately }
     }
 
     /// Forgets what is long ago.
@@ -148,6 +158,7 @@ impl Count {
 
     /// One more failure; `mark` is the password's.
     pub fn fail(&mut self, law: Law, mark: u64, now: Millis) {
+        (self.lately, self.last_at) = (self.lately(now).saturating_add(1), now);
         if self.failures() == 0 || law == Law::Pair {
             self.since = now;
         }

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{AUTHORIZATION, COOKIE, HeaderValue};
 use http::request::Parts;
-use http::uri::PathAndQuery;
 use mio::event::Event;
 use tokio::sync::mpsc;
 
@@ -20,6 +19,7 @@ use super::admission::{Admitted, Decision, towards};
 use super::published::Destination;
 use super::steps::Step;
 use super::trail::Trail;
+use super::websocket::Agreed;
 use super::{Journey, ended, handshake, plain, refusal_for, websocket};
 use crate::accept::{self, Peer};
 use crate::carriers::{TICKET_PARAMETER, is_our_cookie, is_parameter, read_basic};
@@ -27,9 +27,8 @@ use crate::client::Client;
 use crate::clock::Millis;
 use crate::close::Cause;
 use crate::connect::upgrade::{check_switch, expected_accept};
-use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
+use crate::exchange::headers::{offers_our_subprotocol, rewrite_answer};
 use crate::front::head::Written;
-use crate::front::write::put_headers;
 use crate::front::{
     Answer, Companion, Forward, HandedOver, Received, Reception, Story, Switched, Wait,
 };
@@ -37,10 +36,13 @@ use crate::live::{Entry, Kind, Registered};
 use crate::metrics::Phase;
 use crate::refusal::{Refusal, wants_page};
 use crate::relay::plane::{Adoption, Relay};
-use crate::relay::walk::Reserved;
 use crate::relay::wire::Wire;
 use crate::row::Row;
 use crate::tenant::{Tenant, Username};
+
+mod head;
+
+use head::{Handshake, put_request_line, rewrite};
 
 /// Decides for the front, and takes from it what has to wait.
 #[derive(Debug)]
@@ -65,14 +67,16 @@ pub struct Errand {
 #[derive(Debug)]
 enum Way {
     Plain {
-        may_be_kept: bool,
+        manner: plain::Manner,
     },
     Handshake {
         /// The right answer to the key.
         accept: String,
         ours_offered: bool,
         /// Once the runtime has switched.
-        reserved: Reserved,
+        agreed: Option<Agreed>,
+        /// The plan leaves messages out.
+        drops: bool,
     },
 }
 
@@ -120,7 +124,7 @@ impl Story for FrontDesk {
 
     fn receive(&self, request: Received<'_>, out: &mut Vec<u8>) -> Reception<Errand> {
         let journey = &self.journey;
-        let Received { parts, written, address, has_more, waited_since } = request;
+        let Received { parts, written, address, has_body, has_more, waited_since } = request;
         let is_handshake = handshake::is_upgrade(parts);
         if (has_more && !is_handshake) || !journey.may_be_tried(parts) {
             return Reception::HandOver;
@@ -146,7 +150,7 @@ impl Story for FrontDesk {
             if is_handshake {
                 trail.watch.pass(Phase::Auth, journey.clock.micros());
             }
-            let asking = Asking { parts, written, client };
+            let asking = Asking { parts, written, client, has_body };
             match is_handshake {
                 true => journey.begin_handshake(asking, admitted, out),
                 false => journey.begin_plain(asking, admitted, out),
@@ -201,8 +205,8 @@ impl Story for FrontDesk {
 
     fn pass(&self, errand: &mut Errand, answer: Answer<'_>) -> Result<(), Refusal> {
         match &errand.way {
-            Way::Plain { may_be_kept } => {
-                plain::rewrite_plain_answer(answer.headers, errand.row, *may_be_kept);
+            Way::Plain { manner } => {
+                plain::rewrite_plain_answer(answer.headers, errand.row, *manner);
             }
             Way::Handshake { .. } => rewrite_answer(answer.headers, errand.row),
         }
@@ -212,12 +216,14 @@ impl Story for FrontDesk {
     }
 
     fn switch(&self, errand: &mut Errand, answer: Answer<'_>) -> Result<(), Refusal> {
-        let Way::Handshake { accept, ours_offered, reserved } = &mut errand.way else {
+        let Way::Handshake { accept, ours_offered, agreed, drops } = &mut errand.way else {
             return Err(Refusal::RuntimeBroke("it switched protocols unasked".into()));
         };
         check_switch(answer.headers, accept)?;
         self.journey.reach_at_once(Step::Answered);
-        *reserved = websocket::rewrite_switch(answer.headers, errand.row, *ours_offered);
+        let rewritten =
+            websocket::rewrite_switch(answer.headers, errand.row, *ours_offered, *drops);
+        *agreed = Some(rewritten);
         self.journey.log_answer(&errand.trail, errand.client, true, answer.status);
         Ok(())
     }
@@ -225,11 +231,11 @@ impl Story for FrontDesk {
     fn adopt(&self, errand: Errand, switched: Switched, relay: &mut Relay, now: Millis) {
         self.journey.reach_at_once(Step::Switched);
         let request_id = errand.client.request_id;
-        let Way::Handshake { reserved, .. } = errand.way else { return };
+        let Way::Handshake { agreed: Some(agreed), .. } = errand.way else { return };
         let Switched { sockets: [client, runtime], is_watched, read_ahead, permit } = switched;
         let rules = runtime
             .set_nodelay(true)
-            .and_then(|()| websocket::rules(reserved, errand.registered.entry()));
+            .and_then(|()| websocket::rules(agreed, errand.registered.entry()));
         match rules {
             Ok(rules) => {
                 let adoption = Adoption {
@@ -266,6 +272,7 @@ struct Asking<'a> {
     parts: &'a mut Parts,
     written: Written<'a>,
     client: Client,
+    has_body: bool,
 }
 
 /// What is known of a request whose head for the runtime has been written.
@@ -313,22 +320,24 @@ impl Journey {
         admitted: Admitted,
         out: &mut Vec<u8>,
     ) -> Result<Option<Sent>, Refusal> {
-        let Asking { parts, written, client } = asking;
+        let Asking { parts, written, client, has_body } = asking;
         plain::refuse_what_no_row_relays(parts, admitted.row, self.limits.body_bytes_max)?;
         let registered = self.enter(Kind::Exchange, &admitted, client)?;
         let confirmed = at_once(self.confirm(&admitted, registered.entry()));
-        let Some(confirmed) = confirmed else { return Ok(None) };
-        let (tenant, Destination::Runtime(instance)) = confirmed? else { return Ok(None) };
+        let Some(confirmed) = confirmed else { return not_at_once(&registered) };
+        let (tenant, Destination::Runtime(instance)) = confirmed? else {
+            return not_at_once(&registered);
+        };
         let Admitted { identity, row, path_and_query, .. } = admitted;
         let Some(addresses) = self.dialer.known_addresses(&instance)? else {
-            return Ok(None);
+            return not_at_once(&registered);
         };
-        let may_be_kept = plain::may_be_kept(parts, &identity);
+        let manner = plain::Manner::of(parts, &identity);
         let towards = towards(row, &identity, client);
         put_request_line(out, parts, path_and_query)?;
-        rewrite(parts, written, &towards, false, out);
-        let way = Way::Plain { may_be_kept };
-        let changes_nothing = parts.method.is_safe();
+        rewrite(parts, written, &towards, None, out);
+        let way = Way::Plain { manner };
+        let changes_nothing = parts.method.is_safe() && !has_body;
         Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing }))
     }
 
@@ -338,55 +347,34 @@ impl Journey {
         admitted: Admitted,
         out: &mut Vec<u8>,
     ) -> Result<Option<Sent>, Refusal> {
-        let Asking { parts, written, client } = asking;
-        handshake::check(parts, false)?;
+        let Asking { parts, written, client, has_body } = asking;
+        handshake::check(parts, has_body)?;
         self.reach_at_once(Step::Admitted);
         let registered = self.enter(Kind::Connection, &admitted, client)?;
         self.reach_at_once(Step::Entered);
         let confirmed = at_once(self.confirm(&admitted, registered.entry()));
-        let Some(confirmed) = confirmed else { return Ok(None) };
-        let (tenant, Destination::Runtime(instance)) = confirmed? else { return Ok(None) };
+        let Some(confirmed) = confirmed else { return not_at_once(&registered) };
+        let (tenant, Destination::Runtime(instance)) = confirmed? else {
+            return not_at_once(&registered);
+        };
         let Admitted { identity, row, path_and_query, .. } = admitted;
         self.reach_at_once(Step::Confirmed);
         let Some(addresses) = self.dialer.known_addresses(&instance)? else {
-            return Ok(None);
+            return not_at_once(&registered);
         };
         let ours_offered = offers_our_subprotocol(&parts.headers);
         let accept = expected_accept(&parts.headers);
         let towards = towards(row, &identity, client);
         put_request_line(out, parts, path_and_query)?;
-        rewrite(parts, written, &towards, true, out);
-        let way = Way::Handshake { accept, ours_offered, reserved: Reserved::None };
+        let drops = tenant.plan.drops();
+        rewrite(parts, written, &towards, Some(Handshake { drops }), out);
+        let way = Way::Handshake { accept, ours_offered, agreed: None, drops };
         Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing: false }))
     }
 }
 
-fn put_request_line(
-    out: &mut Vec<u8>,
-    parts: &Parts,
-    path_and_query: String,
-) -> Result<(), Refusal> {
-    let path_and_query = PathAndQuery::try_from(path_and_query)
-        .map_err(|_| Refusal::Malformed("The path is malformed."))?;
-    out.extend_from_slice(parts.method.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(path_and_query.as_str().as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    Ok(())
-}
-
-/// Puts the headers as the runtime sees them.
-fn rewrite(
-    parts: &mut Parts,
-    written: Written<'_>,
-    towards: &Towards<'_>,
-    is_handshake: bool,
-    out: &mut Vec<u8>,
-) {
-    towards.rewrite(&mut parts.headers);
-    if is_handshake {
-        websocket::ask_for_websocket(&mut parts.headers);
-    }
-    put_headers(out, written, &parts.headers);
-    out.extend_from_slice(b"\r\n");
+/// It begins anew on the other path, where it costs its tenant's plan the same again.
+fn not_at_once(registered: &Registered) -> Result<Option<Sent>, Refusal> {
+    registered.entry().give_back();
+    Ok(None)
 }

@@ -14,7 +14,7 @@ use crate::accept::Peer;
 use crate::authenticate::Authority;
 use crate::client::forwarded::sender;
 use crate::client::{Client, RequestIds};
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use crate::close::Cause;
 use crate::connect::Dialer;
 use crate::exchange::Body;
@@ -191,17 +191,14 @@ impl Journey {
         admitted: &Admitted,
         client: Client,
     ) -> Result<Registered, Refusal> {
-        if kind == Kind::Connection && self.plane.buffer_bytes() > self.limits.buffer_bytes_max {
+        if kind == Kind::Connection && self.plane.held().is_full() {
             return Err(Refusal::Overloaded("buffer_memory_max_bytes is reached"));
         }
         let Admitted { identity, path_and_query, .. } = admitted;
         let path = path_and_query.split('?').next().unwrap_or_default();
         let (tenant, now) = (&identity.tenant, self.clock.now());
         let entered = self.live.enter(tenant, kind, identity.grant, client, path, now);
-        entered.map_err(|TooMany { max }| match kind {
-            Kind::Connection => Refusal::PlanConnections { connections_max: max },
-            Kind::Exchange => Refusal::Overloaded("the tenant has too many requests"),
-        })
+        entered.map_err(|too_many| too_many_of(kind, too_many, now))
     }
 
     /// Reads the tenant again, now that whoever ends the grant or changes the instance would find the
@@ -257,6 +254,23 @@ impl Journey {
         let mut response = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
         response
+    }
+}
+
+/// What a limit means to the client.
+fn too_many_of(kind: Kind, too_many: TooMany, now: Millis) -> Refusal {
+    match (too_many, kind) {
+        (TooMany::AtOnce { max }, Kind::Connection) => {
+            Refusal::PlanConnections { connections_max: max }
+        }
+        (TooMany::AtOnce { .. }, Kind::Exchange) => {
+            Refusal::Overloaded("the tenant has too many requests")
+        }
+        (TooMany::Lately { limit, quota, from }, _) => {
+            let wait_ms = from.since(now).as_millis();
+            let retry_seconds = u32::try_from(wait_ms.div_ceil(1000)).unwrap_or(u32::MAX).max(1);
+            Refusal::PlanRate { limit, quota, retry_seconds }
+        }
     }
 }
 

@@ -18,7 +18,9 @@ use super::{Admitted, Journey, ended};
 use crate::authenticate::Identity;
 use crate::client::Client;
 use crate::exchange::Body;
-use crate::exchange::headers::{Towards, make_private, rewrite_answer};
+use crate::exchange::headers::{
+    Towards, has_credential, keep_address_secret, make_private, rewrite_answer,
+};
 use crate::front::framing::Framing;
 use crate::live::Kind;
 use crate::refusal::Refusal;
@@ -42,7 +44,7 @@ impl Journey {
         let (current, destination) = self.confirm(&admitted, registered.entry()).await?;
 
         let Admitted { identity, row, path_and_query, .. } = admitted;
-        let may_be_kept = may_be_kept(&parts, &identity);
+        let manner = Manner::of(&parts, &identity);
         let towards = towards(row, &identity, client);
         let answers_head = parts.method == Method::HEAD;
         let body = Upload::new(body, self.limits.body_bytes_max, Arc::clone(&registered));
@@ -59,22 +61,39 @@ impl Journey {
         let is_http_1_1 = response.version() == Version::HTTP_11;
         Framing::of_answer(answers_head, response.status(), is_http_1_1, response.headers())
             .map_err(|why| Refusal::RuntimeBroke(why.to_owned()))?;
-        rewrite_plain_answer(response.headers_mut(), row, may_be_kept);
+        rewrite_plain_answer(response.headers_mut(), row, manner);
         *response.version_mut() = Version::HTTP_11;
         Ok(response.map(|body| Body::runtime(body, registered, move || reuse.keep())))
     }
 }
 
-/// Whether a browser may keep the answer.
-pub(super) fn may_be_kept(parts: &Parts, identity: &Identity) -> bool {
-    !identity.authorization_consumed || parts.headers.contains_key("sec-fetch-site")
+/// What of a request decides how a browser is to treat the answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// It may keep it.
+    may_be_kept: bool,
+    /// The address has a credential in it.
+    is_secret: bool,
+}
+
+impl Manner {
+    pub(super) fn of(parts: &Parts, identity: &Identity) -> Self {
+        let has_said = parts.headers.contains_key("sec-fetch-site");
+        Self {
+            may_be_kept: !identity.authorization_consumed || has_said,
+            is_secret: parts.uri.query().is_some_and(has_credential),
+        }
+    }
 }
 
 /// Turns a runtime's headers into those for the client.
-pub(super) fn rewrite_plain_answer(headers: &mut HeaderMap, row: Row, may_be_kept: bool) {
+pub(super) fn rewrite_plain_answer(headers: &mut HeaderMap, row: Row, manner: Manner) {
     rewrite_answer(headers, row);
     if !row.is_public() {
-        make_private(headers, may_be_kept);
+        make_private(headers, manner.may_be_kept);
+    }
+    if manner.is_secret {
+        keep_address_secret(headers);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::accept::Permit;
 use crate::client::Client;
 use crate::connect::upgrade::{Answer, detach, detach_now};
 use crate::exchange::Body;
+use crate::exchange::extensions;
 use crate::exchange::headers::{Towards, offers_our_subprotocol, rewrite_answer};
 use crate::live::{Entry, Kind, Registered};
 use crate::metrics::Stopwatch;
@@ -31,12 +32,21 @@ use crate::relay::walk::Reserved;
 use crate::relay::wire::Wire;
 use crate::row::Row;
 
+/// What the two sides agreed on, as far as it is flowgate's business.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Agreed {
+    /// What extensions may use.
+    reserved: Reserved,
+    /// Whether compressed messages from client and from runtime may refer to earlier ones.
+    keeps_context: [bool; 2],
+}
+
 /// A connection whose client has yet to be switched.
 struct Switch {
     row: Row,
     client: OnUpgrade,
     runtime: Upgraded,
-    reserved: Reserved,
+    agreed: Agreed,
     registered: Registered,
     reservation: Reservation,
     permit: Permit,
@@ -57,7 +67,7 @@ impl Journey {
         self.reach(Step::Admitted).await;
         let registered = self.enter(Kind::Connection, &admitted, client)?;
         self.reach(Step::Entered).await;
-        let (_, destination) = self.confirm(&admitted, registered.entry()).await?;
+        let (tenant, destination) = self.confirm(&admitted, registered.entry()).await?;
         self.reach(Step::Confirmed).await;
 
         let client_upgrade = parts.extensions.remove::<OnUpgrade>();
@@ -66,7 +76,8 @@ impl Journey {
         let Admitted { identity, row, path_and_query, .. } = admitted;
         let ours_offered = offers_our_subprotocol(&parts.headers);
         let towards = towards(row, &identity, client);
-        let request = upstream_request(parts, &towards, path_and_query)?;
+        let drops = tenant.plan.drops();
+        let request = upstream_request(parts, &towards, path_and_query, drops)?;
         let answer = tokio::select! {
             biased;
             cause = registered.entry().closed() => return Err(ended(row, cause)),
@@ -82,12 +93,12 @@ impl Journey {
         };
         self.reach(Step::Answered).await;
         let reservation = self.reserve()?;
-        let reserved = rewrite_switch(response.headers_mut(), row, ours_offered);
+        let agreed = rewrite_switch(response.headers_mut(), row, ours_offered, drops);
         let switch = Switch {
             row,
             client: client_upgrade,
             runtime: upgraded,
-            reserved,
+            agreed,
             registered,
             reservation,
             permit,
@@ -126,7 +137,7 @@ impl Journey {
             ],
             is_watched: [false; 2],
             read_ahead: [client.read_ahead, runtime.read_ahead],
-            rules: rules(switch.reserved, switch.registered.entry())?,
+            rules: rules(switch.agreed, switch.registered.entry())?,
             registered: switch.registered,
             permit: switch.permit.into(),
         });
@@ -135,15 +146,25 @@ impl Journey {
 }
 
 /// Turns the headers of a runtime's 101 into those for the client. Returns what the extensions that
-/// were agreed on may use.
-pub(super) fn rewrite_switch(headers: &mut HeaderMap, row: Row, ours_offered: bool) -> Reserved {
+/// were agreed on may use. A plan that `drops` messages has the client compress each by itself.
+pub(super) fn rewrite_switch(
+    headers: &mut HeaderMap,
+    row: Row,
+    ours_offered: bool,
+    drops: bool,
+) -> Agreed {
     rewrite_answer(headers, row);
     ask_for_websocket(headers);
     if ours_offered && !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("flowgate"));
     }
+    if drops {
+        extensions::answer_without_takeover(headers);
+    }
     let extensions = headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
-    Reserved::from_extensions(extensions.iter().map(|value| value.to_str().unwrap_or("?")))
+    let values = extensions.iter().map(|value| value.to_str().unwrap_or("?"));
+    let reserved = Reserved::from_extensions(values);
+    Agreed { reserved, keeps_context: extensions::keeps_context(headers) }
 }
 
 /// The two headers that hop-by-hop rules have taken away.
@@ -153,10 +174,11 @@ pub(super) fn ask_for_websocket(headers: &mut HeaderMap) {
 }
 
 /// What was agreed on, for the relay.
-pub(super) fn rules(reserved: Reserved, entry: &Entry) -> io::Result<Rules> {
+pub(super) fn rules(agreed: Agreed, entry: &Entry) -> io::Result<Rules> {
     let mut seed = [0; 12];
     getrandom::fill(&mut seed)?;
-    Ok(Rules { reserved, message_bytes_max: entry.message_bytes_max(), seed })
+    let Agreed { reserved, keeps_context } = agreed;
+    Ok(Rules { reserved, keeps_context, message_bytes_max: entry.message_bytes_max(), seed })
 }
 
 /// The handshake as the runtime sees it. What remains of the client's headers keeps its case and
@@ -165,6 +187,7 @@ fn upstream_request(
     parts: Parts,
     towards: &Towards<'_>,
     path_and_query: String,
+    drops: bool,
 ) -> Result<Request<Empty<Bytes>>, Refusal> {
     let path_and_query = PathAndQuery::try_from(path_and_query)
         .map_err(|_| Refusal::Malformed("The path is malformed."))?;
@@ -173,5 +196,8 @@ fn upstream_request(
     let headers = request.headers_mut();
     towards.rewrite(headers);
     ask_for_websocket(headers);
+    if drops {
+        extensions::offer_without_takeover(headers);
+    }
     Ok(request)
 }

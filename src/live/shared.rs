@@ -7,7 +7,7 @@ use slab::Slab;
 
 use super::{Counts, Entry, Kind};
 use crate::clock::Millis;
-use crate::plan::{Budget, Plan};
+use crate::plan::{Account, Plan, Share};
 use crate::tenant::{Tenant, TenantId, Username};
 
 /// What all of one tenant's entries share.
@@ -15,17 +15,17 @@ use crate::tenant::{Tenant, TenantId, Username};
 pub(super) struct TenantLive {
     pub(super) tenant: TenantId,
     pub(super) username: Username,
-    pub(super) budget: Budget,
+    pub(super) account: Account,
     message_bytes_max: AtomicU64,
     entries: Mutex<Entries>,
 }
 
 impl TenantLive {
-    pub(super) fn new(tenant: &Tenant) -> Self {
+    pub(super) fn new(tenant: &Tenant, share: Share, now: Millis) -> Self {
         Self {
             tenant: tenant.id,
             username: tenant.username.clone(),
-            budget: Budget::new(tenant.plan.messages),
+            account: Account::new(&tenant.plan, share, now),
             message_bytes_max: AtomicU64::new(message_bytes_max(&tenant.plan)),
             entries: Mutex::default(),
         }
@@ -33,7 +33,7 @@ impl TenantLive {
 
     /// From now on this plan counts. Writes nothing if it does so already.
     pub(super) fn follow(&self, plan: &Plan, now: Millis) {
-        self.budget.set_rate(plan.messages, now);
+        self.account.follow(plan, now);
         if self.message_bytes_max() != message_bytes_max(plan) {
             self.message_bytes_max.store(message_bytes_max(plan), Ordering::Relaxed);
         }

@@ -4,13 +4,13 @@ use super::mailbox::MAILBOX_MAX;
 use super::*;
 use crate::client::RequestIds;
 use crate::grant::KeyId;
-use crate::plan::{Over, Plan, Rate};
+use crate::plan::{Cost, Over, Plan, Quota};
 use crate::tenant::{OnChange, sample};
 
 fn tenant(id: u128, connections: Option<u32>) -> Tenant {
     Tenant {
         id: TenantId(id),
-        plan: Arc::new(Plan { connections, message_bytes: None, messages: None }),
+        plan: Arc::new(Plan { connections, ..Plan::default() }),
         ..sample("mike")
     }
 }
@@ -76,13 +76,31 @@ fn a_plans_connections_are_exactly_that_many() {
     let one = enter(&table, &mike).unwrap();
     let _two = enter(&table, &mike).unwrap();
     for _ in 0..3 {
-        assert_eq!(enter(&table, &mike).unwrap_err(), TooMany { max: 2 });
+        assert_eq!(enter(&table, &mike).unwrap_err(), TooMany::AtOnce { max: 2 });
     }
     assert!(enter(&table, &tenant(2, Some(2))).is_ok(), "each tenant has a plan of their own");
     assert_eq!(table.len(), 2);
     drop(one);
     let _three = enter(&table, &mike).unwrap();
     assert!(enter(&table, &mike).is_err());
+}
+
+#[test]
+fn a_tenants_plain_requests_are_exactly_so_many_and_strangers_have_most_of_them() {
+    let table = Arc::new(LiveTable::default());
+    let (mike, others) = (tenant(1, None), tenant(2, None));
+    let ask = |tenant: &Tenant, grant: Grant| {
+        table.enter(tenant, Kind::Exchange, grant, client(), "/public/x", Millis(5))
+    };
+    let owner = Grant::Key { id: KeyId(3), secret: 5 };
+    let mut all: Vec<_> =
+        (0..750).map(|_| ask(&mike, Grant::Anonymous).expect("there is room")).collect();
+    assert!(ask(&mike, Grant::Anonymous).is_err(), "one past it");
+    all.extend((750..1000).map(|_| ask(&mike, owner).expect("the owner has room")));
+    assert_eq!(ask(&mike, owner).unwrap_err(), TooMany::AtOnce { max: 1000 });
+    assert!(ask(&others, Grant::Anonymous).is_ok(), "each tenant has their own");
+    all.pop();
+    assert!(ask(&mike, owner).is_ok());
 }
 
 #[test]
@@ -110,22 +128,25 @@ fn a_plans_connections_hold_when_many_come_at_once() {
 #[test]
 fn a_budget_outlives_its_connections() {
     let table = Arc::new(LiveTable::default());
-    let rate = Rate { per_second: 1, burst: 1, over: Over::Close };
-    let plan = Plan { connections: None, message_bytes: None, messages: Some(rate) };
-    let mike = Tenant { plan: Arc::new(plan), ..tenant(1, None) };
+    let mike = with_rate(rate(1), None);
     let first = enter(&table, &mike).unwrap();
-    assert_eq!(first.entry().budget().take(Millis(0)), Ok(()));
+    assert_eq!(first.entry().accounts().take(Cost::message(1), Millis(0)), Ok(()));
     assert_eq!(table.tenants(), [mike.id]);
     drop(first);
     assert_eq!(table.tenants(), []);
     let again = enter(&table, &mike).unwrap();
-    assert!(again.entry().budget().take(Millis(0)).is_err());
+    assert!(again.entry().accounts().take(Cost::message(1), Millis(0)).is_err());
     let other = enter(&table, &tenant(2, None)).unwrap();
-    assert!((0..1000).all(|_| other.entry().budget().take(Millis(0)).is_ok()));
+    assert!((0..1000).all(|_| other.entry().accounts().take(Cost::message(1), Millis(0)).is_ok()));
 }
 
-fn with_rate(messages: Option<Rate>, message_bytes: Option<u64>) -> Tenant {
-    let plan = Plan { connections: None, message_bytes, messages };
+fn rate(burst: u64) -> Option<Quota> {
+    Some(Quota { limit: 1, burst: Some(burst) })
+}
+
+fn with_rate(messages_per_second: Option<Quota>, message_bytes: Option<u64>) -> Tenant {
+    let over = Over::Close;
+    let plan = Plan { message_bytes, messages_per_second, over, ..Plan::default() };
     Tenant { plan: Arc::new(plan), ..tenant(1, None) }
 }
 
@@ -133,36 +154,41 @@ fn with_rate(messages: Option<Rate>, message_bytes: Option<u64>) -> Tenant {
 fn a_changed_plan_counts_for_what_runs() {
     let table = Arc::new(LiveTable::default());
     let now = Millis(1000);
-    let slow = Rate { per_second: 1, burst: 2, over: Over::Close };
     let one = enter(&table, &with_rate(None, None)).unwrap();
     let two = enter(&table, &with_rate(None, Some(9))).unwrap();
     let limits = || [&one, &two].map(|it| it.entry().message_bytes_max());
     assert_eq!(limits(), [u64::MAX; 2], "the plan that counts is the table's");
-    table.follow_plan(&with_rate(Some(slow), Some(7)), now);
+    table.follow_plan(&with_rate(rate(2), Some(7)), now);
     assert_eq!(limits(), [7; 2]);
-    assert_eq!(one.entry().budget().take(now), Ok(()));
-    assert_eq!(two.entry().budget().take(now), Ok(()));
-    assert!(one.entry().budget().take(now).is_err() && two.entry().budget().take(now).is_err());
+    assert_eq!(one.entry().accounts().take(Cost::message(1), now), Ok(()));
+    assert_eq!(two.entry().accounts().take(Cost::message(1), now), Ok(()));
+    assert!(
+        one.entry().accounts().take(Cost::message(1), now).is_err()
+            && two.entry().accounts().take(Cost::message(1), now).is_err()
+    );
     // What was told again and again refills nothing.
-    table.follow_plan(&with_rate(Some(slow), Some(7)), now);
-    assert!(one.entry().budget().take(now).is_err());
+    table.follow_plan(&with_rate(rate(2), Some(7)), now);
+    assert!(one.entry().accounts().take(Cost::message(1), now).is_err());
     two.entry().follow_plan(&with_rate(None, None).plan, now);
-    assert!((0..1000).all(|_| one.entry().budget().take(now).is_ok()));
+    assert!((0..1000).all(|_| one.entry().accounts().take(Cost::message(1), now).is_ok()));
     assert_eq!(limits(), [u64::MAX; 2]);
-    table.follow_plan(&with_rate(Some(slow), None), now);
-    assert!(one.entry().budget().take(now).is_err(), "what was spent stays spent");
+    table.follow_plan(&with_rate(rate(2), None), now);
+    assert!(
+        one.entry().accounts().take(Cost::message(1), now).is_err(),
+        "what was spent stays spent"
+    );
 }
 
 #[test]
 fn a_budget_is_forgotten_when_it_is_full_again() {
     let table = Arc::new(LiveTable::default());
-    let mike = with_rate(Some(Rate { per_second: 1, burst: 3, over: Over::Close }), None);
+    let mike = with_rate(rate(3), None);
     let registered = enter(&table, &mike).unwrap();
-    assert_eq!(registered.entry().budget().take(Millis(0)), Ok(()));
+    assert_eq!(registered.entry().accounts().take(Cost::message(1), Millis(0)), Ok(()));
     drop(registered);
     table.sweep(Millis(999));
     let registered = enter(&table, &mike).unwrap();
-    assert_eq!(registered.entry().budget().take(Millis(0)), Ok(()));
+    assert_eq!(registered.entry().accounts().take(Cost::message(1), Millis(0)), Ok(()));
     table.sweep(Millis(60_000));
     assert_eq!(table.tenants(), [mike.id], "who has entries stays");
     drop(registered);

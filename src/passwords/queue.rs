@@ -2,14 +2,15 @@
 //!
 //! - Checks of names from addresses where they are known go before strangers', though every fourth turn
 //!   is a stranger's.
-//! - Within both, addresses take turns (start-time fair queueing), and one that was wrong lately sits out
-//!   as many turns as it was.
+//! - Within both, who was wrong less often lately goes first, but for each fifth turn, and of those who
+//!   were as often, addresses take turns (start-time fair queueing).
 //! - Whoever wants to be one tenant has a share of the pool's time and no more: all strangers one, all who
 //!   are known another.
 //! - Within a lane, the name that used least of it lately goes first: who wants to be somebody else does
 //!   not wait behind a crowd of guesses at one.
-//! - Where there is no room, a check of the name that most wait for goes, else the last in order: guesses
-//!   at one name cannot take the places of all others.
+//! - Where there is no room, a check of the name that most wait for goes, of an address that was wrong most
+//!   often lately: guesses at one name cannot take the places of all others, nor a crowd of guessers the
+//!   place of somebody who has not guessed.
 //! - The same password of the same name from the same address is checked once for all who wait for it.
 
 use std::collections::{HashMap, HashSet};
@@ -41,6 +42,8 @@ const WAIT_MICROS_MAX: u64 = 30_000_000;
 const LAST_MAX: usize = 4 * LANE_MAX;
 /// Every so many-th turn is a stranger's, if there is one.
 const STRANGERS_TURN: u32 = 4;
+/// Every so many-th turn goes by without asking how often anybody was wrong.
+const ANYBODYS_TURN: u32 = 5;
 /// How often it is looked again whether a name's share allows it.
 const SHARE_LOOK: Duration = Duration::from_millis(50);
 
@@ -134,7 +137,7 @@ struct Lane {
 impl Lane {
     fn turn(&self, job: &Job) -> u64 {
         let last = self.last.get(&job.network).copied().unwrap_or_default();
-        last.max(self.now) + 1 + u64::from(job.tries)
+        last.max(self.now) + 1
     }
 
     fn reach(&mut self, turn: u64) {
@@ -325,7 +328,7 @@ impl State {
             *crowds.entry(share).or_default() += 1;
         }
         let crowd = |one: &Job| one.share().and_then(|share| crowds.get(&share).copied());
-        let rank = |one: &Job| (crowd(one), one.turn);
+        let rank = |one: &Job| (crowd(one), one.tries, one.turn);
         let last = (0..self.waiting.len())
             .filter(|place| is_beside(&&self.waiting[*place]))
             .max_by_key(|place| (rank(&self.waiting[*place]), *place));
@@ -345,11 +348,13 @@ impl State {
             used.is_none_or(|used| drained(*used, now, threads) < burst)
         };
         let is_strangers = self.turns % STRANGERS_TURN == STRANGERS_TURN - 1;
+        let is_anybodys = self.turns % ANYBODYS_TURN == ANYBODYS_TURN - 1;
         (0..self.waiting.len()).filter(|place| may(&self.waiting[*place])).min_by_key(|place| {
             let job = &self.waiting[*place];
             let used = job.share().and_then(|share| self.used.get(&share));
             let used = used.map_or(0, |used| drained(*used, now, threads));
-            (job.is_stranger != is_strangers, used, job.turn, *place)
+            let tries = if is_anybodys { 0 } else { job.tries };
+            (job.is_stranger != is_strangers, used, tries, job.turn, *place)
         })
     }
 }

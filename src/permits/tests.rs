@@ -85,7 +85,13 @@ fn a_descriptor_of_the_last_ones_is_not_a_clients() {
     let clients = Permits::for_clients(10, Descriptors::of(512));
     assert_eq!(clients.admit(&late), Err(NoPlace::Descriptors));
     assert!(clients.is_short.load(Ordering::Relaxed));
-    assert_eq!(clients.admit(socket()), Ok(()));
+    let last_but_few = rustix::io::fcntl_dupfd_cloexec(socket(), 450).unwrap();
+    assert_eq!(clients.admit(&last_but_few), Ok(Room::ForAnother));
+    let lower = rustix::io::fcntl_dupfd_cloexec(socket(), 400).unwrap();
+    assert_eq!(clients.admit(&lower), Ok(Room::Tight), "as long as they are short");
+    assert!(clients.is_short.load(Ordering::Relaxed));
+    assert_eq!(clients.admit(socket()), Ok(Room::Own));
+    assert_eq!(clients.admit(&lower), Ok(Room::Own));
     assert!(!clients.is_short.load(Ordering::Relaxed));
-    assert_eq!(Permits::for_operators(1).admit(&late), Ok(()));
+    assert_eq!(Permits::for_operators(1).admit(&late), Ok(Room::Own));
 }

@@ -229,6 +229,13 @@ impl Presence {
         Ok(replicas)
     }
 
+    /// The other replicas that lived when this one last looked. Asks nobody.
+    #[must_use]
+    pub fn others_alive(&self) -> Vec<ReplicaId> {
+        let others = self.others();
+        others.known.iter().filter(|it| it.heartbeat.is_some()).map(|it| it.id).collect()
+    }
+
     fn about(&self) -> About {
         self.about.get().cloned().unwrap_or_default()
     }

@@ -26,11 +26,12 @@ pub(super) async fn show(State(desk): At, Extension(identity): Owner) -> Answer 
     let (running, runtime) =
         tokio::join!(desk.presence.connections(tenant.id), desk.runtime_of(tenant));
     let plan = serde_json::to_value(&*tenant.plan).unwrap_or(Value::Null);
+    let plan_use = desk.live.plan_use(tenant.id, &tenant.plan, desk.registry.clock().now());
     let said = json!({
         "username": tenant.username.as_str(),
         "id": tenant.id.to_string(),
         "revision": tenant.revision,
-        "plan": { "name": tenant.plan_name, "limits": plan },
+        "plan": { "name": tenant.plan_name, "limits": plan, "use": plan_use },
         "api_key": keys::default_key(&desk, tenant).await?,
         "keys": keys::named_keys(&desk, tenant).await?,
         "runtime": runtime.describe(),

@@ -5,7 +5,8 @@ use super::{Desk, away};
 use crate::clock::UnixMillis;
 use crate::grant::KeyId;
 use crate::journey::recent;
-use crate::plan::{Over, Plan, Rate};
+use crate::live::LimitUse;
+use crate::plan::{Over, Plan};
 use crate::presence::{Connections, Shown};
 use crate::refusal::Refusal;
 use crate::registry::replicas::Numbered;
@@ -35,7 +36,7 @@ impl Moment {
 
 /// The account in a few lines: name and value.
 pub(super) struct Facts {
-    pub(super) lines: Vec<(&'static str, String)>,
+    pub(super) lines: Vec<(String, String)>,
     /// Live, and how many the plan allows.
     pub(super) live: u64,
     pub(super) live_max: Option<u32>,
@@ -95,12 +96,19 @@ impl View<'_> {
     pub(super) fn facts(&self) -> Facts {
         let plan: &Plan = &self.tenant.plan;
         let name = self.tenant.plan_name.as_deref().unwrap_or("none, so no limits");
-        let mut lines = vec![("Plan", name.to_owned())];
+        let mut lines = vec![("Plan".to_owned(), name.to_owned())];
         if let Some(bytes) = plan.message_bytes {
-            lines.push(("Largest message", size(bytes)));
+            lines.push(("Largest message".to_owned(), size(bytes)));
         }
-        if let Some(rate) = plan.messages {
-            lines.push(("Most messages", in_words(rate)));
+        let now = self.desk.registry.clock().now();
+        let plan_use = self.desk.live.plan_use(self.tenant.id, plan, now);
+        lines.extend(plan_use.limits.iter().map(limit_in_words));
+        let limits_messages = |it: &LimitUse| ["messages", "bytes"].contains(&unit_of(it));
+        if plan_use.limits.iter().any(limits_messages) {
+            lines.push(("Messages over that".to_owned(), over_in_words(plan.over).to_owned()));
+        }
+        if plan_use.dropped > 0 {
+            lines.push(("Messages left out".to_owned(), grouped(plan_use.dropped)));
         }
         // The plan does not count plain requests.
         let live = self.running.total.saturating_sub(self.running.exchanges());
@@ -207,14 +215,26 @@ impl View<'_> {
     }
 }
 
-/// A message rate in words.
-fn in_words(rate: Rate) -> String {
-    let (per_second, burst) = (grouped(rate.per_second.into()), grouped(rate.burst.into()));
-    let then = match rate.over {
-        Over::Pause => "then they wait",
-        Over::Close => "then the connection closes",
-    };
-    format!("{per_second} a second, {burst} at once; {then}")
+fn unit_of(limit: &LimitUse) -> &'static str {
+    limit.limit.split('_').next().unwrap_or_default()
+}
+
+/// A limit in words: its name, and how much there is of it.
+fn limit_in_words(it: &LimitUse) -> (String, String) {
+    let mut words = it.limit.replacen("_per_", " a ", 1);
+    words.get_mut(..1).map(str::make_ascii_uppercase);
+    let write = |amount| if unit_of(it) == "bytes" { size(amount) } else { grouped(amount) };
+    let (allows, burst, left) = (write(it.allows), write(it.burst), write(it.left));
+    let at_once = if it.burst == it.allows { String::new() } else { format!(", {burst} at once") };
+    (words, format!("{allows}{at_once}; {left} left now"))
+}
+
+fn over_in_words(over: Over) -> &'static str {
+    match over {
+        Over::Pace => "they wait",
+        Over::Drop => "they are left out",
+        Over::Close => "the connection closes",
+    }
 }
 
 /// What ends with a key. The page's script says the same, later.

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::{Face, Refusal, face};
+use crate::plan::Limit;
 
 impl Refusal {
     /// What the runtime did, or did not.
@@ -81,7 +82,20 @@ impl Refusal {
         }
     }
 
-    /// What has to do with limits, with the registry, and with flowgate's own pages.
+    /// A plan's limit, or flowgate's own.
+    pub(super) fn face_of_a_limit(&self) -> Face {
+        use StatusCode as S;
+        match self {
+            Self::PlanConnections { .. } => face(S::TOO_MANY_REQUESTS, "plan_connections", ""),
+            Self::PlanRate { limit: Limit::RequestsPerSecond, .. } => {
+                face(S::TOO_MANY_REQUESTS, "plan_requests", "")
+            }
+            Self::PlanRate { .. } => face(S::TOO_MANY_REQUESTS, "plan_handshakes", ""),
+            _ => face(S::SERVICE_UNAVAILABLE, "overloaded", "The server has too much to do."),
+        }
+    }
+
+    /// What has to do with sizes, with the registry, and with flowgate's own pages.
     pub(super) fn face_of_the_rest(&self) -> Face {
         use StatusCode as S;
         match self {
@@ -153,5 +167,13 @@ impl Refusal {
             }
             _ => face(S::BAD_REQUEST, "bad_input", ""),
         }
+    }
+}
+
+/// Which limit of a plan is reached.
+pub(super) fn rate_in_words(limit: Limit, most: u64) -> String {
+    match limit {
+        Limit::RequestsPerSecond => format!("The plan allows {most} requests a second."),
+        _ => format!("The plan allows {most} handshakes a minute."),
     }
 }

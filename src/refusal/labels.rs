@@ -1,7 +1,7 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 61] = [
+pub const LABELS: [&str; 63] = [
     "address_denied",
     "api_blocked",
     "bad_handover",
@@ -36,6 +36,8 @@ pub const LABELS: [&str; 61] = [
     "password_only",
     "path_too_long",
     "plan_connections",
+    "plan_handshakes",
+    "plan_requests",
     "registry_away",
     "replica_silent",
     "revision_needed",

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
-    HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
 
 use super::Refusal;
 use crate::client::RequestId;
 use crate::close::Cause;
+use crate::plan::Limit;
 
 /// Whether a request comes from a browser that would show a page.
 #[must_use]
@@ -73,6 +74,9 @@ impl Refusal {
                 let challenge =
                     HeaderValue::from_static("Basic realm=\"flowgate\", charset=\"UTF-8\"");
                 headers.insert(WWW_AUTHENTICATE, challenge);
+            }
+            Self::PlanRate { limit, quota, retry_seconds } => {
+                add_rate_limit(headers, *limit, quota.limit, *retry_seconds);
             }
             Self::MethodNotAllowed(allowed) => {
                 headers.extend(HeaderValue::from_str(allowed).ok().map(|allowed| (ALLOW, allowed)));
@@ -140,6 +144,9 @@ impl Refusal {
             StatusCode::NOT_FOUND => "Check the address.",
             StatusCode::UPGRADE_REQUIRED => "Connect with a WebSocket client, for example wscat.",
             StatusCode::TOO_MANY_REQUESTS if *self == Self::TooManyLogins => "Try again later.",
+            StatusCode::TOO_MANY_REQUESTS if matches!(self, Self::PlanRate { .. }) => {
+                "Try again in a moment."
+            }
             StatusCode::TOO_MANY_REQUESTS => "Close a connection that is not needed, or try later.",
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
                 "The runtime may be starting or stopped. Try again in a moment; if it stays so, tell its owner."
@@ -147,6 +154,19 @@ impl Refusal {
             StatusCode::SERVICE_UNAVAILABLE => "Try again in a moment.",
             _ => return None,
         })
+    }
+}
+
+/// What the plan allows, and that nothing of it is left (draft-ietf-httpapi-ratelimit-headers-10).
+fn add_rate_limit(headers: &mut HeaderMap, limit: Limit, most: u64, wait_seconds: u32) {
+    let (name, window_seconds) = (limit.name(), limit.window_seconds());
+    for (header, value) in [
+        ("ratelimit-policy", format!("\"{name}\";q={most};w={window_seconds}")),
+        ("ratelimit", format!("\"{name}\";r=0;t={wait_seconds}")),
+    ] {
+        headers.extend(
+            HeaderValue::try_from(value).ok().map(|value| (HeaderName::from_static(header), value)),
+        );
     }
 }
 

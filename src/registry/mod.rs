@@ -37,6 +37,7 @@ pub mod testing;
 pub mod tickets;
 pub mod turns;
 pub mod usage;
+pub mod uses;
 pub mod view;
 mod walk;
 

@@ -207,7 +207,7 @@ pub fn faults(profile: serde_json::Value) -> Vec<String> {
 #[derive(Debug)]
 pub enum Good {
     /// A plan and its name.
-    Plan(String, Plan),
+    Plan(String, Box<Plan>),
     /// A tenant.
     Tenant(Box<Checked>),
 }

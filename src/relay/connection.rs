@@ -10,7 +10,7 @@ use super::pair::{Check, Counts, LaneState, Pair, Patience, Side, Verdict};
 use super::wire::{Received, Socket};
 use crate::clock::Millis;
 use crate::close::Cause;
-use crate::plan::Budget;
+use crate::plan::Accounts;
 
 mod leg;
 mod turn;
@@ -177,7 +177,7 @@ impl<S: Socket> Connection<S> {
             return true;
         }
         if self.pair.wants_step(from) {
-            self.judge(from, &[], turn.now, turn.budget, &mut turn.pool);
+            self.judge(from, &[], turn.now, turn.accounts, &mut turn.pool);
             return true;
         }
         if let Some(backlog) = &mut self.lanes[from as usize].backlog {
@@ -190,7 +190,7 @@ impl<S: Socket> Connection<S> {
             }
             let pending = std::mem::take(&mut backlog.pending);
             if !pending.is_empty() {
-                self.judge(from, &pending, turn.now, turn.budget, &mut turn.pool);
+                self.judge(from, &pending, turn.now, turn.accounts, &mut turn.pool);
             }
             self.lanes[from as usize].tidy();
             if !pending.is_empty() {
@@ -230,7 +230,8 @@ impl<S: Socket> Connection<S> {
         }
         let held_bytes = self.show_held(from, turn.scratch);
         let leg = &mut self.legs[from as usize];
-        let room = &mut turn.scratch[held_bytes..held_bytes + READ_BYTES_MAX];
+        let room_bytes = turn.pool.read_bytes(leg.socket.least_read_bytes());
+        let room = &mut turn.scratch[held_bytes..held_bytes + room_bytes];
         match leg.socket.recv(room) {
             Ok(Received::End) => self.end_source(from, turn.now),
             Ok(Received::Bytes { length: 0, more }) => {
@@ -242,7 +243,7 @@ impl<S: Socket> Connection<S> {
                 leg.readable = more || leg.read_closed;
                 *share_bytes = share_bytes.saturating_sub(length);
                 let bytes = &turn.scratch[..held_bytes + length];
-                self.judge(from, bytes, turn.now, turn.budget, &mut turn.pool);
+                self.judge(from, bytes, turn.now, turn.accounts, &mut turn.pool);
                 return true;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -283,13 +284,13 @@ impl<S: Socket> Connection<S> {
         from: Side,
         bytes: &[u8],
         now: Millis,
-        budget: Option<&Budget>,
+        accounts: Accounts<'_>,
         pool: &mut Pool<'_>,
     ) {
         let mut run_start = 0;
         let mut place = 0;
         loop {
-            let verdict = self.pair.step(from, &bytes[place..], now, budget);
+            let verdict = self.pair.step(from, &bytes[place..], now, accounts);
             if let Verdict::Forward(length) = verdict {
                 place += length;
                 continue;
@@ -337,7 +338,7 @@ impl<S: Socket> Connection<S> {
         backlog.blocked_since.get_or_insert(now);
         if sent < bytes.len() {
             if backlog.spill.capacity() == 0 {
-                backlog.spill = pool.lend();
+                backlog.spill = pool.lend(bytes.len() - sent);
             }
             backlog.spill.extend_from_slice(&bytes[sent..]);
         }

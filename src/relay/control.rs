@@ -1,9 +1,11 @@
-//! The few frames that flowgate writes itself: Close and Ping.
+//! The few frames that flowgate writes itself: Close, Ping, and the notice that a message was left out.
 
 use super::walk::CONTROL_PAYLOAD_BYTES_MAX;
 use crate::close::Cause;
 
-/// The longest control frame: header, mask and 125 bytes.
+/// What a client is told whose message, or a message to whom, the plan has left out.
+pub const NOTICE: &str = "Error code: 4008 reason: Websocket frame throttled out";
+/// The longest control frame: header, mask and 125 bytes. The notice is shorter.
 const CONTROL_BYTES_MAX: usize = 2 + 4 + CONTROL_PAYLOAD_BYTES_MAX as usize;
 
 /// A frame of flowgate's own, before it is encoded. `mask` is set towards a runtime, to which
@@ -24,6 +26,8 @@ pub enum Injection {
         /// The mask, if the direction demands one.
         mask: Option<[u8; 4]>,
     },
+    /// A text message, [`NOTICE`]. It goes to clients only, and between messages only.
+    Notice,
 }
 
 impl Injection {
@@ -37,11 +41,12 @@ impl Injection {
                 Control::encode(8, payload.iter().chain(cause.reason().as_bytes()), mask)
             }
             Self::Ping { payload, mask } => Control::encode(9, payload.iter(), mask),
+            Self::Notice => Control::encode(1, NOTICE.as_bytes().iter(), None),
         }
     }
 }
 
-/// A control frame, encoded and ready to be written at a frame boundary.
+/// A frame of our own, encoded and ready to be written at a frame boundary.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Control {
     bytes: [u8; CONTROL_BYTES_MAX],

@@ -23,11 +23,12 @@ pub struct Counts {
     /// By side that they came from.
     messages: [AtomicU64; 2],
     bytes: [AtomicU64; 2],
+    /// Pauses, and messages left out.
+    throttled: [AtomicU64; 2],
     began: [AtomicU64; ROWS],
     over: [AtomicU64; ROWS],
     ends: [AtomicU64; ENDED_BY.len() * CODES.len()],
     lifetimes: Lifetimes,
-    buffer_bytes: AtomicU64,
 }
 
 impl Default for Counts {
@@ -35,11 +36,11 @@ impl Default for Counts {
         Self {
             messages: Default::default(),
             bytes: Default::default(),
+            throttled: Default::default(),
             began: Default::default(),
             over: Default::default(),
             ends: std::array::from_fn(|_| AtomicU64::new(0)),
             lifetimes: Lifetimes::default(),
-            buffer_bytes: AtomicU64::new(0),
         }
     }
 }
@@ -58,6 +59,13 @@ impl Counts {
         }
     }
 
+    /// Plans had reading pause so often, and so many messages left out.
+    pub(super) fn throttled(&self, paced: u64, dropped: u64) {
+        for (count, more) in self.throttled.iter().zip([paced, dropped]) {
+            add(count, more);
+        }
+    }
+
     /// A connection was adopted.
     pub(super) fn began(&self, row: Row) {
         add(&self.began[row as usize], 1);
@@ -71,16 +79,6 @@ impl Counts {
         self.lifetimes.note(u64::try_from(lived.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// The connections' buffers are so large now.
-    pub(super) fn buffers(&self, bytes: u64) {
-        self.buffer_bytes.store(bytes, Ordering::Relaxed);
-    }
-
-    /// How large they are.
-    pub(super) fn buffer_bytes(&self) -> u64 {
-        self.buffer_bytes.load(Ordering::Relaxed)
-    }
-
     /// What was counted so far.
     pub(super) fn load(&self) -> Load {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -88,6 +86,7 @@ impl Counts {
         Load {
             messages: self.messages.each_ref().map(read),
             bytes: self.bytes.each_ref().map(read),
+            throttled: self.throttled.each_ref().map(read),
             // Read last, so that it is not behind those that are over.
             began: self.began.each_ref().map(read),
             over,
@@ -115,6 +114,8 @@ pub struct Load {
     pub messages: [u64; 2],
     /// Bytes on the wire, the same.
     pub bytes: [u64; 2],
+    /// How often plans had reading pause, and how many messages they left out.
+    pub throttled: [u64; 2],
     /// Connections adopted, in the order of [`Row::ALL`].
     pub began: [u64; ROWS],
     /// Those of them that are over.
@@ -144,6 +145,7 @@ impl Load {
         };
         add(&mut self.messages, &other.messages);
         add(&mut self.bytes, &other.bytes);
+        add(&mut self.throttled, &other.throttled);
         add(&mut self.began, &other.began);
         add(&mut self.over, &other.over);
         self.ends.resize(other.ends.len(), 0);

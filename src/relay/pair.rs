@@ -9,21 +9,25 @@
 use std::time::Duration;
 
 mod deadlines;
+mod fate;
 mod flow;
+mod own;
 
 pub use deadlines::{Check, LaneState, Patience};
 pub use flow::Counts;
 
+use fate::Fate;
 use flow::{Flow, Phase};
 
 use super::control::Injection;
 use super::walk::{self, Header, Kind, Reserved};
 use crate::clock::Millis;
 use crate::close::Cause;
-use crate::plan::{Budget, Spent};
+use crate::plan::{Accounts, Cost};
 
 /// How long the two sides have to take a Close frame of flowgate's before they are cut.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
+const NEVER: Millis = Millis(u64::MAX);
 /// The most bytes that [`Verdict::Hold`] asks for: a header, or a masked Pong of eight bytes.
 pub const HOLD_BYTES_MAX: usize = walk::HEADER_BYTES_MAX;
 
@@ -74,6 +78,9 @@ pub enum Verdict {
 pub struct Rules {
     /// Reserved bits that the handshake allowed.
     pub reserved: Reserved,
+    /// Whether compressed messages from client and from runtime may refer to earlier ones (RFC 7692
+    /// section 7.1.1): then none of them can be left out.
+    pub keeps_context: [bool; 2],
     /// The plan's limit for the payload of one message, in bytes on the wire; see
     /// [`Pair::limit_messages`].
     pub message_bytes_max: u64,
@@ -99,11 +106,14 @@ pub struct Pair {
     rules: Rules,
     closing: Option<Cause>,
     ending: Option<Ending>,
-    cut_at: Option<Millis>,
+    /// [`NEVER`] while nothing is to be cut.
+    cut_at: Millis,
     /// Our own, by the side that is asked.
     pings_sent: [u8; 2],
     pings_unanswered: [u8; 2],
     last_ping_at: [Millis; 2],
+    /// Zero before the first.
+    last_notice_at: Millis,
 }
 
 impl Pair {
@@ -115,10 +125,11 @@ impl Pair {
             rules,
             closing: None,
             ending: None,
-            cut_at: None,
+            cut_at: NEVER,
             pings_sent: [0; 2],
             pings_unanswered: [0; 2],
             last_ping_at: [now; 2],
+            last_notice_at: Millis(0),
         }
     }
 
@@ -128,13 +139,16 @@ impl Pair {
         from: Side,
         bytes: &[u8],
         now: Millis,
-        budget: Option<&Budget>,
+        accounts: Accounts<'_>,
     ) -> Verdict {
         // What is only dropped proves nothing: it must not keep a half-open connection alive.
         let flow = &mut self.flows[from as usize];
         if !bytes.is_empty() && (flow.phase == Phase::Open || flow.payload_left_bytes > 0) {
             flow.last_byte_at = now;
             self.pings_unanswered[from as usize] = 0;
+        }
+        if flow.discarding {
+            return self.leave_out(from, bytes, now);
         }
         let mut run = 0;
         let verdict = loop {
@@ -145,10 +159,15 @@ impl Pair {
             if run > 0 && self.must_inject(from) {
                 break Verdict::Idle;
             }
-            match self.at_boundary(from, &bytes[run..], now, budget) {
-                Ok(header) => {
-                    self.flows[from as usize].enter(&header);
+            run += self.pass_messages(from, &bytes[run..], now, accounts);
+            match self.at_boundary(from, &bytes[run..], now, accounts) {
+                Ok((header, Fate::Pass)) => {
+                    self.flows[from as usize].enter(&header, false);
                     run += header.header_bytes;
+                }
+                Ok(_) if run > 0 => break Verdict::Idle,
+                Ok((header, Fate::Drop)) => {
+                    return self.drop_frame(from, &header, now);
                 }
                 Err(verdict) => break verdict,
             }
@@ -158,7 +177,34 @@ impl Pair {
             self.flows[from as usize].bytes += run as u32;
             return Verdict::Forward(run);
         }
+        if let Verdict::PauseUntil(_) = verdict {
+            let paced = &mut self.flows[from as usize].paced;
+            *paced = paced.saturating_add(1);
+        }
         verdict
+    }
+
+    /// Lets through what whole messages there are, if plans have enough left for all of them.
+    fn pass_messages(
+        &mut self,
+        from: Side,
+        bytes: &[u8],
+        now: Millis,
+        accounts: Accounts<'_>,
+    ) -> usize {
+        let must_inject = self.must_inject(from);
+        let flow = &mut self.flows[from as usize];
+        if must_inject || flow.in_message || flow.phase != Phase::Open {
+            return 0;
+        }
+        let Rules { reserved, message_bytes_max, .. } = self.rules;
+        let found = walk::whole_messages(bytes, from == Side::Client, reserved, message_bytes_max);
+        let cost = || Cost::messages(found.count.into(), found.payload_bytes as u64);
+        if found.count == 0 || !(accounts.is_empty() || accounts.take_many(cost(), now)) {
+            return 0;
+        }
+        flow.pass_messages(found.count);
+        found.bytes
     }
 
     /// The next frame, if it may pass; else what is to be done at this boundary.
@@ -167,8 +213,8 @@ impl Pair {
         from: Side,
         bytes: &[u8],
         now: Millis,
-        budget: Option<&Budget>,
-    ) -> Result<Header, Verdict> {
+        accounts: Accounts<'_>,
+    ) -> Result<(Header, Fate), Verdict> {
         if self.must_inject(from) {
             return Err(Verdict::Inject(self.inject(from, now)));
         }
@@ -197,9 +243,8 @@ impl Pair {
                 if header.payload_bytes > flow.message_room_bytes {
                     return Err(Verdict::Close(Cause::MessageTooBig));
                 }
-                if header.kind == Kind::Start {
-                    take(budget, now)?;
-                }
+                let fate = self.fate(from, &header, now, accounts)?;
+                return Ok((header, fate));
             }
             Kind::Pong if self.is_own_pong(from, &header, bytes) => {
                 return Err(Verdict::Discard(bytes_to_judge(&header)));
@@ -210,55 +255,7 @@ impl Pair {
             }
             Kind::Ping | Kind::Pong => {}
         }
-        Ok(header)
-    }
-
-    fn must_inject(&self, from: Side) -> bool {
-        let flow = &self.flows[from as usize];
-        flow.phase == Phase::Open && (self.closing.is_some() || flow.ping_due)
-    }
-
-    fn inject(&mut self, from: Side, now: Millis) -> Injection {
-        let [a, b, c, d, ..] = self.rules.seed;
-        let mask = (from == Side::Client).then_some([a, b, c, d]);
-        let asked = from.other();
-        let flow = &mut self.flows[from as usize];
-        if let Some(cause) = self.closing {
-            flow.mute();
-            return Injection::Close { cause, mask };
-        }
-        flow.ping_due = false;
-        let [sent, unanswered] = [&mut self.pings_sent, &mut self.pings_unanswered];
-        let (sent, unanswered) = (&mut sent[asked as usize], &mut unanswered[asked as usize]);
-        // Zero is kept for "none yet".
-        *sent = sent.checked_add(1).unwrap_or(1);
-        *unanswered = unanswered.saturating_add(1);
-        let mut payload = [0; 8];
-        payload[7] = *sent;
-        payload[..7].copy_from_slice(&self.nonce(asked));
-        self.last_ping_at[asked as usize] = now;
-        Injection::Ping { payload, mask }
-    }
-
-    /// How our Pings to this side begin. Another for each: a side may use it for a Ping of its own, whose
-    /// Pong it is to get.
-    fn nonce(&self, asked: Side) -> [u8; 7] {
-        let [_, _, _, _, nonce @ .., _] = self.rules.seed;
-        match asked {
-            Side::Client => nonce,
-            Side::Runtime => nonce.map(|byte| !byte),
-        }
-    }
-
-    /// Whether a Pong answers one of our own Pings: it carries our nonce.
-    fn is_own_pong(&self, from: Side, header: &Header, bytes: &[u8]) -> bool {
-        if self.pings_sent[from as usize] == 0 || header.payload_bytes != 8 {
-            return false;
-        }
-        let mask = header.mask.unwrap_or_default();
-        let payload = &bytes[header.header_bytes..];
-        let nonce = self.nonce(from);
-        (0..7).all(|place| payload[place] ^ mask[place % 4] == nonce[place])
+        Ok((header, Fate::Pass))
     }
 
     /// Has both sides told why the connection ends, at their next frame boundaries. The first cause
@@ -267,7 +264,7 @@ impl Pair {
         if self.closing.is_none() {
             self.closing = Some(cause);
             self.ending.get_or_insert(Ending::Flowgate(cause));
-            self.cut_at.get_or_insert(now.plus(CLOSE_GRACE));
+            self.cut_at = self.cut_at.min(now.plus(CLOSE_GRACE));
         }
     }
 
@@ -292,7 +289,7 @@ impl Pair {
         }
         let flow = &mut self.flows[from as usize];
         // Inside a frame there is no boundary for a Close any more.
-        if !is_open || self.closing.is_none() || flow.payload_left_bytes > 0 {
+        if !is_open || self.closing.is_none() || flow.is_inside_frame() {
             flow.mute();
         }
     }
@@ -301,7 +298,7 @@ impl Pair {
     /// perhaps, may still be there to be read; [`Pair::source_ended`] follows when it is not.
     pub fn sink_lost(&mut self, side: Side, now: Millis) {
         self.flows[side.other() as usize].mute();
-        self.cut_at.get_or_insert(now.plus(CLOSE_GRACE));
+        self.cut_at = self.cut_at.min(now.plus(CLOSE_GRACE));
     }
 
     /// Nothing more will be forwarded `from` this side, so the other may be told by a FIN.
@@ -323,12 +320,6 @@ impl Pair {
         Side::BOTH.into_iter().all(|from| self.said_goodbye(from))
     }
 
-    /// Whether a step without new bytes has something to write.
-    #[must_use]
-    pub fn wants_step(&self, from: Side) -> bool {
-        self.must_inject(from) && self.flows[from as usize].payload_left_bytes == 0
-    }
-
     /// Starts the patience with this side anew: flowgate itself had not been reading from it.
     pub fn resumed(&mut self, from: Side, now: Millis) {
         self.flows[from as usize].last_byte_at = now;
@@ -345,6 +336,7 @@ impl Pair {
         let flow = &mut self.flows[from as usize];
         let counts = flow.counts();
         (flow.messages, flow.bytes, flow.has_data) = (0, 0, false);
+        (flow.dropped, flow.paced) = (0, 0);
         counts
     }
 
@@ -363,7 +355,7 @@ impl Pair {
     /// Whether a deadline is near: [`Pair::check`] is then worth calling often.
     #[must_use]
     pub fn is_ending(&self) -> bool {
-        self.cut_at.is_some()
+        self.cut_at < NEVER
     }
 }
 
@@ -384,12 +376,4 @@ fn close_code(header: &Header, bytes: &[u8]) -> Option<u16> {
     let mask = header.mask.unwrap_or_default();
     let [high, low] = [0, 1].map(|place| bytes[header.header_bytes + place] ^ mask[place]);
     Some(u16::from_be_bytes([high, low]))
-}
-
-fn take(budget: Option<&Budget>, now: Millis) -> Result<(), Verdict> {
-    match budget.map_or(Ok(()), |budget| budget.take(now)) {
-        Ok(()) => Ok(()),
-        Err(Spent::Until(moment)) => Err(Verdict::PauseUntil(moment)),
-        Err(Spent::Close) => Err(Verdict::Close(Cause::BudgetExhausted)),
-    }
 }

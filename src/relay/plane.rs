@@ -13,6 +13,7 @@ use super::pair::{Patience, Rules};
 use super::thread::WAKER;
 use super::wire::Wire;
 use crate::clock::Clock;
+use crate::held::Held;
 use crate::live::{Mailbox, Registered};
 use crate::permits;
 use crate::row::Row;
@@ -64,16 +65,19 @@ impl From<Arc<permits::Permit>> for Permit {
 pub(super) struct Shared {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) counts: Counts,
+    /// By all threads, and others.
+    pub(super) held: Arc<Held>,
     adoptions: Mutex<Vec<Adoption>>,
     reserved: AtomicUsize,
     stop: AtomicBool,
 }
 
 impl Shared {
-    fn new(waker: impl Into<Arc<Waker>>) -> Self {
+    fn new(waker: impl Into<Arc<Waker>>, held: Arc<Held>) -> Self {
         Self {
             mailbox: Arc::new(Mailbox::new(waker)),
             counts: Counts::default(),
+            held,
             adoptions: Mutex::default(),
             reserved: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
@@ -114,6 +118,7 @@ type OwnedThread = Mutex<Option<JoinHandle<()>>>;
 pub struct Plane {
     threads: Vec<(Arc<Shared>, OwnedThread)>,
     next: AtomicUsize,
+    held: Arc<Held>,
 }
 
 /// One thread's part of a plane, to be started.
@@ -142,12 +147,13 @@ impl Plane {
         patience: Patience,
         clock: Clock,
     ) -> io::Result<(Self, Vec<Prepared>)> {
-        let mut plane = Self { threads: Vec::new(), next: AtomicUsize::new(0) };
+        let held = Arc::<Held>::default();
+        let mut plane = Self { threads: Vec::new(), next: AtomicUsize::new(0), held };
         let mut prepared = Vec::new();
         for _ in 0..threads.max(1) {
             let poll = Poll::new()?;
             let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-            let shared = Arc::new(Shared::new(Arc::clone(&waker)));
+            let shared = Arc::new(Shared::new(Arc::clone(&waker), Arc::clone(&plane.held)));
             let registry = poll.registry().try_clone()?;
             let relay = Relay::new(registry, Arc::clone(&shared), patience, clock);
             plane.threads.push((shared, Mutex::default()));
@@ -189,9 +195,9 @@ impl Plane {
         self.threads.iter().map(|(shared, _)| shared.counts.load())
     }
 
-    /// Bytes of what waits in the buffers of all connections.
-    pub fn buffer_bytes(&self) -> u64 {
-        self.threads.iter().map(|(shared, _)| shared.counts.buffer_bytes()).sum()
+    /// What waits in the buffers of all connections, and of whoever else adds to it.
+    pub fn held(&self) -> &Arc<Held> {
+        &self.held
     }
 
     /// Cuts what is left and waits for those threads to end that [`Plane::start`] has started. Blocks.

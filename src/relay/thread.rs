@@ -50,7 +50,7 @@ struct Seated {
     row: Row,
     is_ready: bool,
     is_paced: bool,
-    /// As it was added to the thread's.
+    /// As it was added to what is held in all.
     buffer_bytes: u32,
     /// The system is to tell when there is room again.
     awaits_room: [bool; 2],
@@ -67,8 +67,6 @@ pub struct Relay {
     ready: VecDeque<usize>,
     paced: Vec<usize>,
     over: Vec<usize>,
-    /// Of all connections.
-    buffer_bytes: u64,
     sweep_from: usize,
     next_sweep_at: Millis,
     next_paced_at: Millis,
@@ -98,7 +96,6 @@ impl Relay {
             ready: VecDeque::new(),
             paced: Vec::new(),
             over: Vec::new(),
-            buffer_bytes: 0,
             sweep_from: 0,
             next_sweep_at: Millis::default(),
             next_paced_at: Millis::default(),
@@ -313,13 +310,14 @@ impl Relay {
 
     /// One turn for everyone who was ready when it began.
     fn run_ready(&mut self, now: Millis) {
+        self.buffers.set_scarce(self.shared.held.is_full());
         for _ in 0..self.ready.len() {
             let Some(slot) = self.ready.pop_front() else { return };
             let Some(seated) = self.slab.get_mut(slot) else { continue };
             seated.is_ready = false;
             let (scratch, pool) = self.buffers.split();
             let entry = seated.registered.entry();
-            let mut turn = Turn { now, budget: Some(entry.budget()), scratch, pool };
+            let mut turn = Turn { now, accounts: entry.accounts().for_messages(), scratch, pool };
             // A mistake of ours about one connection must not end the thread's others.
             let connection = &mut seated.connection;
             connection.limit_messages(entry.message_bytes_max());
@@ -328,9 +326,7 @@ impl Relay {
             let buffer_bytes = seated.connection.buffer_bytes();
             let buffer_bytes = u32::try_from(buffer_bytes).unwrap_or(u32::MAX);
             if buffer_bytes != seated.buffer_bytes {
-                self.buffer_bytes += u64::from(buffer_bytes);
-                self.buffer_bytes -= u64::from(seated.buffer_bytes);
-                self.shared.counts.buffers(self.buffer_bytes);
+                self.shared.held.change(seated.buffer_bytes.into(), buffer_bytes.into());
                 seated.buffer_bytes = buffer_bytes;
             }
             let outcome = match await_room(seated, slot, &self.registry) {
@@ -362,8 +358,7 @@ impl Relay {
         for slot in std::mem::take(&mut self.over) {
             // Closing a socket ends the watch on it as well.
             let Some(seated) = self.slab.try_remove(slot) else { continue };
-            self.buffer_bytes -= u64::from(seated.buffer_bytes);
-            self.shared.counts.buffers(self.buffer_bytes);
+            self.shared.held.change(seated.buffer_bytes.into(), 0);
             report(&seated, &self.shared.counts, now);
         }
     }

@@ -11,6 +11,9 @@ use super::wire::{Received, Socket};
 /// The longest record on the wire (RFC 5246 section 6.2.3, which is the more generous one).
 const RECORD_BYTES_MAX: usize = 5 + 16_384 + 2_048;
 
+/// Of what is sealed, so much is read at once at least.
+const LEAST_SEALED_BYTES: usize = 4096;
+
 /// A socket with the TLS session that is spoken on it.
 #[derive(Debug)]
 pub struct Tls<S> {
@@ -124,6 +127,10 @@ impl<S: Socket> Socket for Tls<S> {
         while self.session.wants_write() && self.write_some().is_ok() {}
         let more = more || self.is_full || self.is_closed || self.has_failed;
         Ok(Received::Bytes { length: opened, more })
+    }
+
+    fn least_read_bytes(&self) -> usize {
+        RECORD_BYTES_MAX + LEAST_SEALED_BYTES
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -12,6 +12,8 @@ const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
 const RSV1: u8 = 0x40;
 const MASKED: u8 = 0x80;
+const WHOLE_TEXT: u8 = FIN | 1;
+const WHOLE_BINARY: u8 = FIN | 2;
 
 /// Which reserved bits the handshake allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub struct Header {
     pub fin: bool,
     /// The mask, if the frame has one.
     pub mask: Option<[u8; 4]>,
+    /// It begins a message that permessage-deflate has compressed (RFC 7692 section 6).
+    pub compressed: bool,
     /// Payload length in bytes.
     pub payload_bytes: u64,
     /// Length of this header in bytes, 2 to 14.
@@ -123,7 +127,55 @@ pub fn parse(
         (true, _) => return Ok(None),
         (false, _) => (None, 2 + length_bytes),
     };
-    Ok(Some(Header { kind, fin, mask, payload_bytes, header_bytes }))
+    let compressed = first & RSV1 != 0;
+    Ok(Some(Header { kind, fin, mask, compressed, payload_bytes, header_bytes }))
+}
+
+/// What [`whole_messages`] has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Messages {
+    /// How many.
+    pub count: u32,
+    /// All their bytes, headers included.
+    pub bytes: usize,
+    /// Without their headers.
+    pub payload_bytes: usize,
+}
+
+/// The messages at the start of `bytes` that are one whole frame each, without any violation and with a
+/// payload of at most `payload_bytes_max`. To be asked where a message may begin. What it ends at is
+/// [`parse`]'s to judge: it is for the many small messages that one read brings, and says of each frame
+/// what that would say.
+#[must_use]
+pub fn whole_messages(
+    bytes: &[u8],
+    masked: bool,
+    reserved: Reserved,
+    payload_bytes_max: u64,
+) -> Messages {
+    let allowed_bits = match reserved {
+        Reserved::None => 0,
+        Reserved::Deflate => RSV1,
+        Reserved::Any => RSV,
+    };
+    let (mask_bit, shortest) = if masked { (MASKED, 6) } else { (0, 2) };
+    let payload_max = usize::try_from(payload_bytes_max).unwrap_or(usize::MAX);
+    let mut found = Messages::default();
+    while let Some(&[first, second, a, b]) = bytes[found.bytes..].first_chunk() {
+        let (payload, header) = match second ^ mask_bit {
+            short @ 0..126 => (usize::from(short), shortest),
+            126 => (usize::from(u16::from_be_bytes([a, b])), shortest + 2),
+            _ => break,
+        };
+        let end = found.bytes + header + payload;
+        let is_message = matches!(first & !allowed_bits, WHOLE_TEXT | WHOLE_BINARY);
+        if !is_message || payload > payload_max || end > bytes.len() {
+            break;
+        }
+        let payload_bytes = found.payload_bytes + payload;
+        found = Messages { count: found.count + 1, bytes: end, payload_bytes };
+    }
+    found
 }
 
 fn kind(opcode: u8, reserved: Reserved) -> Result<Kind, Violation> {

@@ -32,6 +32,11 @@ pub trait Socket {
     /// `WouldBlock` if nothing is there; any other error means that the socket is broken.
     fn recv(&mut self, bytes: &mut [u8]) -> io::Result<Received>;
 
+    /// The room without which a read would bring nothing.
+    fn least_read_bytes(&self) -> usize {
+        1
+    }
+
     /// Takes as much as the peer, or the socket for it, takes now.
     ///
     /// # Errors
@@ -181,6 +186,13 @@ impl<S: Socket> Socket for Wire<S> {
         match self {
             Self::Plain(socket) => socket.recv(bytes),
             Self::Tls(tls) => tls.recv(bytes),
+        }
+    }
+
+    fn least_read_bytes(&self) -> usize {
+        match self {
+            Self::Plain(socket) => socket.least_read_bytes(),
+            Self::Tls(tls) => tls.least_read_bytes(),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::client::{Client, RequestIds};
 use crate::follow::follow;
 use crate::grant::{Grant, KeyId};
 use crate::live::{Kind, Registered};
-use crate::plan::{Over, Plan, Rate};
+use crate::plan::{Cost, Over, Plan, Quota};
 use crate::presence::{Presence, Settings};
 use crate::registry::record::{PLAN, TENANT, TenantRecord};
 use crate::registry::store::{Change, Expected, Write};
@@ -41,9 +41,10 @@ impl World {
     }
 
     /// As another process would.
-    async fn put_plan(&self, name: &str, burst: Option<u32>, message_bytes: Option<u64>) {
-        let messages = burst.map(|burst| Rate { per_second: 1, burst, over: Over::Close });
-        let plan = Plan { connections: None, message_bytes, messages };
+    async fn put_plan(&self, name: &str, burst: Option<u64>, message_bytes: Option<u64>) {
+        let messages_per_second = burst.map(|burst| Quota { limit: 1, burst: Some(burst) });
+        let over = Over::Close;
+        let plan = Plan { message_bytes, messages_per_second, over, ..Plan::default() };
         let body = serde_json::to_vec(&plan).unwrap();
         let change = Change::Put { indexes: Vec::new(), body };
         let store = self.registry.store();
@@ -98,7 +99,7 @@ impl World {
 }
 
 fn takes(entry: &Entry, now: crate::clock::Millis) -> usize {
-    (0..1000).take_while(|_| entry.budget().take(now).is_ok()).count()
+    (0..1000).take_while(|_| entry.accounts().take(Cost::message(1), now).is_ok()).count()
 }
 
 #[tokio::test]

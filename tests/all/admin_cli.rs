@@ -11,6 +11,7 @@ use crate::support::admin::{
 use crate::support::flowgate::{Flowgate, program};
 use crate::support::profiles::{MIKE_KEY, mike, mike_and_roberto};
 use crate::support::runtime::Runtime;
+use crate::support::wait_until;
 use crate::support::websocket::{WebSocket, handshake};
 
 fn connect(flowgate: &Flowgate, key: &str) -> WebSocket {
@@ -241,6 +242,28 @@ fn a_password_comes_from_standard_input() {
     assert!(child.wait().unwrap().success());
     let (status, _) = flowgate.profile(("mike", "the-new-password"), "GET", "", &Value::Null);
     assert_eq!(status, 200);
+}
+
+/// As an image's health check asks.
+#[test]
+fn health_needs_no_token_and_says_whether_clients_are_taken() {
+    let runtime = Runtime::echo();
+    let flowgate = Flowgate::start(&mike(runtime.address), &["--drain-delay", "10m"]);
+    let health = |flags: &[&str]| {
+        let url = format!("http://{}", flowgate.admin);
+        run(program().args(["health", "--server", &url]).args(flags))
+    };
+    assert_eq!(health(&[]), (0, "{\"status\":\"ok\"}\n".to_owned(), String::new()));
+    let (code, said, _) = health(&["--ready"]);
+    assert!(code == 0 && said.contains("\"ready\":true"), "{code} {said}");
+    flowgate.signal("-TERM");
+    wait_until("it takes no clients any more", || health(&["--ready"]).0 == 1);
+    let (_, _, error) = health(&["--ready"]);
+    assert!(error.contains("answers 503: {"), "{error}");
+    assert_eq!(health(&[]).0, 0, "it is up until it has ended");
+    drop(flowgate);
+    let nobody = run(program().args(["health", "--server", "http://127.0.0.1:1"]));
+    assert_eq!(nobody.0, 69, "{}", nobody.2);
 }
 
 #[test]

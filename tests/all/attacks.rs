@@ -1,4 +1,4 @@
-//! What an attacker would try with raw bytes, against plain HTTP.
+//! What an attacker would try. Here with raw bytes, against plain HTTP; below, by whoever tries it.
 
 use std::io::Read;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -7,6 +7,13 @@ use crate::support::flowgate::Flowgate;
 use crate::support::profiles::{MIKE_KEY, ROBERTO_KEY, mike, mike_and_roberto};
 use crate::support::runtime::{Runtime, header_value};
 use crate::support::{PATIENCE, wait_until};
+
+mod browsers;
+mod clients;
+mod http2;
+mod once;
+mod runtimes;
+mod tenants;
 
 /// A runtime that tells each request's head and body as they came, for requests with a length, with
 /// chunks, or without a body.

@@ -1,8 +1,10 @@
 //! What a request and a connection may be like: each limit, and one past it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
 use serde_json::Value;
 
 use crate::support::PATIENCE;
@@ -11,7 +13,7 @@ use crate::support::http2::{DATA, GOAWAY, Http2};
 use crate::support::profiles::mike;
 use crate::support::runtime::{Runtime, accept, echo, text_from_client};
 use crate::support::tls::Authority;
-use crate::support::websocket::{WebSocket, handshake};
+use crate::support::websocket::{WebSocket, handshake, read_head};
 
 /// A runtime that answers requests and sends messages back.
 fn both() -> Runtime {
@@ -210,4 +212,82 @@ fn a_connection_lives_so_long() {
     let mut websocket = crate::support::tls::open(&config, flowgate.tls(), "/public/mike/data", "");
     assert_eq!(websocket.receive_close(), expected);
     flowgate.wait_until_idle();
+}
+
+#[test]
+fn operators_have_so_many_connections_and_the_next_one_waits() {
+    const OPERATORS_MAX: usize = 64;
+    const ASK: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let is_answered = |operator: &mut TcpStream| {
+        let head = read_head(operator);
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let length = head.to_lowercase().lines().find_map(|line| {
+            line.strip_prefix("content-length: ").map(|length| length.parse().unwrap())
+        });
+        operator.read_exact(&mut vec![0; length.expect("a length")]).unwrap();
+    };
+    let runtime = both();
+    let flags = ["--header-timeout", "10m", "--keep-alive-timeout", "10m"];
+    let flowgate = Flowgate::start(&mike(runtime.address), &flags);
+    let mut all: Vec<TcpStream> = Vec::new();
+    for _ in 0..OPERATORS_MAX {
+        let mut operator = TcpStream::connect(flowgate.admin).unwrap();
+        operator.set_read_timeout(Some(PATIENCE)).unwrap();
+        operator.write_all(ASK).unwrap();
+        is_answered(&mut operator);
+        all.push(operator);
+    }
+    let mut one_more = TcpStream::connect(flowgate.admin).unwrap();
+    one_more.write_all(ASK).unwrap();
+    flowgate.wait_for_line("it waits", |line| {
+        line["message"] == "connections_max is reached: new connections wait"
+    });
+    // Everybody else is answered, and it is not.
+    for operator in &mut all {
+        operator.write_all(ASK).unwrap();
+        is_answered(operator);
+    }
+    one_more.set_nonblocking(true).unwrap();
+    let early = one_more.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
+    one_more.set_nonblocking(false).unwrap();
+    one_more.set_read_timeout(Some(PATIENCE)).unwrap();
+    all.pop();
+    is_answered(&mut one_more);
+}
+
+/// A listener that takes no connection any more, and what fills it.
+fn unreachable() -> (TcpListener, Vec<TcpStream>) {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    listen(&socket, 0).unwrap();
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr().unwrap();
+    let mut filling = Vec::new();
+    // The system does not answer who does not fit.
+    while let Ok(one) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) {
+        filling.push(one);
+        assert!(filling.len() < 100, "it takes all");
+    }
+    (listener, filling)
+}
+
+#[test]
+fn a_runtime_has_so_much_time_to_take_a_connection() {
+    let (listener, _filling) = unreachable();
+    let address = listener.local_addr().unwrap();
+    let flags =
+        ["--connect-timeout", "1s", "--response-timeout", "1h", "--handshake-timeout", "1h"];
+    let flowgate = Flowgate::start(&mike(address), &flags);
+    let request = |method: &str| {
+        format!(
+            "{method} /public/mike/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Length: 0\r\n\r\n"
+        )
+    };
+    for asked in [request("GET"), request("POST"), handshake("/public/mike/x", "localhost", "")] {
+        let answer = flowgate.ask(&asked);
+        assert!(answer.starts_with("HTTP/1.1 504 "), "{asked:?}: {answer}");
+        assert!(answer.contains("runtime_timeout"), "{asked:?}: {answer}");
+    }
 }

@@ -2,21 +2,15 @@
 //! over, and what it does with peers that behave badly.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::flowgate::Flowgate;
+use crate::support::front::{CLOSE, answer, connect, get, handed_over, start};
 use crate::support::profiles::{MIKE_KEY, MIKE_PASSWORD, mike};
 use crate::support::runtime::{Runtime, header_value};
 use crate::support::websocket::{WebSocket, handshake, read_head};
 use crate::support::{PATIENCE, wait_until};
-
-const CLOSE: &str = "Connection: close\r\n";
-
-fn get(path: &str, headers: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
-}
 
 /// Answers every request, also several on one connection, with its own path, method and body.
 fn telling() -> Runtime {
@@ -32,41 +26,6 @@ fn telling() -> Runtime {
             socket.head = read_head(&mut socket.socket);
         }
     })
-}
-
-/// One that knows mike already, so that the front need not wait for the registry.
-fn start(runtime: &Runtime, flags: &[&str]) -> Flowgate {
-    let flowgate =
-        Flowgate::start(&mike(runtime.address), &[&["--relay-threads", "1"], flags].concat());
-    let key = format!("apikey: {MIKE_KEY}\r\n{CLOSE}");
-    let refused = flowgate.ask(&get("/profile", &key));
-    assert!(refused.contains("password_only"), "{refused}");
-    flowgate
-}
-
-/// How many connections were handed over so far.
-fn handed_over(flowgate: &Flowgate) -> usize {
-    // The log is behind: all of it is there once this line is.
-    static MARKS: AtomicUsize = AtomicUsize::new(0);
-    let mark = format!("/mark/{}", MARKS.fetch_add(1, Ordering::SeqCst));
-    flowgate.ask(&get(&mark, CLOSE));
-    flowgate.wait_for_line("the mark", |line| line["path"] == mark.as_str());
-    flowgate.log().iter().filter(|line| line["message"] == "handed over").count()
-}
-
-/// The next answer with a length on a connection.
-fn answer(socket: &mut TcpStream) -> (String, String) {
-    let head = read_head(socket);
-    let length = header_value(&head, "Content-Length").expect(&head).parse().unwrap();
-    let mut body = vec![0; length];
-    socket.read_exact(&mut body).unwrap();
-    (head, String::from_utf8(body).unwrap())
-}
-
-fn connect(flowgate: &Flowgate) -> TcpStream {
-    let socket = TcpStream::connect(flowgate.data).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket
 }
 
 #[test]

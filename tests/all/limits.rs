@@ -3,10 +3,12 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use rustls::version::TLS13;
+
 use crate::support::flowgate::{Flowgate, ask};
 use crate::support::profiles::{MIKE_KEY, mike};
 use crate::support::runtime::{Runtime, echo, text_from_client};
-use crate::support::tls::Authority;
+use crate::support::tls::{self, Authority};
 use crate::support::websocket::{WebSocket, handshake};
 use crate::support::{PATIENCE, wait_until};
 
@@ -141,44 +143,58 @@ fn a_head_has_so_many_lines_and_not_one_more() {
 }
 
 #[test]
-fn short_of_descriptors_clients_are_refused_and_everyone_else_goes_on() {
-    const MAX: u64 = 152;
+fn short_of_descriptors_who_has_a_credential_gets_in_and_everyone_else_goes_on() {
+    const MAX: u64 = 136;
     const SHORT: &str = "file descriptors run short: new clients are refused";
     let runtime = Runtime::accepting(echo);
+    let authority = Authority::new();
+    let pair = authority.issue("front", &["localhost"]).pair();
     let flags = ["--workers", "1", "--relay-threads", "1", "--header-timeout", "10m"];
+    let tls = ["--tls-listen", "127.0.0.1:0", "--tls-certificates", &pair];
+    let flags = [&flags[..], &tls].concat();
     let flowgate = Flowgate::start_with_descriptors(&mike(runtime.address), MAX, &flags);
     let key = format!("apikey: {MIKE_KEY}\r\n");
     let mut live = WebSocket::connect(flowgate.data, "/api/data", &key);
-    let early = silent(flowgate.data);
     // They take what is kept for operators, so that less is left than the clients' limit counts on.
     let operators: Vec<TcpStream> = (0..61).map(|_| silent(flowgate.admin)).collect();
-    wait_until("they are in", || flowgate.descriptors() > 60);
+    wait_until("they are in", || flowgate.descriptors() > 61);
     let count = || flowgate.log().iter().filter(|line| line["message"] == SHORT).count();
-    let mut clients = Vec::new();
+    let mut clients = vec![silent(flowgate.data), silent(flowgate.tls())];
     wait_until("descriptors run short", || {
-        clients.push(silent(flowgate.data));
+        clients.extend([silent(flowgate.data), silent(flowgate.tls())]);
         count() > 0
     });
-    assert!(flowgate.descriptors() < MAX as usize - 30, "{}", flowgate.descriptors());
-    // Who came late is refused, again and again, and that is said once.
-    assert_eq!(told(silent(flowgate.data), ""), "");
-    assert_eq!(told(silent(flowgate.data), ""), "");
-    assert_eq!(count(), 1);
+    // Whoever comes takes the place of somebody who has asked for nothing yet, the first first.
+    let config = authority.client(&[&TLS13]);
+    let mut early = Vec::new();
+    let mut early_by_tls = Vec::new();
+    for _ in 0..2 {
+        clients.extend((0..MAX).map(|_| silent(flowgate.data)));
+        early.push(WebSocket::connect(flowgate.data, "/api/data", &key));
+        clients.extend((0..MAX).map(|_| silent(flowgate.tls())));
+        early_by_tls.push(tls::open(&config, flowgate.tls(), "/api/data", &key));
+    }
+    for first in clients.drain(..2) {
+        assert_eq!(told(first, ""), "");
+    }
+    assert!(flowgate.descriptors() <= MAX as usize - 17, "{}", flowgate.descriptors());
+    assert_eq!(count(), 1, "it is said once");
     assert!(ask(flowgate.admin, HEALTH).starts_with("HTTP/1.1 200 "));
-    live.send(&text_from_client("still here"));
-    assert_eq!(live.receive_text(), "still here");
-    // Who was let in and has a credential gets a connection to the runtime.
-    let mut early = WebSocket::ask(early, handshake("/api/data", "localhost", &key));
-    early.send(&text_from_client("me too"));
-    assert_eq!(early.receive_text(), "me too");
+    // Who has asked for something stays.
+    for websocket in early.iter_mut().chain([&mut live]) {
+        websocket.send(&text_from_client("still here"));
+        assert_eq!(websocket.receive_text(), "still here");
+    }
+    for websocket in &mut early_by_tls {
+        websocket.send(&text_from_client("me too"));
+        assert_eq!(websocket.receive_text(), "me too");
+    }
     drop((clients, operators));
-    wait_until("clients are served again", || {
-        told(silent(flowgate.data), HEALTH).starts_with("HTTP/1.1 200 ")
-    });
     // Said when somebody comes while there are plenty, not as soon as one is free.
     wait_until("it is over", || {
         told(silent(flowgate.data), HEALTH);
         flowgate.log().iter().any(|line| line["message"] == "there are file descriptors again")
     });
+    assert!(told(silent(flowgate.data), HEALTH).starts_with("HTTP/1.1 200 "));
     assert_eq!(count(), 1);
 }

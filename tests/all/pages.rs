@@ -74,8 +74,8 @@ fn the_profile_shows_keys_and_connections_and_changes_them() {
     for part in ["/api/thing", "default key", "127.0.0.1"] {
         assert!(text(&said["live"]).contains(part), "{said}");
     }
-    let limits = "50 a second, 200 at once; then they wait";
-    for part in ["1 of 10", "tested", "64 KiB", limits, "answers within"] {
+    let limits = ["Messages a second\n50, 200 at once; ", "Messages over that\nthey wait"];
+    for part in ["1 of 10", "tested", "64 KiB", "answers within"].into_iter().chain(limits) {
         assert!(text(&said["account"]).contains(part), "{part}: {said}");
     }
     for part in ["…cdef", "last used just now from 127.0.0.1"] {

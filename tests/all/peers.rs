@@ -3,7 +3,10 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
+use serde_json::Value;
+
 use crate::support::flowgate::{Flowgate, ask};
+use crate::support::http2::{Http2, SETTINGS, WINDOW_UPDATE};
 use crate::support::profiles::mike;
 use crate::support::runtime::{Runtime, accept, echo, text_from_client};
 use crate::support::tls::Authority;
@@ -81,6 +84,59 @@ fn over_the_memory_for_buffers_new_handshakes_are_refused() {
     let mut again = WebSocket::connect(flowgate.data, DATA, "");
     again.send(&text_from_client("back"));
     assert_eq!(again.receive_text(), "back");
+}
+
+#[test]
+fn what_waits_for_clients_with_http_2_counts_as_well() {
+    const MAX: u64 = 1 << 20;
+    const STREAMS: u32 = 60;
+    /// Of one stream, and of all together.
+    const WINDOW: u32 = (1 << 31) - 1;
+    let runtime = Runtime::start(|mut socket| {
+        socket.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+        while socket.socket.write_all(&[7; 60_000]).is_ok() {}
+    });
+    let authority = Authority::new();
+    let pair = authority.issue("front", &["localhost"]).pair();
+    let max = MAX.to_string();
+    let flags = [
+        "--tls-listen",
+        "127.0.0.1:0",
+        "--tls-certificates",
+        &pair,
+        "--buffer-memory-max-bytes",
+        &max,
+        "--metrics-open",
+        "true",
+        "--write-stall-max",
+        "1h",
+    ];
+    let flowgate = Flowgate::start(&mike(runtime.address), &flags);
+    let held = || metric(&flowgate, "flowgate_relay_buffers_bytes");
+    let mut client = Http2::connect(&flowgate, &authority);
+    let window = [&[0, 4], &WINDOW.to_be_bytes()[..]].concat();
+    client.send(SETTINGS, 0, 0, &window).unwrap();
+    client.send(WINDOW_UPDATE, 0, 0, &(WINDOW - 65_535).to_be_bytes()).unwrap();
+    for stream in 0..STREAMS {
+        client.get(2 * stream + 1, "/public/mike/x", &[]);
+    }
+    // It may take all of it, and takes nothing.
+    wait_until("it is over the limit", || held() > MAX);
+    let refused = ask(flowgate.data, &handshake(DATA, "localhost", ""));
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    // One request on a connection is let in, as it would be by HTTP/1.1, and no other beside it.
+    let mut other = Http2::connect(&flowgate, &authority);
+    other.get(1, "/public/mike/x", &[]);
+    assert_eq!(other.receive_of(1).status(), 200);
+    other.get(3, "/public/mike/x", &[]);
+    let refused = || {
+        let log = flowgate.log();
+        let why = |line: &&Value| line["why"] == "buffer_memory_max_bytes is reached";
+        log.iter().filter(why).count()
+    };
+    wait_until("it is refused as well", || refused() == 2);
+    drop((client, other));
+    wait_until("the memory is free again", || held() == 0);
 }
 
 #[test]

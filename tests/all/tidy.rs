@@ -42,11 +42,12 @@ const FLOORS: [&[&str]; 4] = [
         "rewound",
         "permits",
         "descriptors",
+        "held",
     ],
     &["front", "accept", "route", "authenticate", "connect", "exchange", "relay"],
     &[
         "journey", "commands", "admin", "drain", "config", "profile", "revoke", "follow",
-        "presence", "change", "json", "web", "publish", "oauth",
+        "presence", "change", "json", "web", "publish", "settle", "oauth",
     ],
 ];
 

@@ -20,7 +20,7 @@ pub fn visit(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
         let registry = tenants.registry(&bench.tools.flowgate)?;
         let import_seconds = begin.elapsed().as_secs_f64();
 
-        let (listen, admin) = (bench.ports.next()?, bench.ports.next()?);
+        let (listen, admin) = (bench.ports.give()?, bench.ports.give()?);
         let registry = format!("file:{}", registry.display());
         let launch = launch_flowgate(&bench.tools.flowgate, listen, admin, &registry, "info");
         let begin = now();

@@ -26,6 +26,12 @@ const BYTES: Family = Family::bytes(
     "flowgate_relayed",
     "Bytes that were relayed on connections, headers of frames included.",
 );
+const THROTTLED: Family = Family::new(
+    "flowgate_throttled",
+    "What plans did for want of budget: reading paused, a message was left out.",
+);
+const SHARING: Family =
+    Family::new("flowgate_plan_replicas", "Replicas that share plans, with this one.");
 const RELAY_THREADS: Family =
     Family::new("flowgate_relay_thread_connections", "Live connections of each relay thread.");
 const BUFFERS: Family = Family::bytes(
@@ -72,11 +78,14 @@ pub(super) fn put(page: &mut Page<'_>, journey: &Journey) -> fmt::Result {
         &ENDED,
         all.ends().map(|([by, code], count)| ([("ended_by", by), ("code", code)], count)),
     )?;
-    page.gauge(&BUFFERS, journey.plane.buffer_bytes())?;
+    page.gauge(&BUFFERS, journey.plane.held().bytes())?;
     page.gauge(&BUFFERS_MAX, journey.limits.buffer_bytes_max)?;
     let directions = || DIRECTIONS.into_iter().map(|direction| [("direction", direction)]);
     page.counters(&MESSAGES, directions().zip(all.messages))?;
     page.counters(&BYTES, directions().zip(all.bytes))?;
+    let actions = ["pace", "drop"].map(|action| [("action", action)]);
+    page.counters(&THROTTLED, actions.into_iter().zip(all.throttled))?;
+    page.gauge(&SHARING, journey.live.share().replicas)?;
     page.gauges(
         &RELAY_THREADS,
         threads.iter().map(|(thread, load)| ([("thread", thread.as_str())], load.live())),

@@ -10,6 +10,7 @@ async fn the_server_tells_how_it_is() {
     let status = world.ok("GET /admin/v1/status", Value::Null).await;
     assert_eq!((&status["ready"], &status["draining"]), (&json!(true), &json!(false)));
     assert_eq!(status["admin_tokens"], 3);
+    // The answer tells what is left of the plan, so that mike is known from then on.
     world.create("mike").await;
     let before = world.ok("GET /admin/v1/cache", Value::Null).await;
     for _ in 0..5 {
@@ -20,7 +21,7 @@ async fn the_server_tells_how_it_is() {
     let after = world.ok("GET /admin/v1/cache", Value::Null).await;
     let more = |name: &str| after[name].as_u64().unwrap() - before[name].as_u64().unwrap();
     let counted = ["hits", "misses", "fetches", "absent_hits"].map(more);
-    assert_eq!(counted, [4, 2, 2, 1], "{before} {after}");
+    assert_eq!(counted, [5, 1, 1, 1], "{before} {after}");
     assert_eq!((&after["tenants"], &after["absent"]), (&json!(1), &json!(1)));
 }
 

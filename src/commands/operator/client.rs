@@ -14,7 +14,8 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::commands::{EXIT_USAGE, Failure};
+use super::usage;
+use crate::commands::Failure;
 use crate::config::Settings;
 use crate::secret::{self, Secret};
 use crate::tls::Stream;
@@ -39,7 +40,8 @@ pub struct Client {
     address: String,
     /// How TLS is spoken, where it is.
     tls: Option<ToServer>,
-    token: Secret,
+    /// Sent with each request, where there is one.
+    token: Option<Secret>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -84,14 +86,29 @@ impl Client {
     ///
     /// # Errors
     /// No URL that can be used, no authorities in their file, or no token.
-    pub fn new(
+    pub fn new(settings: &Settings, url: Option<&str>, files: Files<'_>) -> Result<Self, Failure> {
+        let token = match files.token {
+            Some(path) => read_token(path).map_err(usage)?,
+            None => settings.client.token.clone().ok_or_else(|| Failure {
+                exit_code: EXIT_NO_PERMISSION,
+                message: "an admin token is needed: FLOWGATE_ADMIN_TOKEN or --token-file"
+                    .to_owned(),
+            })?,
+        };
+        Ok(Self { token: Some(token), ..Self::without_token(settings, url, files)? })
+    }
+
+    /// The same for what is told to everybody.
+    ///
+    /// # Errors
+    /// No URL that can be used, or no authorities in their file.
+    pub fn without_token(
         settings: &Settings,
         url: Option<&str>,
-        Files { ca, certificate, token }: Files<'_>,
+        Files { ca, certificate, token: _ }: Files<'_>,
     ) -> Result<Self, Failure> {
         let url = url.map(str::to_owned).or_else(|| settings.client.url.clone());
         let url = url.unwrap_or_else(|| own_url(settings));
-        let usage = |message: String| Failure { exit_code: EXIT_USAGE, message };
         let uri: Uri = url.parse().map_err(|_| usage(format!("{url:?} is no URL")))?;
         let (host, default_port) = (uri.host().unwrap_or_default(), port_of(&uri));
         let has_user = uri.authority().is_some_and(|it| it.as_str().contains('@'));
@@ -110,19 +127,11 @@ impl Client {
             Some("https") => Some(tls(host, ca_file, certificate.as_ref()).map_err(usage)?),
             _ => None,
         };
-        let token = match token {
-            Some(path) => read_token(path).map_err(usage)?,
-            None => settings.client.token.clone().ok_or_else(|| Failure {
-                exit_code: EXIT_NO_PERMISSION,
-                message: "an admin token is needed: FLOWGATE_ADMIN_TOKEN or --token-file"
-                    .to_owned(),
-            })?,
-        };
         Ok(Self {
             host: uri.authority().map(ToString::to_string).unwrap_or_default(),
             address: format!("{host}:{}", uri.port_u16().unwrap_or(default_port)),
             tls,
-            token,
+            token: None,
             runtime: crate::commands::import::runtime()?,
         })
     }
@@ -166,8 +175,10 @@ impl Client {
             .method(method)
             .uri(path)
             .header(HOST, &self.host)
-            .header(ACCEPT, "application/json")
-            .header(AUTHORIZATION, format!("Bearer {}", self.token.expose()));
+            .header(ACCEPT, "application/json");
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
+        }
         request = match expecting {
             Expecting::Anything => request,
             Expecting::Absent => request.header(IF_NONE_MATCH, "*"),
@@ -182,13 +193,32 @@ impl Client {
         };
         let request = request.body(Full::new(body));
         let request = request.map_err(|error| Failure::runtime(error.to_string()))?;
-        let answer = timeout(ANSWER_MAX, self.exchange(request)).await;
-        let answer = answer.map_err(|_| self.unreachable("no answer in time"))?;
-        let (status, came) = answer.map_err(|why| self.unreachable(&why))?;
+        let (status, came) = self.answer(request, ANSWER_MAX).await?;
         match status {
             200..300 => Ok(came),
             _ => Err(refused(status, &came.body)),
         }
+    }
+
+    /// The status and the body of a plain GET, whatever the status is.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or does not answer in time.
+    pub fn look(&self, path: &str, answer_max: Duration) -> Result<(u16, Value), Failure> {
+        let request = Request::get(path).header(HOST, &self.host).body(Full::default());
+        let request = request.map_err(|error| Failure::runtime(error.to_string()))?;
+        let (status, came) = self.block_on(self.answer(request, answer_max))?;
+        Ok((status, came.body))
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Full<Bytes>>,
+        answer_max: Duration,
+    ) -> Result<(u16, Came), Failure> {
+        let answer = timeout(answer_max, self.exchange(request)).await;
+        let answer = answer.map_err(|_| self.unreachable("no answer in time"))?;
+        answer.map_err(|why| self.unreachable(&why))
     }
 
     /// What it is to the user that the server does not answer.

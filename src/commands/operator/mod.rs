@@ -16,6 +16,7 @@ mod applications;
 mod client;
 mod connections;
 mod consumers;
+mod health;
 mod keys;
 mod others;
 mod print;
@@ -31,7 +32,8 @@ The server is asked over its operators' listener. The token comes from FLOWGATE_
 --token-file. Exit code 0 if it was done, 1 if it was refused, 64 for wrong usage, 69 if the server
 cannot be reached, 77 without a token that may do it.";
 
-/// `tenant`, `key`, `api`, `consumer`, `application`, `signing-key`, `plan`, `connections`, `session`, `audit`, `server` and `top`.
+/// `tenant`, `key`, `api`, `consumer`, `application`, `signing-key`, `plan`, `connections`, `session`,
+/// `audit`, `server`, `top` and `health`.
 pub(super) fn commands() -> Vec<Command> {
     [tenants::command(), keys::command(), apis::command(), consumers::command()]
         .into_iter()
@@ -41,6 +43,7 @@ pub(super) fn commands() -> Vec<Command> {
         .map(|command| command.subcommand_required(true).arg_required_else_help(true))
         .chain([others::audit_command(), top::command()])
         .map(|command| with_server(command).after_help(AFTER_HELP))
+        .chain([health::command()])
         .collect()
 }
 
@@ -51,21 +54,29 @@ pub(super) fn with_server(command: Command) -> Command {
         .value_name("FILE")
         .global(true)
         .help("File that holds the admin token [environment: FLOWGATE_ADMIN_TOKEN]");
-    let server = Arg::new("server").long("server").value_name("URL").global(true).help(
-        "The server's operators' listener [environment: FLOWGATE_ADMIN_URL] [default: admin_listen's]",
-    );
     let json = Arg::new("json")
         .long("json")
         .action(ArgAction::SetTrue)
         .global(true)
         .help("Print JSON, for scripts");
-    let config = Arg::new("config")
+    let command = command.arg(server_arg().global(true)).arg(ca_arg().global(true));
+    let command = command.arg(certificate_arg().global(true)).arg(file).arg(json);
+    command.arg(config_arg().global(true))
+}
+
+/// Where the server is.
+fn server_arg() -> Arg {
+    Arg::new("server").long("server").value_name("URL").help(
+        "The server's operators' listener [environment: FLOWGATE_ADMIN_URL] [default: admin_listen's]",
+    )
+}
+
+/// What else says where it is.
+fn config_arg() -> Arg {
+    Arg::new("config")
         .long("config")
         .value_name("FILE")
-        .global(true)
-        .help("Configuration file in TOML [environment: FLOWGATE_CONFIG]");
-    let command = command.arg(server).arg(ca_arg().global(true));
-    command.arg(certificate_arg().global(true)).arg(file).arg(json).arg(config)
+        .help("Configuration file in TOML [environment: FLOWGATE_CONFIG]")
 }
 
 /// Whose word for the server's certificate counts.
@@ -87,14 +98,20 @@ pub(super) fn certificate_arg() -> Arg {
 /// The client that a command's arguments name.
 pub(super) fn client(matches: &ArgMatches, settings: &Settings) -> Result<Client, Failure> {
     let url = matches.get_one::<String>("server").map(String::as_str);
-    let file = |name: &str| matches.get_one::<String>(name).map(Path::new);
-    let certificate = matches.get_one::<String>("certificate").map(String::as_str);
-    let files = Files { ca: file("ca"), certificate, token: file("token-file") };
-    Client::new(settings, url, files)
+    Client::new(settings, url, files(matches))
+}
+
+fn files(matches: &ArgMatches) -> Files<'_> {
+    let text = |name: &str| matches.try_get_one::<String>(name).ok().flatten().map(String::as_str);
+    let file = |name: &str| text(name).map(Path::new);
+    Files { ca: file("ca"), certificate: text("certificate"), token: file("token-file") }
 }
 
 /// Runs one of [`commands`].
 pub(super) fn run(name: &str, matches: &ArgMatches, settings: &Settings) -> Result<(), Failure> {
+    if name == "health" {
+        return health::run(matches, settings);
+    }
     let (verb, arguments) = matches.subcommand().unwrap_or(("", matches));
     let call = Call { client: client(arguments, settings)?, matches: arguments };
     match name {

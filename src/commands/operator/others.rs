@@ -12,9 +12,10 @@ const PLANS: &[Column] = &[
     ("NAME", "/name"),
     ("CONNECTIONS", "/limits/connections"),
     ("MESSAGE BYTES", "/limits/message_bytes"),
-    ("PER SECOND", "/limits/messages/per_second"),
-    ("BURST", "/limits/messages/burst"),
-    ("OVER", "/limits/messages/over"),
+    ("PER SECOND", "/limits/messages_per_second"),
+    ("PER MINUTE", "/limits/messages_per_minute"),
+    ("PER DAY", "/limits/messages_per_day"),
+    ("OVER", "/limits/over"),
 ];
 const SESSIONS: &[Column] =
     &[("ID", "/id"), ("TENANT", "/tenant"), ("CREATED", "/created"), ("SEEN", "/seen")];
@@ -63,7 +64,9 @@ pub(super) fn commands() -> Vec<Command> {
             .arg(option("message-bytes", "BYTES", "Bytes of one message"))
             .arg(option("per-second", "N", "Messages per second, on average"))
             .arg(option("burst", "N", "Messages at once").requires("per-second"))
-            .arg(option("over", "pause|close", "What becomes of the rest").requires("per-second"))
+            .arg(option("per-minute", "N", "Messages per minute, on average"))
+            .arg(option("per-day", "N", "Messages in 24 hours, on average"))
+            .arg(option("over", "pace|drop|close", "What becomes of the rest"))
             .arg(option("limits", "FILE", "A JSON file with the limits instead")),
         Command::new("remove")
             .about("Remove a plan that no tenant has")
@@ -166,8 +169,9 @@ fn set_plan(call: &Call<'_>) -> Result<(), Failure> {
     let numbers = [
         ("connections", "/connections"),
         ("message-bytes", "/message_bytes"),
-        ("per-second", "/messages/per_second"),
-        ("burst", "/messages/burst"),
+        ("per-second", "/messages_per_second"),
+        ("per-minute", "/messages_per_minute"),
+        ("per-day", "/messages_per_day"),
     ];
     for (argument, place) in numbers {
         if let Some(number) = call.number(argument)? {
@@ -175,7 +179,11 @@ fn set_plan(call: &Call<'_>) -> Result<(), Failure> {
         }
     }
     if let Some(over) = call.text("over") {
-        put(&mut limits, "/messages/over", json!(over));
+        put(&mut limits, "/over", json!(over));
+    }
+    if let Some(burst) = call.number("burst")? {
+        let limit = limits["messages_per_second"].take();
+        put(&mut limits, "/messages_per_second", json!({ "limit": limit, "burst": burst }));
     }
     let path = format!("/admin/v1/plans/{}", encoded(&name));
     let plans = call.client.list("/admin/v1/plans", &[], "plans", None)?;

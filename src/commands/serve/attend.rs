@@ -11,6 +11,7 @@ use crate::registry::Registry;
 use crate::registry::audit::ENTRIES_MAX;
 use crate::registry::usage::FLUSH_EVERY;
 use crate::revoke::recheck;
+use crate::settle::settle;
 
 /// How often kept connections to runtimes are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -86,8 +87,10 @@ pub(super) async fn attend(
     let recheck = recheck(Arc::clone(&journey.live), Arc::clone(&journey.registry));
     let (live, registry) = (Arc::clone(&journey.live), Arc::clone(&journey.registry));
     let follow = follow(live, registry, Arc::clone(&presence), revision);
+    let (live, registry) = (Arc::clone(&journey.live), Arc::clone(&journey.registry));
+    let settle = settle(live, registry, Arc::clone(&presence));
     let guesses = journey.registry.share_guesses(journey.passwords.guessing(), journey.clock);
-    let watch = async { tokio::join!(recheck, follow, presence.attend(), guesses) };
+    let watch = async { tokio::join!(recheck, follow, presence.attend(), guesses, settle) };
     tokio::join!(flush, sweep, trim, sweep_sessions, keep_tokens, meter, watch);
 }
 

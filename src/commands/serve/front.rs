@@ -67,6 +67,7 @@ fn settings_of(settings: &Settings) -> FrontSettings {
         response_timeout: settings.connect.response_timeout,
         header_bytes_max: settings.accept.header_bytes_max,
         headers_max: settings.accept.headers_max,
+        body_bytes_max: settings.limits.body_bytes_max,
         keep_alive: settings.accept.keep_alive,
         probes: settings.probes,
         proxy_protocol_from: settings.accept.proxy_protocol_from.clone(),

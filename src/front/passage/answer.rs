@@ -5,13 +5,13 @@ use std::io::{self, ErrorKind, Read};
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 
-use super::super::buffers::{Buffers, CHUNK_ROOM};
+use super::super::buffers::{BODY_READ_BYTES, Buffers, CHUNK_ROOM};
 use super::super::client_leg::ClientLeg;
 use super::super::conversation::Tools;
 use super::super::framing::Framing;
 use super::super::head::{AnswerHead, Found, read_answer, space};
 use super::super::reading::says_close;
-use super::super::write::{Manner, put, put_end, put_headers, put_status};
+use super::super::write::{Manner, keep_length, put, put_end, put_headers, put_status};
 use super::super::{Answer, Story};
 use super::{Passage, Phase, Progress};
 use crate::refusal::Refusal;
@@ -124,10 +124,12 @@ impl<S: Story> Passage<S> {
             && head.is_http_1_1
             && taken == body.len()
             && !says_close(&head.headers);
+        let length = head.headers.get(CONTENT_LENGTH).cloned();
         let answer = Answer { status: head.status, headers: &mut head.headers };
         if let Err(refusal) = tools.story.pass(&mut self.errand, answer) {
             return Progress::Refuse(refusal);
         }
+        keep_length(&mut head.headers, length);
         self.closes = self.asked.closes || self.is_handshake || tools.is_draining;
         if head.status == StatusCode::NO_CONTENT {
             head.headers.remove(CONTENT_LENGTH);
@@ -172,7 +174,10 @@ impl<S: Story> Passage<S> {
     fn after_body(&mut self, sent: io::Result<()>) -> Progress {
         match sent {
             Err(_) => Progress::Cut,
-            Ok(()) if self.framing == Framing::Done => Progress::Done { closes: self.closes },
+            Ok(()) if self.framing == Framing::Done => match self.after_answer() {
+                Progress::Wait => Progress::On,
+                progress => progress,
+            },
             Ok(()) => Progress::On,
         }
     }
@@ -186,7 +191,7 @@ impl<S: Story> Passage<S> {
             return Progress::Wait;
         }
         let mut scratch = std::mem::take(&mut tools.buffers.scratch);
-        let end = CHUNK_ROOM + tools.buffers.read_bytes;
+        let end = CHUNK_ROOM + BODY_READ_BYTES;
         let progress = match link.socket.read(&mut scratch[CHUNK_ROOM..end]) {
             Ok(0) if self.framing == Framing::UntilEnd => {
                 (self.framing, self.keeps_link) = (Framing::Done, false);

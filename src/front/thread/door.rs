@@ -8,10 +8,13 @@ use mio::net::TcpStream;
 use super::super::Story;
 use super::super::conversation::{Conversation, Tools};
 use super::super::origin::Origin;
+use super::super::step::Outcome;
 use super::super::write::{Manner, put_own};
 use super::{ACCEPT_PAUSE, Front, Seated};
-use crate::permits::{NoPlace, Permit};
+use crate::permits::{NoPlace, Permit, Room};
 
+/// Connections that are looked at, of which one is to go for a newcomer.
+const LOOKED_AT_MAX: usize = 256;
 /// Connections that one listener may bring in one round, less those that are ready already.
 const ACCEPTS_PER_ROUND: usize = 16;
 
@@ -25,8 +28,10 @@ impl<S: Story> Front<S> {
                 continue;
             }
             listener.paused_until = None;
-            // One in any case: kept connections may be ready all the time.
-            for _ in 0..ACCEPTS_PER_ROUND.saturating_sub(self.ready.len()).max(1) {
+            // One in any case: kept connections may be ready all the time. No more while each has to
+            // go for another: whether somebody has asked for something is known after their turn.
+            let most = if self.tools.permits.is_short() { 1 } else { ACCEPTS_PER_ROUND };
+            for _ in 0..most.saturating_sub(self.ready.len()).max(1) {
                 if !self.listeners[place].is_ready || !self.accept_one(place) {
                     break;
                 }
@@ -66,8 +71,11 @@ impl<S: Story> Front<S> {
 
     fn take_in(&mut self, socket: TcpStream, address: SocketAddr, mut permit: Permit) {
         // Whose descriptor is needed for others gets no answer.
-        if self.tools.permits.admit(&socket).is_err() {
-            return;
+        match self.tools.permits.admit(&socket) {
+            Ok(Room::Own) => {}
+            Ok(Room::Tight) => _ = self.let_one_go(),
+            Ok(Room::ForAnother) if self.let_one_go() => {}
+            Ok(Room::ForAnother) | Err(_) => return,
         }
         let origin = Origin::of(address, &self.tools.settings.proxy_protocol_from);
         let seated = match origin.is_awaited {
@@ -83,6 +91,21 @@ impl<S: Story> Front<S> {
             }
             Err(why) => self.turn_away(socket, address, why),
         }
+    }
+
+    /// Ends a connection on which no request has come, the next one in turn: so each stays for as long as
+    /// there are others. Returns whether there was one.
+    fn let_one_go(&mut self) -> bool {
+        let slots = self.slab.capacity();
+        for _ in 0..slots.min(LOOKED_AT_MAX) {
+            self.next_to_go = (self.next_to_go + 1) % slots;
+            let seated = self.slab.get(self.next_to_go);
+            if seated.is_some_and(|seated| seated.conversation.is_waiting_for_a_request()) {
+                self.end(self.next_to_go, Outcome::Over);
+                return true;
+            }
+        }
+        false
     }
 
     /// Says no without waiting for anything: who opens many connections must not hold places by being

@@ -333,6 +333,7 @@ pub fn serve_with_front(
         response_timeout: WAIT_MAX,
         header_bytes_max: 8192,
         headers_max: 100,
+        body_bytes_max: LIMITS.body_bytes_max,
         keep_alive: KEEP_ALIVE,
         probes: Default::default(),
         proxy_protocol_from: Default::default(),
@@ -350,10 +351,17 @@ pub fn serve_with_front(
             .unwrap();
     let (answering, counted) = (Arc::clone(journey), Arc::clone(handed_over));
     let settings = accept_settings();
-    tokio::spawn(accept::serve_handed_over(brought, settings, drained, move |request, peer| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        Arc::clone(&answering).answer(request, peer)
-    }));
+    let held = Arc::clone(permits.held());
+    tokio::spawn(accept::serve_handed_over(
+        brought,
+        held,
+        settings,
+        drained,
+        move |request, peer| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Arc::clone(&answering).answer(request, peer)
+        },
+    ));
     (address, front)
 }
 

@@ -105,6 +105,30 @@ fn who_was_wrong_often_goes_last_and_gives_way() {
 }
 
 #[test]
+fn a_crowd_that_was_wrong_before_does_not_keep_a_newcomer_waiting() {
+    let queue = queue();
+    let from = |number: u64| format!("2001:db8:0:{number:x}::");
+    let mut waiting = Vec::new();
+    // They come back again and again, each as soon as one of them had a turn.
+    for mark in 0..LANE_MAX as u64 {
+        waiting.push(try_bring(&queue, &from(mark), mark, STRANGER, 1).unwrap());
+    }
+    for mark in 1000..1020 {
+        next(&queue);
+        waiting.push(try_bring(&queue, &from(mark), mark, STRANGER, 1).unwrap());
+    }
+    let newcomer = bring(&queue, "192.0.2.1", 900, STRANGER);
+    let order: Vec<u64> = (0..2).map(|_| next(&queue)).collect();
+    assert!(order.contains(&900), "{order:?}");
+    // Who was wrong once is not kept waiting for ever by those who never were.
+    let fresh: Vec<_> =
+        (2000..2020).map(|mark| bring(&queue, &from(mark), mark, STRANGER)).collect();
+    let order: Vec<u64> = (0..10).map(|_| next(&queue)).collect();
+    assert_eq!(order.iter().filter(|mark| **mark < 2000).count(), 2, "{order:?}");
+    drop((waiting, newcomer, fresh));
+}
+
+#[test]
 fn guesses_at_one_name_leave_places_for_others() {
     let queue = queue();
     let from = |number: u64| format!("2001:db8:0:{number:x}::");

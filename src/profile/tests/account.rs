@@ -7,11 +7,12 @@ async fn the_profile_says_what_there_is() {
     let _connection = mike.connect(&mike.tenant().await, OWNER);
     let shown = mike.ok("GET /profile", Value::Null).await;
     let created = testing::BEGIN.to_string();
+    let unlimited = json!({ "limits": [], "paced": 0, "dropped": 0, "refused": 0 });
     let expected = json!({
         "username": "mike",
         "id": mike.id.to_string(),
         "revision": 1,
-        "plan": { "name": null, "limits": {} },
+        "plan": { "name": null, "limits": {}, "use": unlimited },
         "api_key": { "last_four": "6789", "created": created, "last_used": null,
             "last_used_from": null },
         "keys": [],

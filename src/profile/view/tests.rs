@@ -40,10 +40,19 @@ fn what_ends_with_a_key_is_told_as_far_as_it_is_known() {
 }
 
 #[test]
-fn a_rate_says_what_becomes_of_the_rest() {
-    let rate = |over| in_words(Rate { per_second: 50, burst: 2000, over });
-    assert_eq!(rate(Over::Pause), "50 a second, 2,000 at once; then they wait");
-    assert_eq!(rate(Over::Close), "50 a second, 2,000 at once; then the connection closes");
+fn a_limit_says_what_is_left_of_it() {
+    let limit = |limit, allows, burst, left| {
+        limit_in_words(&LimitUse { limit, allows, burst, left, full_in_ms: 1 })
+    };
+    let said = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    assert_eq!(
+        limit("messages_per_minute", 5000, 5000, 4321),
+        said("Messages a minute", "5,000; 4,321 left now")
+    );
+    assert_eq!(
+        limit("bytes_per_day", 5 << 30, 1 << 20, 0),
+        said("Bytes a day", "5 GiB, 1 MiB at once; 0 B left now")
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::close::Cause;
 use crate::tenant::Username;
 
 mod closed;
+mod pages;
 
 fn wrong(why: &'static str, claimed: Option<&str>) -> Refusal {
     let claimed = claimed.map(|name| Username::parse(name).unwrap());
@@ -112,6 +113,10 @@ fn the_table_of_what_clients_do_wrong() {
             log: no such tenant
         429 plan_connections; retry-after: 10
             The plan allows 100 connections at once.
+        429 plan_handshakes; retry-after: 1
+            The plan allows 60 handshakes a minute.
+        429 plan_requests; retry-after: 1
+            The plan allows 10 requests a second.
         403 out_of_scope
             The API key does not open this path.
         403 password_only
@@ -223,26 +228,6 @@ fn a_problem_and_a_page() {
     "#]].assert_eq(page.body());
 }
 
-#[test]
-fn a_page_gives_advice_only_where_it_helps() {
-    let page = |refusal: &Refusal| answer(refusal, true).body().clone();
-    let (tenants, later) = ("Use the credential of the tenant", "Try again in a moment.");
-    assert!(page(&Refusal::WrongTenant).contains(tenants));
-    assert!(page(&Refusal::Overloaded("passwords")).contains(later));
-    for refusal in [
-        Refusal::StaleForm,
-        Refusal::LoginNeedsTls,
-        Refusal::ForeignOrigin,
-        Refusal::PasswordOnly,
-        Refusal::BodyTooLarge,
-    ] {
-        let page = page(&refusal);
-        let is_free = ![tenants, later, "<p></p>"].iter().any(|part| page.contains(part));
-        assert!(is_free, "{page}");
-    }
-    assert!(!page(&Refusal::NoSession).contains("API key"), "it says to log in");
-}
-
 /// Everything that a client can see of it.
 fn seen(refusal: &Refusal) -> [String; 2] {
     [true, false].map(|wants_page| {
@@ -339,23 +324,5 @@ fn only_a_grants_end_is_401() {
                 | Cause::SecretRegenerated
         );
         assert_eq!(is_401, ended, "{cause:?}: devices give up for good on 401");
-    }
-}
-
-#[test]
-fn a_page_is_for_whoever_accepts_html() {
-    for (accept, expected) in [
-        (&["text/html,application/xhtml+xml,*/*;q=0.8"][..], true),
-        (&["application/json", "text/html"], true),
-        (&["*/*"], false),
-        (&["application/json"], false),
-        (&[""], false),
-        (&[], false),
-    ] {
-        let mut headers = HeaderMap::new();
-        for value in accept {
-            headers.append(ACCEPT, HeaderValue::from_static(value));
-        }
-        assert_eq!(wants_page(&headers), expected, "{accept:?}");
     }
 }

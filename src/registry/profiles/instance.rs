@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::path::is_under;
 use crate::registry::record::{InstanceRecord, TlsRecord};
-use crate::tenant::OnChange;
+use crate::tenant::{OnChange, host_and_port};
 use crate::tls::runtimes::{CA_PEM_BYTES_MAX, authorities, server_name};
 
 /// The instance as the file has it.
@@ -179,18 +179,10 @@ pub fn parse_address(address: &str) -> Result<(bool, String, u16), &'static str>
     if has_path || authority.as_str().contains('@') {
         return Err(BAD);
     }
-    let port = match authority.as_str().strip_prefix(authority.host()) {
-        Some("") => default_port,
-        // `Authority::port` is silent about a number that is none, and so would be the port 80.
-        Some(rest) if rest.bytes().skip(1).all(|byte| byte.is_ascii_digit()) => {
-            rest[1..].parse().unwrap_or(0)
-        }
-        _ => 0,
-    };
+    let (host, port) = host_and_port(authority, default_port);
     if port == 0 {
         return Err("must have a port from 1 to 65535");
     }
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     match host.is_empty() {
         false => Ok((is_https, host, port)),
         true => Err(BAD),

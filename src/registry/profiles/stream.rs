@@ -15,7 +15,7 @@ use crate::plan::Plan;
 #[derive(Debug)]
 pub enum Item {
     /// A plan and its name.
-    Plan(String, Plan),
+    Plan(String, Box<Plan>),
     /// A tenant.
     Tenant(Box<Profile>),
 }
@@ -119,7 +119,7 @@ impl<'de, F: FnMut(usize, Item)> Visitor<'de> for PlansSeed<'_, '_, F> {
         while let Some(name) = map.next_key::<String>()? {
             let line = self.0.line.get();
             let plan = map.next_value::<Plan>()?;
-            (self.0.take)(line, Item::Plan(name, plan));
+            (self.0.take)(line, Item::Plan(name, Box::new(plan)));
         }
         Ok(())
     }

@@ -44,7 +44,7 @@ fn contents(json: &str) -> Result<Found, ProfilesError> {
     let (mut plans, mut tenants) = (Vec::new(), Vec::new());
     each(json.as_bytes(), |good| {
         match good {
-            Good::Plan(name, plan) => plans.push((name, plan)),
+            Good::Plan(name, plan) => plans.push((name, *plan)),
             Good::Tenant(tenant) => tenants.push(*tenant),
         }
         Ok(())
@@ -79,9 +79,15 @@ fn with(field: &str, value: Value) -> String {
 #[test]
 fn the_example_is_good() {
     let example = include_str!("../../../profiles.example.json");
-    assert_eq!(check(example), Ok(Contents { plans: 1, tenants: 2 }));
+    assert_eq!(check(example), Ok(Contents { plans: 5, tenants: 2 }));
     let (plans, checked) = contents(example).unwrap();
-    assert_eq!((plans[0].0.as_str(), plans[0].1.connections), ("standard", Some(100)));
+    let plan = |name: &str| plans.iter().find(|(it, _)| it == name).unwrap().1.clone();
+    assert_eq!(plan("standard").connections, Some(100));
+    for (name, limit) in
+        [("gold", Some(5000)), ("silver", Some(2000)), ("bronze", Some(1000)), ("unlimited", None)]
+    {
+        assert_eq!(plan(name).messages_per_minute, limit.map(crate::plan::Quota::from));
+    }
     let mike = &checked[0];
     assert_eq!((mike.username.as_str(), mike.plan.as_deref()), ("mike", Some("standard")));
     let instance = mike.instance.as_ref().unwrap();
@@ -134,7 +140,7 @@ fn every_fault_of_a_file_is_told_at_once() {
     let json = json!({
         "plans": {
             "none": { "messages": { "per_second": 0, "burst": 1 } },
-            "much": { "messages": { "per_second": 1, "burst": 1_000_001 } },
+            "much": { "messages": { "per_second": 1, "burst": 1_000_000_000_000_001_u64 } },
         },
         "tenants": [
             {
@@ -172,8 +178,8 @@ fn every_fault_of_a_file_is_told_at_once() {
         ],
     });
     expect![[r#"
-        line 3: plan "much": messages.burst must be 1 to 1000000
-        line 9: plan "none": messages.per_second must be 1 to 1000000
+        line 3: plan "much": messages_per_second must be 1 to 1000000000000000, and so must its burst
+        line 9: plan "none": messages_per_second must be 1 to 1000000000000000, and so must its burst
         line 17: tenant 1 ("Mike"): username must be 1 to 63 of a-z, 0-9 and '-', not beginning or ending with '-' (nor beginning with "xn--")
         line 17: tenant 1 ("Mike"): password must not be empty
         line 17: tenant 1 ("Mike"): api_key must be 16 to 256 visible ASCII characters
@@ -215,7 +221,7 @@ fn a_file_of_the_wrong_shape_is_told_with_its_line() {
         "{ \"plans\": { \"p\": { \"conections\": 1 } }, \"tenants\": [] }".to_owned(),
         "{ \"plans\": { \"p\": { \"connections\": -1 } }, \"tenants\": [] }".to_owned(),
         "{ \"plans\": { \"p\": { \"messages\": { \"per_second\": 1 } } }, \"tenants\": [] }".to_owned(),
-        "{ \"plans\": { \"p\": { \"messages\": { \"per_second\": 1, \"burst\": 1, \"over\": \"drop\" } } }, \"tenants\": [] }".to_owned(),
+        "{ \"plans\": { \"p\": { \"messages\": { \"per_second\": 1, \"burst\": 1, \"over\": \"never\" } } }, \"tenants\": [] }".to_owned(),
     ];
     let told: Vec<String> = all.iter().map(|json| faults(json)).collect();
     expect![[r#"
@@ -230,10 +236,10 @@ fn a_file_of_the_wrong_shape_is_told_with_its_line() {
         unknown field `pasword`, expected one of `username`, `password`, `password_hash`, `api_key`, `api_key_sha256`, `keys`, `plan`, `instance`, `allowed_origins`, `disabled` at line 3 column 11
         duplicate field `instance` at line 1 column 104
         missing field `admin_root` at line 2 column 38
-        unknown field `conections`, expected one of `connections`, `message_bytes`, `messages` at line 1 column 33
+        unknown field `conections`, expected one of `connections`, `message_bytes`, `messages`, `messages_per_second`, `messages_per_minute`, `messages_per_day`, `bytes_per_second`, `bytes_per_minute`, `bytes_per_day`, `handshakes_per_minute`, `requests_per_second`, `over` at line 1 column 33
         invalid value: integer `-1`, expected u32 at line 1 column 38
         missing field `burst` at line 1 column 51
-        unknown variant `drop`, expected `pause` or `close` at line 1 column 77"#]].assert_eq(&told.join("\n"));
+        unknown variant `never`, expected one of `pace`, `pause`, `drop`, `close` at line 1 column 78"#]].assert_eq(&told.join("\n"));
     assert_eq!(faults("{ \"tenants\": [] }"), "0 good");
 }
 

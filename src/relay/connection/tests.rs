@@ -11,6 +11,7 @@ mod memory;
 mod model;
 mod patience;
 mod pings;
+mod plans;
 mod runtime_pings;
 mod sealed;
 mod sim;

@@ -1,7 +1,7 @@
 //! A connection's turn on its thread.
 
 use crate::clock::Millis;
-use crate::plan::Budget;
+use crate::plan::Accounts;
 use crate::relay::buffers::{Pool, READ_BYTES_MAX};
 
 /// The most bytes that one leg may bring in one turn: one read, so that no connection starves the others.
@@ -13,8 +13,8 @@ pub const TURN_BYTES_MAX: usize = READ_BYTES_MAX;
 pub struct Turn<'a> {
     /// The present moment.
     pub now: Millis,
-    /// The tenant's message budget, if the plan has one.
-    pub budget: Option<&'a Budget>,
+    /// What plans have left for its messages; see [`Accounts::for_messages`].
+    pub accounts: Accounts<'a>,
     /// [`crate::relay::pair::HOLD_BYTES_MAX`] + [`READ_BYTES_MAX`] bytes to read into.
     pub scratch: &'a mut [u8],
     /// Buffers to borrow.

@@ -64,7 +64,7 @@ pub enum Check {
 impl Pair {
     /// Applies the deadlines. `lanes` are the directions from client and from runtime.
     pub fn check(&mut self, now: Millis, patience: &Patience, lanes: [LaneState; 2]) -> Check {
-        if self.cut_at.is_some_and(|cut_at| now >= cut_at) {
+        if now >= self.cut_at {
             return Check::Cut;
         }
         let last_byte_at = self.flows[0].last_byte_at.max(self.flows[1].last_byte_at);
@@ -72,7 +72,7 @@ impl Pair {
         let ended = self.flows.iter().filter(|flow| flow.phase != Phase::Open).count();
         let silence_max = match ended {
             0 => Duration::MAX,
-            _ if is_waiting || self.cut_at.is_some() => Duration::MAX,
+            _ if is_waiting || self.is_ending() => Duration::MAX,
             1 => patience.half_open_max,
             // Nothing more can pass either way: all that is missing is for the peers to hang up.
             _ => CLOSE_GRACE,

@@ -3,6 +3,7 @@
 use super::Seated;
 use crate::clock::Millis;
 use crate::close::Cause;
+use crate::plan::Throttled;
 use crate::relay::counts::Counts;
 use crate::relay::pair::{Ending, Side};
 
@@ -16,6 +17,12 @@ pub(super) fn publish(seated: &mut Seated, all: &Counts, now: Millis) {
         if counts.bytes > 0 {
             all.relayed(side, (counts.messages.into(), counts.bytes.into()));
             counter.add(counts.messages, counts.bytes, counts.has_data.then_some(now));
+        }
+        if counts.dropped > 0 || counts.paced > 0 {
+            let (paced, dropped) = (counts.paced.into(), counts.dropped.into());
+            all.throttled(paced, dropped);
+            let more = Throttled { paced, dropped, refused: 0 };
+            entry.accounts().each().for_each(|account| account.note(more));
         }
     }
 }

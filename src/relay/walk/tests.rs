@@ -1,5 +1,7 @@
 //! Tables of frame headers.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::relay::frames::{self, CONTINUATION, Frame, Length};
 
@@ -50,6 +52,7 @@ fn every_length_form_is_read_in_both_directions() {
                 kind: Kind::Start,
                 fin: true,
                 mask: frame.mask,
+                compressed: false,
                 payload_bytes: payload_bytes as u64,
                 header_bytes: header_bytes + if masked { 4 } else { 0 },
             };
@@ -189,6 +192,106 @@ fn no_cut_of_any_header_misleads() {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Where the messages end that [`parse`] lets through one by one, as long as each is one whole frame; and
+/// how much of that is payload.
+fn one_by_one(
+    bytes: &[u8],
+    masked: bool,
+    reserved: Reserved,
+    payload_max: u64,
+) -> Vec<(usize, usize)> {
+    let mut ends = Vec::new();
+    let (mut place, mut payload_bytes) = (0, 0);
+    while let Ok(Some(header)) = parse(&bytes[place..], masked, FRESH, reserved) {
+        let is_message = header.kind == Kind::Start && header.fin;
+        let left = (bytes.len() - place - header.header_bytes) as u64;
+        if !is_message || header.payload_bytes > payload_max.min(left) {
+            break;
+        }
+        payload_bytes += header.payload_bytes as usize;
+        place += header.header_bytes + header.payload_bytes as usize;
+        ends.push((place, payload_bytes));
+    }
+    ends
+}
+
+/// Whether one by one is how these are to be judged: what is rare or long, and the very last bytes.
+fn is_left_to_parse(bytes: &[u8]) -> bool {
+    bytes.len() < 4 || bytes[1] & 0x7f == 127 || !matches!(bytes[0] & 0x0f, 1 | 2)
+}
+
+fn assert_together_as_one_by_one(bytes: &[u8], masked: bool, reserved: Reserved, max: u64) {
+    let found = whole_messages(bytes, masked, reserved, max);
+    let ends = one_by_one(bytes, masked, reserved, max);
+    let count = found.count as usize;
+    let (ends_at, payload_bytes) = ends[..count].last().copied().unwrap_or_default();
+    assert_eq!((found.bytes, found.payload_bytes), (ends_at, payload_bytes), "{bytes:02x?}");
+    let is_all = ends.len() == count || is_left_to_parse(&bytes[found.bytes..]);
+    assert!(is_all, "{count} of {ends:?} in {bytes:02x?}");
+}
+
+const ALL: [Reserved; 3] = [Reserved::None, Reserved::Deflate, Reserved::Any];
+
+/// Every pair of first bytes in every situation, with what is behind it whole, or a byte too short.
+#[test]
+fn messages_pass_together_as_they_do_one_by_one() {
+    let mut bytes = [0; 300];
+    for (first, second) in (0..=255).flat_map(|first| (0..=255).map(move |second| (first, second)))
+    {
+        let lengths: &[u8] = if second & 0x7f < 126 { &[0] } else { &[0, 126, 255] };
+        for &length in lengths {
+            bytes[..4].copy_from_slice(&[first, second, 0, length]);
+            for (masked, reserved) in [false, true].into_iter().flat_map(|it| ALL.map(|b| (it, b)))
+            {
+                let payload = match second & 0x7f {
+                    126 => usize::from(length) + 2,
+                    short => usize::from(short),
+                };
+                let whole = (2 + 4 * usize::from(masked) + payload).min(bytes.len());
+                for end in [whole - 1, whole, bytes.len()] {
+                    for max in [100, u64::MAX] {
+                        assert_together_as_one_by_one(&bytes[..end], masked, reserved, max);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn some_frame() -> impl Strategy<Value = Frame> {
+    let payload = prop_oneof![6 => 0_usize..130, 1 => 65_500_usize..65_600];
+    let length = prop_oneof![8 => Just(Length::Shortest), 1 => Just(Length::Bits16), 1 => Just(Length::Bits64)];
+    let opcode = prop_oneof![20 => 1_u8..3, 1 => 0_u8..16];
+    let bits =
+        prop_oneof![20 => Just(0), 1 => Just(0x40_u8), 1 => (0_u8..8).prop_map(|bits| bits << 4)];
+    (payload, length, opcode, bits, 0..20, 0..20).prop_map(
+        |(payload, length, opcode, reserved, is_unfinished, is_unmasked)| {
+            let length = if payload > 65_535 { Length::Shortest } else { length };
+            let frame = Frame::new(opcode, &vec![b'x'; payload]);
+            let mask = (is_unmasked != 0).then_some(MASK);
+            Frame { length, reserved, mask, fin: is_unfinished != 0, ..frame }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_frames_pass_together_as_they_do_one_by_one(
+        frames in prop::collection::vec(some_frame(), 0..30),
+        cut in 0_usize..1000,
+        max in prop_oneof![Just(u64::MAX), 0_u64..130],
+    ) {
+        let bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
+        let bytes = &bytes[..bytes.len().saturating_sub(cut)];
+        for reserved in ALL {
+            assert_together_as_one_by_one(bytes, true, reserved, max);
+            assert_together_as_one_by_one(bytes, false, reserved, max);
         }
     }
 }

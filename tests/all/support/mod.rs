@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 pub mod admin;
 pub mod exposition;
 pub mod flowgate;
+pub mod front;
 pub mod http2;
 pub mod link;
 pub mod node;
@@ -40,7 +41,8 @@ pub fn wait_for<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// The present moment.
 #[allow(clippy::disallowed_methods, reason = "a test's own deadline")]
-fn now() -> Instant {
+pub fn now() -> Instant {
     Instant::now()
 }

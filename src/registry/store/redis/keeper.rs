@@ -8,7 +8,8 @@ use redis::Value;
 use tokio::time::{sleep, timeout};
 
 use super::contact::{Answer, Contact, Effect};
-use super::link::{Drivers, Link, connect, describe};
+use super::link::{Drivers, Link, connect, describe, run};
+use super::reply::Reply;
 use super::scripts::{Arguments, PROBE, TOUCH};
 use super::sentinel;
 use crate::registry::store::error::StoreError;
@@ -76,7 +77,13 @@ async fn reconnect(contact: &Arc<Contact>, ceiling_ms: &mut u64) -> (Arc<Link>, 
 /// # Errors
 /// The guard's, or what is forbidden.
 pub(super) async fn greet(contact: &Contact, link: &Link) -> Result<(), StoreError> {
-    touch(contact, link).await?;
+    if let Err(error) = touch(contact, link).await {
+        // The link is used all the same, and whoever finds the registry in order again may write at once.
+        if matches!(error, StoreError::Stale(_) | StoreError::Foreign(_)) {
+            set_clock(contact, link).await?;
+        }
+        return Err(error);
+    }
     let none = Arguments::default();
     let connection = link.writer.clone();
     let mut probed = contact.exchange(link, connection, &PROBE, &none, Effect::Nothing).await?;
@@ -115,6 +122,18 @@ async fn try_waiting(contact: &Contact, link: &Link) -> Result<(), StoreError> {
             _ => {}
         }
     }
+    Ok(())
+}
+
+/// Sets the clock by the server's, of which a script's answer says nothing where the guard holds it back.
+async fn set_clock(contact: &Contact, link: &Link) -> Result<(), StoreError> {
+    let mut connection = link.writer.clone();
+    let command = redis::cmd("TIME");
+    let time = timeout(contact.options.command_timeout, run(&mut connection, &command)).await;
+    let time = time.map_err(|_| contact.away("Redis did not answer in time"))??;
+    let mut time = Reply::new(time)?;
+    let (seconds, micros) = (time.number()?, time.number()?);
+    link.set_server_ms(seconds.saturating_mul(1000) + micros / 1000, contact.clock.now().0);
     Ok(())
 }
 

@@ -2,8 +2,9 @@
 
 use super::bench::{Bench, LEFT_BYTES_MAX, RULES};
 use super::model::{directed, own_close};
+use crate::clock::Millis;
 use crate::close::Cause;
-use crate::plan::{Budget, Over, Rate};
+use crate::plan::{Account, Over, Plan, Quota, Share};
 use crate::relay::buffers::READ_BYTES_MAX;
 use crate::relay::connection::TURN_BYTES_MAX;
 use crate::relay::frames::{BINARY, CONTINUATION, Frame, PING, TEXT, is_close, stream};
@@ -13,10 +14,19 @@ fn frame(from: Side, opcode: u8, payload: &[u8]) -> Frame {
     directed(Frame::new(opcode, payload), from, [4, 3, 2, 1])
 }
 
-fn with_budget(per_second: u32, burst: u32, over: Over) -> Bench {
+pub fn with_budget(per_second: u64, burst: u64, over: Over) -> Bench {
     let mut bench = Bench::plain(RULES);
-    bench.budget = Some(Budget::new(Some(Rate { per_second, burst, over })));
+    set_budget(&mut bench, per_second, burst, over);
     bench
+}
+
+pub fn set_budget(bench: &mut Bench, per_second: u64, burst: u64, over: Over) {
+    let messages_per_second = Some(Quota { limit: per_second, burst: Some(burst) });
+    bench.account = Some(account(Plan { messages_per_second, over, ..Plan::default() }));
+}
+
+pub fn account(plan: Plan) -> Account {
+    Account::new(&plan, Share::default(), Millis(0))
 }
 
 #[test]
@@ -78,7 +88,7 @@ fn a_connection_that_can_only_wait_rests() {
         blocked.run();
         assert_eq!(blocked.received(Side::Runtime), message.repeat(20));
     }
-    let mut paused = with_budget(1, in_one_turn as u32, Over::Pause);
+    let mut paused = with_budget(1, in_one_turn as u64, Over::Pace);
     paused.deliver(Side::Client, &message.repeat(20));
     assert_eq!(paused.messages()[0], in_one_turn as u64);
     while paused.check_after_ms(1000) == Check::Step {}
@@ -87,7 +97,7 @@ fn a_connection_that_can_only_wait_rests() {
 
 #[test]
 fn a_spent_budget_pauses_and_goes_on() {
-    let mut bench = with_budget(10, 2, Over::Pause);
+    let mut bench = with_budget(10, 2, Over::Pace);
     let frames: Vec<Frame> =
         (0..6_u8).map(|number| frame(Side::Client, TEXT, &[number; 5])).collect();
     bench.deliver(Side::Client, &stream(&frames));
@@ -120,7 +130,7 @@ fn pauses_keep_the_order_at_every_cut() {
     ];
     let whole = stream(&frames);
     for cut in 0..whole.len() {
-        let mut bench = with_budget(1, 1, Over::Pause);
+        let mut bench = with_budget(1, 1, Over::Pace);
         bench.deliver(Side::Client, &whole[..cut]);
         bench.deliver(Side::Client, &whole[cut..]);
         for _ in 0..3 {
@@ -134,7 +144,7 @@ fn pauses_keep_the_order_at_every_cut() {
 
 #[test]
 fn both_directions_draw_on_one_budget() {
-    let mut bench = with_budget(1, 3, Over::Pause);
+    let mut bench = with_budget(1, 3, Over::Pace);
     for side in Side::BOTH {
         let message = frame(side, TEXT, b"one of two");
         bench.deliver(side, &stream(&[message.clone(), message]));
@@ -146,7 +156,7 @@ fn both_directions_draw_on_one_budget() {
 
 #[test]
 fn a_paused_side_is_not_read_from() {
-    let mut bench = with_budget(1, 1, Over::Pause);
+    let mut bench = with_budget(1, 1, Over::Pace);
     let message = frame(Side::Runtime, BINARY, &[b'm'; 40_000]);
     bench.deliver(Side::Runtime, &stream(&[message.clone(), message.clone()]));
     let (reads, _) = bench.wire(Side::Runtime).calls();
@@ -161,7 +171,7 @@ fn a_paused_side_is_not_read_from() {
 
 #[test]
 fn a_pause_does_not_delay_a_close_of_ours() {
-    let mut bench = with_budget(1, 1, Over::Pause);
+    let mut bench = with_budget(1, 1, Over::Pace);
     let frames = [frame(Side::Client, TEXT, b"passes"), frame(Side::Client, TEXT, b"waits")];
     bench.deliver(Side::Client, &stream(&frames));
     bench.close(Cause::KeyRegenerated);
@@ -177,7 +187,7 @@ fn a_pause_does_not_delay_a_close_of_ours() {
 
 #[test]
 fn a_paused_sender_is_not_called_stalled() {
-    let mut bench = with_budget(1, 1, Over::Pause);
+    let mut bench = with_budget(1, 1, Over::Pace);
     let message = frame(Side::Client, TEXT, b"waits").bytes();
     bench.deliver(Side::Client, &message.repeat(2));
     bench.deliver(Side::Client, &message[..3]);
@@ -222,7 +232,7 @@ fn a_message_costs_the_same_in_any_number_of_frames() {
 /// Paused and blocked at once: each is waited for.
 #[test]
 fn a_pause_behind_a_blocked_receiver() {
-    let mut bench = with_budget(1, 1, Over::Pause);
+    let mut bench = with_budget(1, 1, Over::Pace);
     bench.wire(Side::Runtime).set_room(2);
     let message = frame(Side::Client, TEXT, b"message").bytes();
     bench.deliver(Side::Client, &message.repeat(3));

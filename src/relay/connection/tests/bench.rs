@@ -7,7 +7,7 @@ use super::sealed::{Protocol, end};
 use super::sim::{Dice, Sim};
 use crate::clock::Millis;
 use crate::close::Cause;
-use crate::plan::Budget;
+use crate::plan::{Account, Accounts};
 use crate::relay::buffers::{Buffers, READ_BYTES_MAX};
 use crate::relay::connection::{Connection, Outcome, Turn};
 use crate::relay::pair::{Check, Ending, HOLD_BYTES_MAX, Pair, Patience, Rules, Side};
@@ -18,6 +18,7 @@ pub const MASK: [u8; 4] = [0x11, 0x22, 0x33, 0x44];
 pub const NONCE: [u8; 7] = *b"flowgat";
 pub const RULES: Rules = Rules {
     reserved: Reserved::Deflate,
+    keeps_context: [true; 2],
     message_bytes_max: 1 << 20,
     seed: [0x11, 0x22, 0x33, 0x44, b'f', b'l', b'o', b'w', b'g', b'a', b't', 0],
 };
@@ -38,7 +39,7 @@ pub struct Bench {
     pub wires: [Sim; 2],
     pub now: Millis,
     pub patience: Patience,
-    pub budget: Option<Budget>,
+    pub account: Option<Account>,
     pub is_over: bool,
     is_ready: bool,
     buffers: Buffers,
@@ -98,11 +99,16 @@ impl Bench {
             wires,
             now,
             patience: PATIENCE,
-            budget: None,
+            account: None,
             is_over: false,
             is_ready: true,
             buffers: Buffers::default(),
         }
+    }
+
+    /// From now on there is more in all connections' buffers than there should be.
+    pub fn make_scarce(&mut self) {
+        self.buffers.set_scarce(true);
     }
 
     pub fn wire(&self, side: Side) -> &Sim {
@@ -183,7 +189,12 @@ impl Bench {
 
     fn turn(&mut self) {
         let (scratch, pool) = self.buffers.split();
-        let mut turn = Turn { now: self.now, budget: self.budget.as_ref(), scratch, pool };
+        let mut turn = Turn {
+            now: self.now,
+            accounts: Accounts { tenant: self.account.as_ref(), subscriber: None },
+            scratch,
+            pool,
+        };
         match self.connection.turn(&mut turn) {
             Outcome::Idle => {}
             Outcome::Again => self.is_ready = true,

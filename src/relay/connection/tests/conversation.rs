@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 
+use super::backpressure::set_budget;
 use super::bench::RULES;
 use super::model::{Peers, Then, cases, messages, messages_in, own_close};
 use super::sim::Dice;
-use crate::plan::{Budget, Over, Rate};
+use crate::plan::Over;
 use crate::relay::frames::{Frame, stream};
 use crate::relay::pair::{Ending, Side};
 
@@ -47,14 +48,14 @@ proptest! {
     fn pauses_delay_and_change_nothing(
         from_client in conversation(Side::Client),
         from_runtime in conversation(Side::Runtime),
-        burst in 1_u32..4,
+        burst in 1_u64..4,
         seed: u64,
     ) {
         let mut dice = Dice::new(seed);
         let streams = [stream(&from_client), stream(&from_runtime)];
         let mut peers = Peers::new(streams.clone(), Then::Fin);
         let mut bench = peers.join(&mut dice, RULES);
-        bench.budget = Some(Budget::new(Some(Rate { per_second: 50, burst, over: Over::Pause })));
+        set_budget(&mut bench, 50, burst, Over::Pace);
         while !peers.play(&mut bench, &mut dice, 10) {
             bench.check_after_ms(dice.roll(30) as u64);
         }

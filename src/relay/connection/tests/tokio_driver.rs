@@ -13,6 +13,7 @@ use super::bench::RULES;
 use super::model::{directed, own_close};
 use super::sim::Dice;
 use crate::clock::Millis;
+use crate::plan::Accounts;
 use crate::relay::buffers::Buffers;
 use crate::relay::connection::{Connection, Outcome, Turn};
 use crate::relay::frames::{BINARY, Frame, PING, stream};
@@ -48,7 +49,7 @@ async fn relay(mut connection: Connection<TcpStream>) -> Pair {
     let mut buffers = Buffers::default();
     loop {
         let (scratch, pool) = buffers.split();
-        let mut turn = Turn { now: Millis(0), budget: None, scratch, pool };
+        let mut turn = Turn { now: Millis(0), accounts: Accounts::default(), scratch, pool };
         match connection.turn(&mut turn) {
             Outcome::Over => return connection.pair,
             Outcome::Again => tokio::task::yield_now().await,

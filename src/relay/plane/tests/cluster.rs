@@ -15,8 +15,12 @@ use crate::relay::walk::Reserved;
 use crate::relay::wire::Wire;
 use crate::tenant::{Tenant, sample};
 
-pub const RULES: Rules =
-    Rules { reserved: Reserved::None, message_bytes_max: 1 << 30, seed: *b"0123456789ab" };
+pub const RULES: Rules = Rules {
+    reserved: Reserved::None,
+    keeps_context: [true; 2],
+    message_bytes_max: 1 << 30,
+    seed: *b"0123456789ab",
+};
 /// Long enough that no deadline but that of a close can be what ended a connection.
 pub const PATIENCE: Patience = Patience {
     frame_stall_max: Duration::from_secs(600),

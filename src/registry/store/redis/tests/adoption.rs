@@ -115,6 +115,18 @@ async fn what_an_operator_adopts_is_gone_on_with() {
     is_in_order(&store).await;
 }
 
+/// Not only after the next look at the server, which sets the clock by which a write may begin.
+#[tokio::test]
+async fn whoever_finds_the_adoption_may_write_at_once() {
+    let (copies, server, store) = Copies::make().await;
+    let _server = copies.restore(server, "first");
+    until_held(&store).await;
+    let operators = open(&_server.socket_url()).await;
+    let adopted = operators.adopt().await.unwrap();
+    assert_eq!(body(&store, "1").await.unwrap(), "first");
+    assert_eq!(store.write(vec![put("1", "third")]).await, Ok(vec![adopted + 1]));
+}
+
 #[tokio::test]
 async fn who_holds_it_can_adopt_it() {
     let (copies, server, store) = Copies::make().await;

@@ -87,16 +87,15 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let (plane, prepared) = Plane::prepare(settings.relay_threads, settings.patience, clock)
         .map_err(|error| cannot("start the relay threads", error))?;
     plane.held().limit(settings.limits.buffer_bytes_max);
-    let passwords = Passwords::start(clock);
-    let passwords =
-        Arc::new(passwords.map_err(|error| cannot("start the password threads", error))?);
+    let passwords = Passwords::start(clock)
+        .map_err(|error| cannot("start the password threads", error))
+        .map(Arc::new)?;
     let dialer = Arc::new(dialer(&settings, clock)?);
     let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
-    let (live, usage) = (Arc::new(LiveTable::default()), Arc::new(Usage::default()));
+    let (live, usage, refused) = <(Arc<LiveTable>, Arc<Usage>, Arc<Recent>)>::default();
     let replicas = presence::Settings::new(registry.is_shared());
     let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, replicas);
     let presence = Arc::new(presence.map_err(|error| cannot("get randomness", error.into()))?);
-    let refused = Arc::<Recent>::default();
     let desk = Desk {
         registry: Arc::clone(&registry),
         passwords: Arc::clone(&passwords),

@@ -84,11 +84,13 @@ pub enum Cause {
     SubscriptionEnded,
     /// The application's secret for which the token was issued was replaced.
     SecretRegenerated,
+    /// The published API's owner has blocked the application's subscription.
+    SubscriptionBlocked,
 }
 
 /// The plain causes in the order of their byte; violations follow from [`FIRST_VIOLATION`]. Replicas
 /// of different versions tell each other these bytes: new causes go to the end.
-const PLAIN: [Cause; 28] = [
+const PLAIN: [Cause; 29] = [
     Cause::Drain,
     Cause::MessageTooBig,
     Cause::FrameStalled,
@@ -117,6 +119,7 @@ const PLAIN: [Cause; 28] = [
     Cause::TokenRevoked,
     Cause::SubscriptionEnded,
     Cause::SecretRegenerated,
+    Cause::SubscriptionBlocked,
 ];
 const VIOLATIONS: [Violation; 7] = [
     Violation::Mask,
@@ -159,6 +162,7 @@ impl Cause {
             | Self::TokenRevoked
             | Self::SubscriptionEnded
             | Self::SecretRegenerated
+            | Self::SubscriptionBlocked
             | Self::ClientStalled
             | Self::ClientSilent => 1008,
             Self::RuntimeMoved => 1012,
@@ -199,6 +203,7 @@ impl Cause {
             Self::TokenRevoked => "token revoked",
             Self::SubscriptionEnded => "subscription ended",
             Self::SecretRegenerated => "consumer secret regenerated",
+            Self::SubscriptionBlocked => "subscription blocked",
             Self::Protocol(Violation::Mask) => "protocol: wrong masking",
             Self::Protocol(Violation::ReservedBit) => "protocol: reserved bit set",
             Self::Protocol(Violation::Opcode) => "protocol: unknown opcode",

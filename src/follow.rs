@@ -17,8 +17,8 @@ use crate::registry::record::{
 };
 use crate::registry::store::{FeedPage, Notice, StoreError};
 use crate::revoke::{
-    recheck_all, recheck_all_tokens, recheck_api, recheck_applications_of, recheck_consumer,
-    recheck_one, recheck_session, recheck_sessions, recheck_tokens,
+    follow_subscriptions_of, recheck_all, recheck_all_tokens, recheck_api, recheck_applications_of,
+    recheck_consumer, recheck_one, recheck_session, recheck_sessions, recheck_tokens,
 };
 use crate::tenant::TenantId;
 
@@ -149,6 +149,7 @@ async fn apply(
 ) -> Result<(), StoreError> {
     let is_known = registry.heed(notice);
     if notice.kind == PLAN.0 {
+        registry.heed_api(PLAN, &notice.id).await?;
         // Who has another plan is still in memory: the store is asked for the others only.
         recheck_all(live, registry).await;
     } else if notice.kind == TENANT.0
@@ -220,6 +221,9 @@ async fn apply_of_application(
         let before = apis_of(ApplicationId::from_hex(&notice.id));
         registry.heed_api(APPLICATION, &notice.id).await?;
         recheck_tokens(live, registry, before);
+        if let Some(id) = ApplicationId::from_hex(&notice.id) {
+            follow_subscriptions_of(live, registry, id);
+        }
     } else if notice.kind == REVOCATION.0 {
         registry.heed_api(REVOCATION, &notice.id).await?;
         let jti = KeyId::from_hex(&notice.id);

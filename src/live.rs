@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::clock::{Millis, UnixMillis};
 use crate::close::Cause;
 use crate::grant::{Grant, SessionId};
-use crate::plan::{Account, Share};
+use crate::plan::Share;
 use crate::tenant::{Instance, Tenant, TenantId, Username};
 
 mod accounts;
@@ -19,6 +19,7 @@ mod busiest;
 mod counter;
 mod mailbox;
 mod shared;
+mod subscribers;
 pub mod traffic;
 
 pub use accounts::{LimitUse, Owner, PlanUse, TooMany};
@@ -26,6 +27,7 @@ pub use busiest::TenantTraffic;
 pub use counter::{Counter, Counts};
 pub use mailbox::{Mail, Mailbox};
 use shared::TenantLive;
+pub use subscribers::{Subscriber, SubscriberId};
 use traffic::{Meter, Traffic};
 
 /// Plain requests of one tenant at once.
@@ -64,7 +66,7 @@ pub struct Entry {
     place: u32,
     whereabouts: Mutex<Whereabouts>,
     shared: Arc<TenantLive>,
-    subscriber: OnceLock<Arc<Account>>,
+    subscriber: OnceLock<Arc<Subscriber>>,
 }
 
 /// Where an entry goes, and who is to hear of its end. Few have anybody who waits as a task.
@@ -147,7 +149,8 @@ impl Entry {
 
     /// The most payload bytes of a message that begins now.
     pub fn message_bytes_max(&self) -> u64 {
-        self.shared.message_bytes_max()
+        let subscribers = self.subscriber.get().map_or(u64::MAX, |it| it.message_bytes_max());
+        self.shared.message_bytes_max().min(subscribers)
     }
 
     /// Whether it is said to go to just there.
@@ -188,7 +191,7 @@ pub struct LiveTable {
     tenants: DashMap<TenantId, Arc<TenantLive>>,
     /// Whose the sessions are that something rests on, and how much that is.
     sessions: DashMap<SessionId, (TenantId, usize)>,
-    subscriptions: DashMap<u128, Arc<Account>>,
+    subscribers: DashMap<SubscriberId, Arc<Subscriber>>,
     share: Mutex<Share>,
     traffic: Meter,
     next_id: AtomicU64,
@@ -256,6 +259,9 @@ impl LiveTable {
     fn leave(&self, entry: &Entry) {
         if let Some(news) = entry.shared.entries().remove(entry) {
             self.traffic.take_in(entry.tenant(), news);
+        }
+        if let Some(subscriber) = entry.subscriber.get() {
+            subscriber.leave(entry.kind);
         }
         if let Grant::Session { id, .. } = entry.grant {
             self.sessions.remove_if_mut(&id, |_, (_, count)| {

@@ -24,6 +24,7 @@ use crate::tenant::TenantId;
 pub mod applications;
 pub mod consumers;
 pub mod portal;
+pub mod subscriptions;
 pub mod view;
 
 /// The longest notice before what runs on a retired API is cut.

@@ -208,20 +208,9 @@ impl Refusal {
             Self::MethodNotAllowed("GET,HEAD".into()),
             Self::ApiBlocked,
             Self::Unprocessable("There is no sealing key."),
-            Self::Consumer(ConsumerRefusal::MissingKey),
-            Self::Consumer(ConsumerRefusal::InvalidKey),
-            Self::Consumer(ConsumerRefusal::MissingBasic),
-            Self::Consumer(ConsumerRefusal::MalformedBasic),
-            Self::Consumer(ConsumerRefusal::InvalidBasic),
-            Self::Consumer(ConsumerRefusal::MissingToken),
-            Self::Consumer(ConsumerRefusal::MalformedToken("the token is malformed")),
-            Self::Consumer(ConsumerRefusal::InvalidToken("the token expired")),
-            Self::Consumer(ConsumerRefusal::UnknownToken("no consumer has the token's key")),
-            Self::Consumer(ConsumerRefusal::MissingAccessToken),
-            Self::Consumer(ConsumerRefusal::InvalidAccessToken("token expired")),
-            Self::Consumer(ConsumerRefusal::NotSubscribed),
         ]
         .into_iter()
+        .chain(ConsumerRefusal::samples().map(Self::Consumer))
         .chain(OAuthRefusal::samples().map(Self::OAuth))
         .collect()
     }
@@ -285,7 +274,7 @@ impl Refusal {
             | Self::OAuth(OAuthRefusal::TooManyAttempts { wait_seconds }) => Some(*wait_seconds),
             Self::OAuth(OAuthRefusal::Unavailable(_)) => Some(NO_RUNTIME_RETRY_SECONDS),
             Self::Overloaded(_) | Self::RegistryAway(_) | Self::ReplicaSilent(_) => Some(2),
-            Self::GrantEnded(cause) if !takes_the_credential(*cause) => Some(1),
+            Self::GrantEnded(cause) if !faces::takes_the_credential(*cause) => Some(1),
             _ => None,
         }
     }
@@ -315,7 +304,7 @@ impl Refusal {
                 face(S::SERVICE_UNAVAILABLE, "draining", "The server is shutting down.")
             }
             Self::GrantEnded(Cause::RuntimeMoved) | Self::NoRuntime => self.face_of_the_rest(),
-            Self::GrantEnded(cause) if takes_the_credential(*cause) => {
+            Self::GrantEnded(cause) if faces::takes_the_credential(*cause) => {
                 Face { label: "grant_ended", ..WRONG }
             }
             // Never 401: devices give up for good on it, and their credential is as good as before.
@@ -355,25 +344,6 @@ impl Refusal {
             | Self::RuntimeTimedOut(_) => self.face_of_the_runtime(),
         }
     }
-}
-
-/// Whether a handshake that ended so would be answered 401 if it came again.
-fn takes_the_credential(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::KeyRegenerated
-            | Cause::KeyExpired
-            | Cause::KeyRevoked
-            | Cause::PasswordChanged
-            | Cause::SessionEnded
-            | Cause::SessionExpired
-            | Cause::TenantDisabled
-            | Cause::ConsumerRevoked
-            | Cause::TokenExpired
-            | Cause::TokenRevoked
-            | Cause::SubscriptionEnded
-            | Cause::SecretRegenerated
-    )
 }
 
 impl Refusal {

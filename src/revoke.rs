@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 
 use crate::api::{Api, Owner, Security};
 use crate::close::Cause;
-use crate::grant::{ApiId, ConsumerId, Grant, SessionId};
-use crate::live::{Entry, LiveTable};
+use crate::grant::{ApiId, ApplicationId, ConsumerId, Grant, SessionId};
+use crate::live::{Entry, LiveTable, SubscriberId};
 use crate::registry::Registry;
 use crate::registry::store::StoreError;
 use crate::tenant::{Tenant, TenantId};
@@ -148,6 +148,28 @@ pub fn recheck_applications_of(live: &LiveTable, registry: &Registry, owner: Ten
     recheck_tokens(live, registry, subscriptions.map(|subscription| subscription.api));
 }
 
+/// Has the present plans of an application's subscriptions count for what runs.
+pub fn follow_subscriptions_of(live: &LiveTable, registry: &Registry, application: ApplicationId) {
+    let known = registry.directory().application(application);
+    for subscription in known.iter().flat_map(|it| &it.subscriptions) {
+        follow_subscription(live, registry, SubscriberId { application, api: subscription.api });
+    }
+}
+
+/// The same for all of them.
+pub(crate) fn follow_subscriptions(live: &LiveTable, registry: &Registry) {
+    for id in live.subscribers() {
+        follow_subscription(live, registry, id);
+    }
+}
+
+fn follow_subscription(live: &LiveTable, registry: &Registry, id: SubscriberId) {
+    // One that is over has no plan: what rests on it ends.
+    if let Some(known) = registry.directory().subscribed_to(id.application, id.api) {
+        live.follow_subscription(id, &known.plan, registry.clock().now());
+    }
+}
+
 fn end_where_due(
     live: &LiveTable,
     registry: &Registry,
@@ -169,7 +191,7 @@ fn end_all(entries: &[Arc<Entry>]) -> usize {
 }
 
 /// Holds all that runs against the one rule, some tenants at a time: after a gap each may have to be
-/// read from the registry.
+/// read from the registry. Plans of subscriptions count as they are now.
 pub(crate) async fn recheck_all(live: &Arc<LiveTable>, registry: &Arc<Registry>) {
     let tenants = live.tenants();
     let at_once = tenants.len().min(RECHECKS_AT_ONCE);
@@ -187,6 +209,7 @@ pub(crate) async fn recheck_all(live: &Arc<LiveTable>, registry: &Arc<Registry>)
         })
         .collect();
     workers.join_all().await;
+    follow_subscriptions(live, registry);
 }
 
 /// As [`revoke`], for a record that somebody else wrote.

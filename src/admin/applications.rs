@@ -1,4 +1,4 @@
-//! Applications: an operator's own, and everybody's to look at, unsubscribe and remove.
+//! Applications: an operator's own, and everybody's to look at and remove.
 
 use axum::extract::State;
 use http::StatusCode;
@@ -9,9 +9,9 @@ use super::guard::Administrator;
 use super::pages::{page, tag};
 use super::{Answer, At, Tagged};
 use crate::api::{Application, Owner};
-use crate::json::{Asked, Id, Ids, Input, Private};
-use crate::publish::applications::{NewApplication, NewKeys, NewSubscription};
-use crate::publish::portal::{ApplicationView, SubscriberView};
+use crate::json::{Asked, Id, Input, Private};
+use crate::publish::applications::{NewApplication, NewKeys};
+use crate::publish::portal::ApplicationView;
 use crate::registry::away;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -42,10 +42,10 @@ pub(super) struct ApplicationPage {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ChangedApplication {
     #[serde(flatten)]
-    application: ApplicationView,
+    pub(super) application: ApplicationView,
     /// Connections and plain requests that were closed on the replica that was asked. Others close
     /// theirs within a second.
-    closed: usize,
+    pub(super) closed: usize,
 }
 
 /// An application with new keys.
@@ -60,25 +60,11 @@ pub(super) struct MadeApplicationKeys {
     closed: usize,
 }
 
-/// An application with one more subscription.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct MadeSubscription {
-    /// The subscription's id.
-    id: String,
-    application: ApplicationView,
-}
-
 /// What was ended by a removal.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RemovedApplication {
     /// As in a changed application.
     closed: usize,
-}
-
-/// The applications that are subscribed to an API.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Subscribers {
-    subscriptions: Vec<SubscriberView>,
 }
 
 /// Applications, the tenants' included.
@@ -152,7 +138,7 @@ pub(super) async fn remove(
 
 /// Gives an application a new consumer secret. Tokens that were issued for the one before end with it.
 #[utoipa::path(post, path = "/admin/v1/applications/{id}/keys", tag = "applications",
-    params(("id" = String, Path)), request_body = NewKeys,
+    params(("id" = String, Path)), request_body = Option<NewKeys>,
     responses((status = 201, body = MadeApplicationKeys)),
     security(("admin_token" = ["admin"])))]
 pub(super) async fn generate_keys(
@@ -172,53 +158,4 @@ pub(super) async fn generate_keys(
         closed: changed.ended,
     };
     Ok(Private(StatusCode::CREATED, answer))
-}
-
-/// Subscribes an application to a published API.
-#[utoipa::path(post, path = "/admin/v1/applications/{id}/subscriptions", tag = "applications",
-    params(("id" = String, Path)), request_body = NewSubscription,
-    responses((status = 201, body = MadeSubscription)), security(("admin_token" = ["admin"])))]
-pub(super) async fn subscribe(
-    Administrator(operator): Administrator,
-    State(desk): At,
-    Id(id): Id,
-    Input(wanted): Input<NewSubscription>,
-) -> Answer<MadeSubscription> {
-    let publishing = desk.publishing();
-    let before = publishing.application(None, &id).await?;
-    let act = operator.act("subscribe application", format!("application/{id}"));
-    let (present, id) = publishing.subscribe(&act, &before, wanted).await?;
-    let application = publishing.show_application(&present);
-    Ok(Private(StatusCode::CREATED, MadeSubscription { id: id.to_string(), application }))
-}
-
-/// Ends a subscription and closes all that rests on it.
-#[utoipa::path(delete, path = "/admin/v1/applications/{id}/subscriptions/{subscription}",
-    tag = "applications", params(("id" = String, Path), ("subscription" = String, Path)),
-    responses((status = 200, body = ChangedApplication, headers(("ETag" = String)))),
-    security(("admin_token" = ["admin"])))]
-pub(super) async fn unsubscribe(
-    Administrator(operator): Administrator,
-    State(desk): At,
-    Ids(id, subscription): Ids,
-) -> Tagged<ChangedApplication> {
-    let publishing = desk.publishing();
-    let before = publishing.application(None, &id).await?;
-    let act = operator.act("end subscription", format!("application/{id}"));
-    let changed = publishing.unsubscribe(&act, &before, &subscription).await?;
-    let application = publishing.show_application(&changed.present);
-    let answer = ChangedApplication { application, closed: changed.ended };
-    Ok((tag(changed.present.revision), Private(StatusCode::OK, answer)))
-}
-
-/// Who is subscribed to an API.
-#[utoipa::path(get, path = "/admin/v1/apis/{id}/subscriptions", tag = "apis",
-    params(("id" = String, Path)), responses((status = 200, body = Subscribers)),
-    security(("admin_token" = ["read"])))]
-pub(super) async fn subscribers(State(desk): At, Id(id): Id) -> Answer<Subscribers> {
-    let api = desk.publishing().api(None, &id).await?;
-    let found = desk.publishing().subscribers(&api);
-    let subscriptions =
-        found.iter().map(|(application, it)| SubscriberView::new(application, it)).collect();
-    Ok(Private(StatusCode::OK, Subscribers { subscriptions }))
 }

@@ -59,6 +59,7 @@ mod server;
 mod sessions;
 mod signing;
 pub mod stats;
+mod subscriptions;
 mod tenants;
 pub mod tokens;
 mod views;

@@ -10,7 +10,8 @@ use utoipa_axum::routes;
 
 use super::{
     Desk, apis, applications, audit, connections, consumers, credentials, feed, guard, instances,
-    keys, of_tenant, plans, profiles, replicas, server, sessions, signing, stats, tenants,
+    keys, of_tenant, plans, profiles, replicas, server, sessions, signing, stats, subscriptions,
+    tenants,
 };
 
 /// The security scheme's name in the document.
@@ -60,9 +61,11 @@ pub(super) fn api() -> (Router<Arc<Desk>>, Value) {
         .routes(routes!(applications::list, applications::create))
         .routes(routes!(applications::show, applications::remove))
         .routes(routes!(applications::generate_keys))
-        .routes(routes!(applications::subscribe))
-        .routes(routes!(applications::unsubscribe))
-        .routes(routes!(applications::subscribers))
+        .routes(routes!(subscriptions::subscribe))
+        .routes(routes!(subscriptions::unsubscribe))
+        .routes(routes!(subscriptions::set_plan))
+        .routes(routes!(subscriptions::subscribers))
+        .routes(routes!(subscriptions::set_blocked))
         .routes(routes!(signing::list))
         .routes(routes!(signing::rotate))
         .routes(routes!(connections::list))

@@ -56,6 +56,8 @@ pub struct Subscription {
     pub plan: Option<String>,
     /// When it was made.
     pub created_at: UnixMillis,
+    /// Since when the API's owner lets nothing through by it.
+    pub blocked_since: Option<UnixMillis>,
 }
 
 /// An application, as requests meet it.

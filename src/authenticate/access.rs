@@ -23,6 +23,7 @@ use crate::api::signing::{KeyRing, SigningKey, id_of, kid, sign};
 use crate::api::{Api, Security};
 use crate::carriers::{ACCESS_TOKEN_PARAMETER, Caller, TICKET_PARAMETER};
 use crate::clock::UnixMillis;
+use crate::close::Cause;
 use crate::grant::{ApiId, ApplicationId, Grant, KeyId};
 use crate::refusal::{ConsumerRefusal, Refusal};
 use crate::registry::away;
@@ -231,7 +232,10 @@ impl Authority<'_> {
         let directory = self.registry.directory();
         let verdict = directory.allows(&grant, self.now());
         let unknown = || Refusal::RegistryAway("applications are being read anew".to_owned());
-        verdict.ok_or_else(unknown)?.map_err(|cause| invalid(cause.reason()))?;
+        verdict.ok_or_else(unknown)?.map_err(|cause| match cause {
+            Cause::SubscriptionBlocked => Refusal::Consumer(ConsumerRefusal::SubscriptionBlocked),
+            cause => invalid(cause.reason()),
+        })?;
         let Grant::Token { subscription, .. } = grant else {
             return Err(invalid("no token's grant"));
         };

@@ -1,11 +1,10 @@
-//! A tenant's applications: what is offered, keys, subscriptions, tokens; and who is subscribed to the
-//! tenant's own APIs.
+//! A tenant's applications: what is offered, keys, subscriptions, tokens.
 
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Extension, State};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use http::StatusCode;
 use http::header::HeaderMap;
 use serde::Deserialize;
@@ -14,13 +13,12 @@ use serde_json::json;
 use super::publishing::{act, owner};
 use super::{Answer, Arc, At, Desk, From, Owner as Asker, Private};
 use crate::api::{Api, State as Life};
-use crate::client::Client;
 use crate::json::{Asked, Id, Ids, Input};
 use crate::oauth::as_problem;
 use crate::oauth::issue::{Wanted, issue};
-use crate::publish::applications::{NewApplication, NewKeys, NewSubscription};
-use crate::publish::portal::SubscriberView;
-use crate::refusal::{OperatorRefusal, Refusal};
+use crate::publish::applications::{NewApplication, NewKeys};
+use crate::publish::subscriptions::{NewSubscription, Side, SubscriptionPlan};
+use crate::refusal::Refusal;
 use crate::registry::away;
 
 /// APIs that are listed at once.
@@ -36,8 +34,7 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/profile/applications/{id}/token", post(token))
         .route("/profile/applications/{id}/subscriptions", post(subscribe))
         .route("/profile/applications/{id}/subscriptions/{subscription}", delete(unsubscribe))
-        .route("/profile/apis/{id}/subscriptions", get(subscribers))
-        .route("/profile/apis/{id}/subscriptions/{subscription}", delete(end_subscription))
+        .route("/profile/applications/{id}/subscriptions/{subscription}/plan", put(set_plan))
 }
 
 /// Behind the question mark of the catalog.
@@ -183,45 +180,26 @@ async fn unsubscribe(
 ) -> Answer {
     let before = desk.publishing().application(Some(owner(&identity)), &id).await?;
     let act = act(&identity, client, "end subscription", format!("application/{id}"));
-    let changed = desk.publishing().unsubscribe(&act, &before, &subscription).await?;
+    let publishing = desk.publishing();
+    let changed = publishing.unsubscribe(&act, &before, &subscription, Side::Caller).await?;
     let mut said = json!(desk.publishing().show_application(&changed.present));
     said["closed"] = json!(changed.ended);
     Ok(Private(StatusCode::OK, said))
 }
 
-/// `GET /profile/apis/{id}/subscriptions`
-async fn subscribers(State(desk): At, Extension(identity): Asker, Id(id): Id) -> Answer {
-    let api = desk.publishing().api(Some(owner(&identity)), &id).await?;
-    let found = desk.publishing().subscribers(&api);
-    let shown: Vec<_> =
-        found.iter().map(|(application, it)| SubscriberView::new(application, it)).collect();
-    Ok(Private(StatusCode::OK, json!({ "subscriptions": shown })))
-}
-
-/// `DELETE /profile/apis/{id}/subscriptions/{subscription}`: the API's owner ends it.
-async fn end_subscription(
+/// `PUT /profile/applications/{id}/subscriptions/{subscription}/plan`
+async fn set_plan(
     State(desk): At,
     Extension(identity): Asker,
     Extension(client): From,
     Ids(id, subscription): Ids,
+    Input(wanted): Input<SubscriptionPlan>,
 ) -> Answer {
-    let closed = end(&desk, &identity, client, &id, &subscription).await?;
-    Ok(Private(StatusCode::OK, json!({ "closed": closed })))
-}
-
-async fn end(
-    desk: &Desk,
-    identity: &crate::authenticate::Identity,
-    client: Client,
-    id: &str,
-    subscription: &str,
-) -> Result<usize, Refusal> {
-    const NONE: Refusal =
-        Refusal::Operator(OperatorRefusal::Missing("The API has no such subscription."));
-    let api = desk.publishing().api(Some(owner(identity)), id).await?;
-    let found = desk.publishing().subscribers(&api);
-    let found = found.iter().find(|(_, it)| it.id.to_string() == subscription);
-    let (application, _) = found.ok_or(NONE)?;
-    let act = act(identity, client, "end subscription", format!("application/{}", application.id));
-    Ok(desk.publishing().unsubscribe(&act, application, subscription).await?.ended)
+    let publishing = desk.publishing();
+    let before = publishing.application(Some(owner(&identity)), &id).await?;
+    let act = act(&identity, client, "change subscription's plan", format!("application/{id}"));
+    let changed = publishing.set_plan(&act, &before, &subscription, wanted).await?;
+    let mut said = json!(publishing.show_application(&changed.present));
+    said["closed"] = json!(changed.ended);
+    Ok(Private(StatusCode::OK, said))
 }

@@ -43,6 +43,7 @@ mod page;
 mod portal;
 mod publishing;
 mod runtime;
+mod subscribers;
 mod view;
 
 /// What the handlers work with.
@@ -86,6 +87,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route("/profile/connections/{id}", delete(connections::close))
         .merge(publishing::routes())
         .merge(applications::routes())
+        .merge(subscribers::routes())
         .merge(portal::routes())
         .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed(String::new()) })
         .fallback(|| async { Refusal::NotFound("no such page of the profile") })

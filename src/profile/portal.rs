@@ -11,21 +11,26 @@ use http::header::{HOST, HeaderMap};
 use serde::Deserialize;
 
 use super::publishing::{act as as_act, owner};
-use super::view::Moment;
+use super::view::{Moment, limit_in_words};
 use super::{Arc, At, Desk, From, Owner as Asker, asyncapi, away};
 use crate::api::{Api, Application, Security, State as Life};
 use crate::authenticate::Identity;
 use crate::client::Client;
 use crate::cookies::Way;
-use crate::grant::Grant;
+use crate::grant::{ApiId, Grant};
 use crate::oauth::as_problem;
 use crate::oauth::issue::{Wanted, issue};
-use crate::publish::applications::{NewApplication, NewKeys, NewSubscription};
-use crate::publish::portal::{ApplicationView, OfferView};
+use crate::publish::applications::{NewApplication, NewKeys};
+use crate::publish::portal::{ApplicationView, OfferView, SubscriptionView};
+use crate::publish::subscriptions::{NewSubscription, Side, SubscriptionPlan};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::web::form::{self, Form};
 use crate::web::{Assets, Shown, page};
+
+mod owned;
+
+use owned::Owned;
 
 /// APIs on the page; the list as JSON has them all.
 const OFFERS_SHOWN_MAX: usize = 200;
@@ -66,8 +71,18 @@ struct Offer {
 /// An application.
 struct Own {
     view: ApplicationView,
+    subscriptions: Vec<Subscription>,
     secret_made: Option<Moment>,
     is_callable: bool,
+}
+
+/// One of its subscriptions.
+struct Subscription {
+    view: SubscriptionView,
+    /// What is left of the plan.
+    left: Vec<String>,
+    /// The API's other plans.
+    others: Vec<String>,
 }
 
 #[derive(Template)]
@@ -80,6 +95,7 @@ struct PortalPage<'a> {
     offers: Vec<Offer>,
     offers_left_out: usize,
     applications: Vec<Own>,
+    owned: Vec<Owned>,
 }
 
 /// The fields of all forms; each has some of them.
@@ -138,6 +154,7 @@ async fn render(
         offers,
         offers_left_out,
         applications: applications.iter().map(|it| desk.own(it)).collect(),
+        owned: desk.owned(owner(identity)),
     };
     let status = outcome.as_ref().map_or(StatusCode::OK, |(_, status)| *status);
     Ok(page(status, &portal, headers, None))
@@ -170,11 +187,24 @@ impl Desk {
     fn own(&self, application: &Application) -> Own {
         let now = self.now();
         let made = application.secret.as_ref().map(|secret| secret.created_at);
+        let mut view = self.publishing().show_application(application);
+        let subscriptions = std::mem::take(&mut view.subscriptions);
+        let is_callable = application.secret.is_some() && !application.subscriptions.is_empty();
         Own {
-            view: self.publishing().show_application(application),
+            subscriptions: subscriptions.into_iter().map(|it| self.subscription(it)).collect(),
+            view,
             secret_made: made.map(|made| Moment::of(made, now)),
-            is_callable: application.secret.is_some() && !application.subscriptions.is_empty(),
+            is_callable,
         }
+    }
+
+    fn subscription(&self, view: SubscriptionView) -> Subscription {
+        let api = ApiId::from_hex(&view.api).and_then(|id| self.registry.directory().api(id));
+        let mut others = api.map(|api| api.definition.plans.clone()).unwrap_or_default();
+        others.retain(|plan| Some(plan) != view.plan.as_ref());
+        let left = view.plan_use.limits.iter().map(limit_in_words);
+        let left = left.map(|(limit, left)| format!("{limit}: {left}")).collect();
+        Subscription { view, left, others }
     }
 }
 
@@ -193,6 +223,10 @@ async fn act(
         "create" => asked.create().await,
         "subscribe" => asked.subscribe().await,
         "unsubscribe" => asked.unsubscribe().await,
+        "plan" => asked.set_plan().await,
+        "block" => asked.block(true).await,
+        "unblock" => asked.block(false).await,
+        "end" => asked.end_subscribers().await,
         "keys" => asked.generate_keys().await,
         "token" => asked.issue(&headers).await,
         "remove" => asked.remove().await,
@@ -255,8 +289,22 @@ impl Asked<'_> {
     async fn unsubscribe(&self) -> Result<Outcome, Refusal> {
         let before = self.application().await?;
         let act = self.act("end subscription");
-        let changed = self.desk.publishing().unsubscribe(&act, &before, &self.fields.api).await?;
+        let changed = self
+            .desk
+            .publishing()
+            .unsubscribe(&act, &before, &self.fields.api, Side::Caller)
+            .await?;
         let text = format!("The subscription was ended. {}", closed(changed.ended));
+        Ok(Outcome { text, ..Outcome::default() })
+    }
+
+    async fn set_plan(&self) -> Result<Outcome, Refusal> {
+        let before = self.application().await?;
+        let plan = self.fields.plan.clone();
+        let text = format!("The subscription has the plan {plan:?} now.");
+        let act = self.act("change subscription's plan");
+        let wanted = SubscriptionPlan { plan: Some(plan) };
+        self.desk.publishing().set_plan(&act, &before, &self.fields.api, wanted).await?;
         Ok(Outcome { text, ..Outcome::default() })
     }
 

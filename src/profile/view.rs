@@ -220,7 +220,7 @@ fn unit_of(limit: &LimitUse) -> &'static str {
 }
 
 /// A limit in words: its name, and how much there is of it.
-fn limit_in_words(it: &LimitUse) -> (String, String) {
+pub(super) fn limit_in_words(it: &LimitUse) -> (String, String) {
     let mut words = it.limit.replacen("_per_", " a ", 1);
     words.get_mut(..1).map(str::make_ascii_uppercase);
     let write = |amount| if unit_of(it) == "bytes" { size(amount) } else { grouped(amount) };

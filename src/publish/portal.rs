@@ -6,6 +6,8 @@ use utoipa::ToSchema;
 use super::Publishing;
 use crate::api::application::{ApplicationSecret, Subscription};
 use crate::api::{Api, Application, Owner, Security, State};
+use crate::grant::{ApiId, ApplicationId};
+use crate::live::{PlanUse, SubscriberId};
 
 /// An application.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -67,6 +69,12 @@ pub struct SubscriptionView {
     pub plan: Option<String>,
     /// When it was made.
     pub created: String,
+    /// Since when the API's owner lets nothing through by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub blocked_since: Option<String>,
+    /// What is left of the plan, on the replica that was asked.
+    pub plan_use: PlanUse,
 }
 
 /// An API as whoever may subscribe to it sees it.
@@ -107,6 +115,14 @@ pub struct SubscriberView {
     pub plan: Option<String>,
     /// When it was made.
     pub created: String,
+    /// Since when it is blocked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub blocked_since: Option<String>,
+    /// Its connections on the replica that was asked.
+    pub connections: u32,
+    /// What is left of the plan there.
+    pub plan_use: PlanUse,
 }
 
 impl SecretView {
@@ -119,21 +135,42 @@ impl SecretView {
     }
 }
 
-impl SubscriberView {
-    /// As it is shown.
+impl Publishing<'_> {
+    /// Who is subscribed to an API, as its owner sees them.
     #[must_use]
-    pub fn new(application: &Application, subscription: &Subscription) -> Self {
-        Self {
+    pub fn show_subscribers(self, api: &Api) -> Vec<SubscriberView> {
+        let subscribers = self.subscribers(api);
+        subscribers.iter().map(|(application, it)| self.show_subscriber(application, it)).collect()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn show_subscriber(
+        self,
+        application: &Application,
+        subscription: &Subscription,
+    ) -> SubscriberView {
+        let (connections, plan_use) = self.use_of(application.id, subscription.api);
+        SubscriberView {
             id: subscription.id.to_string(),
             application: application.id.to_string(),
             name: application.name.clone(),
             plan: subscription.plan.clone(),
             created: subscription.created_at.to_string(),
+            blocked_since: subscription.blocked_since.map(|since| since.to_string()),
+            connections,
+            plan_use,
         }
     }
-}
 
-impl Publishing<'_> {
+    /// How many connections rest on a subscription here, and what is left of its plan.
+    fn use_of(self, application: ApplicationId, api: ApiId) -> (u32, PlanUse) {
+        let known = self.registry.directory().subscribed_to(application, api);
+        let plan = known.map(|known| known.plan).unwrap_or_default();
+        let (id, now) = (SubscriberId { application, api }, self.registry.clock().now());
+        self.live.subscription_use(id, &plan, now)
+    }
+
     /// An application as it is shown.
     #[must_use]
     pub fn show_application(self, application: &Application) -> ApplicationView {
@@ -147,6 +184,8 @@ impl Publishing<'_> {
                 state: api.as_ref().map(|api| api.state),
                 plan: it.plan.clone(),
                 created: it.created_at.to_string(),
+                blocked_since: it.blocked_since.map(|since| since.to_string()),
+                plan_use: self.use_of(application.id, it.api).1,
             }
         };
         ApplicationView {

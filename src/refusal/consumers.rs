@@ -30,9 +30,31 @@ pub enum ConsumerRefusal {
     InvalidAccessToken(&'static str),
     /// The application may not call this API, or the token is for others.
     NotSubscribed,
+    /// The API's owner has blocked the subscription.
+    SubscriptionBlocked,
 }
 
 impl ConsumerRefusal {
+    /// One of each.
+    pub(super) fn samples() -> impl Iterator<Item = Self> {
+        [
+            Self::MissingKey,
+            Self::InvalidKey,
+            Self::MissingBasic,
+            Self::MalformedBasic,
+            Self::InvalidBasic,
+            Self::MissingToken,
+            Self::MalformedToken("the token is malformed"),
+            Self::InvalidToken("the token expired"),
+            Self::UnknownToken("no consumer has the token's key"),
+            Self::MissingAccessToken,
+            Self::InvalidAccessToken("token expired"),
+            Self::NotSubscribed,
+            Self::SubscriptionBlocked,
+        ]
+        .into_iter()
+    }
+
     /// What the client is told; stable.
     #[must_use]
     pub fn message(self) -> &'static str {
@@ -49,6 +71,7 @@ impl ConsumerRefusal {
             Self::MissingAccessToken => "Missing access token in request",
             Self::InvalidAccessToken(_) => "Invalid access token in request",
             Self::NotSubscribed => "The application is not subscribed to this API",
+            Self::SubscriptionBlocked => "The API's owner has blocked the subscription",
         }
     }
 
@@ -66,7 +89,7 @@ impl ConsumerRefusal {
 
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Self::NotSubscribed => StatusCode::FORBIDDEN,
+            Self::NotSubscribed | Self::SubscriptionBlocked => StatusCode::FORBIDDEN,
             _ => StatusCode::UNAUTHORIZED,
         }
     }
@@ -78,6 +101,7 @@ impl ConsumerRefusal {
             | Self::MissingToken
             | Self::MissingAccessToken => "missing_consumer_credential",
             Self::NotSubscribed => "not_subscribed",
+            Self::SubscriptionBlocked => "subscription_blocked",
             _ => "wrong_consumer_credential",
         }
     }
@@ -94,7 +118,9 @@ impl ConsumerRefusal {
             | Self::InvalidToken(_)
             | Self::UnknownToken(_)
             | Self::InvalidAccessToken(_) => "Bearer realm=\"flowgate\", error=\"invalid_token\"",
-            Self::NotSubscribed => "Bearer realm=\"flowgate\", error=\"insufficient_scope\"",
+            Self::NotSubscribed | Self::SubscriptionBlocked => {
+                "Bearer realm=\"flowgate\", error=\"insufficient_scope\""
+            }
         }
     }
 }

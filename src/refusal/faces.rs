@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::{Face, Refusal, face};
+use crate::close::Cause;
 use crate::plan::Limit;
 
 impl Refusal {
@@ -176,4 +177,23 @@ pub(super) fn rate_in_words(limit: Limit, most: u64) -> String {
         Limit::RequestsPerSecond => format!("The plan allows {most} requests a second."),
         _ => format!("The plan allows {most} handshakes a minute."),
     }
+}
+
+/// Whether a handshake that ended so would be answered 401 if it came again.
+pub(super) fn takes_the_credential(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::KeyRegenerated
+            | Cause::KeyExpired
+            | Cause::KeyRevoked
+            | Cause::PasswordChanged
+            | Cause::SessionEnded
+            | Cause::SessionExpired
+            | Cause::TenantDisabled
+            | Cause::ConsumerRevoked
+            | Cause::TokenExpired
+            | Cause::TokenRevoked
+            | Cause::SubscriptionEnded
+            | Cause::SecretRegenerated
+    )
 }

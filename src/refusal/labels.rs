@@ -1,7 +1,7 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 63] = [
+pub const LABELS: [&str; 64] = [
     "address_denied",
     "api_blocked",
     "bad_handover",
@@ -50,6 +50,7 @@ pub const LABELS: [&str; 63] = [
     "service_worker",
     "stale_form",
     "stale_revision",
+    "subscription_blocked",
     "too_many_attempts",
     "too_many_logins",
     "two_identities",

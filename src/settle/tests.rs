@@ -133,17 +133,18 @@ async fn many_owners_take_several_pages() {
     world.round(START).await;
     let plan = Plan { bytes_per_day: Some(1000.into()), ..Plan::default() };
     let account = |world: &World, place: usize, id: usize| {
-        world.replicas[place].0.live.subscription(id as u128, &plan, START)
+        let id = SubscriberId::from_number(id as u128);
+        world.replicas[place].0.live.subscriber(id, &plan, START)
     };
     let ids = 0..USES_PER_PAGE * 2 + 1;
     for id in ids.clone() {
         let _there = account(&world, 1, id);
-        account(&world, 0, id).take(Cost::message(100), START).unwrap();
+        account(&world, 0, id).account.take(Cost::message(100), START).unwrap();
     }
     world.round(START).await;
     for id in ids {
         // Half of the burst is this one's, and 100 bytes are gone.
-        let standing = account(&world, 1, id).standings(START)[0];
+        let standing = account(&world, 1, id).account.standings(START)[0];
         assert_eq!(standing.left, 400, "{id}");
     }
 }

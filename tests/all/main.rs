@@ -58,6 +58,7 @@ mod revocation;
 mod secrets;
 mod sessions;
 mod stopping;
+mod subscriptions;
 mod support;
 mod tidy;
 mod tls;

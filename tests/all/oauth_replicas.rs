@@ -1,16 +1,22 @@
 //! Three replicas that share one registry: a token of one opens on all, and ends on all.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
+use crate::subscriptions::{NOTICE, counting, left, profiles};
 use crate::support::admin::{ADMIN, call};
-use crate::support::flowgate::Flowgate;
+use crate::support::exposition::{Page, ask_for};
+use crate::support::flowgate::{Flowgate, import};
 use crate::support::oauth::{
-    Application, Issuing, MIKE, PATH, ROBERTO, bearer, done, open, publish, status,
+    Application, Issuing, MIKE, PATH, ROBERTO, bearer, done, open, publish, publish_with_plans,
+    status,
 };
 use crate::support::redis::Redis;
 use crate::support::replicas::{Runtimes, assert_alive};
+use crate::support::runtime::text_from_client;
 use crate::support::wait_until;
-use crate::support::websocket::WebSocket;
+use crate::support::websocket::{FIN, TEXT, WebSocket};
 
 fn everywhere(replicas: &[Flowgate], token: &str) -> Vec<WebSocket> {
     for replica in replicas {
@@ -96,4 +102,67 @@ fn what_ends_a_token_ends_it_on_every_replica() {
     let (code, _, said) = call(one, ADMIN, line, "", &json!({ "disabled": true }));
     assert!((200..300).contains(&code), "{said}");
     all_end(&mut opened, "tenant disabled");
+}
+
+/// As tenants do: each replica has a part of the burst, and all follow a change.
+#[test]
+fn replicas_share_a_subscriptions_plan() {
+    const BURST: usize = 30;
+    let redis = Redis::start();
+    let (runtime, taken) = counting();
+    let plans = json!({
+        "Gold": { "messages_per_minute": 5000, "over": "drop" },
+        "Bronze": { "messages_per_day": { "limit": 20, "burst": BURST }, "over": "drop" },
+    });
+    import(&redis.url(), &profiles(&runtime, plans), &[]);
+    let issuing = Issuing::new();
+    let replicas: Vec<Flowgate> = (0..3).map(|_| issuing.start_on(&redis.url())).collect();
+    let api = publish_with_plans(&replicas[0], "/echowebsocket", &["Gold", "Bronze"]);
+    let (application, subscription) = Application::on_plan(&replicas[0], "one", "Bronze");
+    let token = application.token(&replicas[0]);
+    let token = bearer(&token);
+    for replica in &replicas {
+        wait_until("all replicas share", || {
+            let metrics = Page::read(&ask_for(replica, "/metrics", &bearer(ADMIN)));
+            metrics.value("flowgate_plan_replicas", &[]) == 3.0
+        });
+        wait_until("it has heard of all", || status(replica, PATH, &token) == 101);
+    }
+    let mut opened: Vec<_> =
+        replicas.iter().map(|it| WebSocket::connect(it.data, PATH, &token)).collect();
+    for websocket in &mut opened {
+        websocket.send(&text_from_client("one of many").repeat(BURST));
+        assert_eq!(websocket.receive_text(), NOTICE);
+    }
+    // Rounded up on each, and what comes back meanwhile is less than one.
+    wait_until("all that passed has come", || taken.load(Ordering::SeqCst) >= BURST);
+    for replica in &replicas {
+        wait_until("it has heard what the others gave", || left(replica, &api, &subscription) == 0);
+    }
+    assert_eq!(taken.load(Ordering::SeqCst), BURST);
+    // Another plan, on the replica that is asked, and on the others.
+    let at = format!("/applications/{}/subscriptions/{subscription}/plan", application.id);
+    done(&replicas[0], ROBERTO, "PUT", &at, &json!({ "plan": "Gold" }));
+    for websocket in &mut opened {
+        let before = taken.load(Ordering::SeqCst);
+        wait_until("it passes again", || {
+            websocket.send(&text_from_client("again"));
+            taken.load(Ordering::SeqCst) > before
+        });
+    }
+    // Blocked on one, ended on all.
+    let at = format!("/apis/{api}/subscriptions/{subscription}/blocked");
+    done(&replicas[1], MIKE, "PUT", &at, &json!({ "blocked": true }));
+    for websocket in &mut opened {
+        let told = loop {
+            let frame = websocket.receive().expect("a Close frame comes");
+            if frame.first_byte != FIN | TEXT {
+                break frame.close();
+            }
+        };
+        assert_eq!(told, (1008, "subscription blocked".to_owned()));
+    }
+    for replica in &replicas {
+        wait_until("nothing new begins", || status(replica, PATH, &token) == 403);
+    }
 }

@@ -3,19 +3,23 @@
 use serde_json::{Value, json};
 
 use crate::support::node::{NodeRed, run_in_browser};
-use crate::support::oauth::{Issuing, PATH, publish};
-use crate::support::profiles::{ROBERTO_PASSWORD, mike_and_roberto};
+use crate::support::oauth::{Issuing, PATH, publish_with_plans};
+use crate::support::profiles::{MIKE_PASSWORD, ROBERTO_PASSWORD, mike_and_roberto};
 
 #[test]
 fn a_consumer_comes_from_an_api_to_a_call_in_the_browser() {
     let runtimes = NodeRed::pair();
     let issuing = Issuing::new();
-    let flowgate = issuing.start(&mike_and_roberto(runtimes[0].address, runtimes[1].address));
-    publish(&flowgate, "/echowebsocket");
+    let mut profiles = mike_and_roberto(runtimes[0].address, runtimes[1].address);
+    profiles["plans"] = json!({
+        "Gold": { "messages_per_minute": 5000 }, "Bronze": { "messages_per_minute": 1000 },
+    });
+    let flowgate = issuing.start(&profiles);
+    publish_with_plans(&flowgate, "/echowebsocket", &["Gold", "Bronze"]);
     let pictures = std::env::var("FLOWGATE_PICTURES").unwrap_or_default();
     let port = flowgate.data.port().to_string();
     let script = include_str!("browser/portal.cjs");
-    let seen = run_in_browser(script, &[&port, ROBERTO_PASSWORD, &pictures]);
+    let seen = run_in_browser(script, &[&port, ROBERTO_PASSWORD, MIKE_PASSWORD, &pictures]);
     let text = |name: &str| seen[name].as_str().unwrap_or_else(|| panic!("{name}: {seen}"));
     let offer = seen["offers"][0].as_str().unwrap();
     for part in ["EchoWebSocket", "1.0.0", PATH, "mike", "an application"] {
@@ -25,7 +29,10 @@ fn a_consumer_comes_from_an_api_to_a_call_in_the_browser() {
     assert!(text("signedUp").contains("\"Echo Client\" was signed up"));
     assert_eq!(text("twice"), "There is an application of that name.");
     let subscribed = seen["subscribed"][0].as_str().unwrap();
-    assert!(subscribed.contains(PATH) && subscribed.contains("published"), "{subscribed}");
+    for part in [PATH, "published", "Gold", "Messages a minute: 5,000; 5,000 left now"] {
+        assert!(subscribed.contains(part), "{part}: {subscribed}");
+    }
+    assert!(seen["changed"][0].as_str().unwrap().contains("Bronze"), "{seen}");
     let secret = &seen["keys"]["secret"];
     assert!(secret.as_str().unwrap().starts_with("fgo_"), "{seen}");
     assert_eq!(&seen["copied"], secret);
@@ -37,12 +44,22 @@ fn a_consumer_comes_from_an_api_to_a_call_in_the_browser() {
     assert_eq!(text("line"), line);
     assert!(text("echoed").contains("by hand"), "{seen}");
     assert_eq!(seen["serious"], json!([]), "axe-core");
-    assert_eq!(seen["overflows"], json!([0, 0, 0, 0, 0, 0]));
+    assert_eq!(seen["overflows"], json!(vec![0; 12]));
     let tested = text("tested");
     for part in [format!("open: {PATH}"), "> hello".to_owned(), "< ".to_owned()] {
         assert!(tested.contains(&part), "{tested}");
     }
-    assert!(tested.contains("closed: 1008 subscription ended"), "{tested}");
+    for reason in ["subscription blocked", "subscription ended"] {
+        assert!(tested.contains(&format!("closed: 1008 {reason}")), "{tested}");
+    }
+    let subscriber = seen["subscribers"][0].as_str().unwrap();
+    for part in ["Echo Client", "Bronze", "Messages a minute: 1,000;", "2"] {
+        assert!(subscriber.contains(part), "{part}: {subscriber}");
+    }
+    let blocked = &seen["blocked"];
+    assert_eq!(blocked["said"], "\"Echo Client\" was blocked. 2 connections were closed.");
+    assert_eq!(blocked["closed"], "1008 subscription blocked");
+    assert_eq!(seen["ownersComplaints"], json!([]));
     assert_eq!(text("ended"), "1008 subscription ended");
     assert_eq!(seen["complaints"], json!([]));
     check_document(&seen["asyncapi"], &port);

@@ -21,6 +21,7 @@ const SUBSCRIPTION: &[Column] = &[
     ("STATE", "/state"),
     ("PLAN", "/plan"),
     ("CREATED", "/created"),
+    ("BLOCKED SINCE", "/blocked_since"),
 ];
 const KEY: &[Column] = &[
     ("KID", "/kid"),
@@ -56,6 +57,11 @@ pub(super) fn command() -> Command {
                 .arg(id())
                 .arg(name_arg("API", "Its path, as in /echowebsocket/1.0.0, or its id"))
                 .arg(option("plan", "NAME", "One of the API's plans")),
+            Command::new("plan")
+                .about("Give a subscription another of the API's plans, also for what runs")
+                .arg(id())
+                .arg(name_arg("SUBSCRIPTION", "Its id"))
+                .arg(name_arg("PLAN", "The plan's name")),
             Command::new("unsubscribe")
                 .about("End a subscription, and what rests on it")
                 .arg(id())
@@ -108,6 +114,13 @@ pub(super) fn run(verb: &str, call: &Call<'_>) -> Result<(), Failure> {
             let answer = call.send(Method::POST, &format!("{path}/subscriptions"), Some(&body))?;
             let id = answer["id"].as_str().unwrap_or_default();
             call.done(&answer, &format!("subscribed: {id}"))
+        }
+        "plan" => {
+            let subscription = encoded(&call.needed("SUBSCRIPTION"));
+            let at = format!("{path}/subscriptions/{subscription}/plan");
+            let body = json!({ "plan": call.needed("PLAN") });
+            let answer = call.send(Method::PUT, &at, Some(&body))?;
+            call.done(&answer, "changed")
         }
         "unsubscribe" => {
             call.confirm("What rests on this subscription will end.")?;

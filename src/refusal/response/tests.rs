@@ -131,6 +131,8 @@ fn the_table_of_what_clients_do_wrong() {
             There is no sealing key.
         403 not_subscribed
             The application is not subscribed to this API
+        403 subscription_blocked
+            The API's owner has blocked the subscription
     "#]].assert_eq(&(table(400..401) + &table(402..500)));
 }
 

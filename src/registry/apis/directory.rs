@@ -1,5 +1,5 @@
-//! All published APIs, consumers and applications, the keys that sign access tokens, and the tokens that
-//! were revoked, in memory.
+//! All published APIs, consumers and applications, the plans, the keys that sign access tokens, and the
+//! tokens that were revoked, in memory.
 //!
 //! Whatever is taken in was read from the store under one lock that all who read hold: so nothing
 //! older ever replaces something newer. The feed, and whoever writes here, has read again what was
@@ -12,18 +12,20 @@ use crate::api::{Api, Application, Consumer, Owner};
 use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::grant::{ApiId, ApplicationId, ConsumerId, Grant, SubscriptionId};
-use crate::registry::record::{API, APPLICATION, CONSUMER, REVOCATION, SIGNING, TENANT};
+use crate::registry::record::{API, APPLICATION, CONSUMER, PLAN, REVOCATION, SIGNING, TENANT};
 use crate::registry::store::{Kind, Store, StoreError};
 use crate::registry::walk::Walk;
 use crate::secret::SecretDigest;
 use crate::tenant::TenantId;
 
 mod known;
+mod subscribed;
 
 use known::Known;
+pub use subscribed::Subscribed;
 
 /// The kinds of which everything is in memory.
-pub(super) const KINDS: [Kind; 5] = [API, CONSUMER, APPLICATION, SIGNING, REVOCATION];
+pub(super) const KINDS: [Kind; 6] = [API, CONSUMER, APPLICATION, SIGNING, REVOCATION, PLAN];
 
 /// What is known of APIs and whoever calls them.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
-// roberto finds mike's API, signs up an application, subscribes, generates keys, gets a token, tries it. Prints what was seen.
+// roberto finds mike's API, signs up an application, subscribes, generates keys, gets a token, tries it; mike sees, blocks and
+// lets through who is subscribed. Prints what was seen.
 const { launch, camera, complaints: listen, faults, overflow } = require(process.argv[1]);
-const [, , port, password, pictures] = process.argv;
+const [, , port, password, ownersPassword, pictures] = process.argv;
 const WebSocket = require("ws");
 
 launch(async (context) => {
@@ -9,8 +10,8 @@ launch(async (context) => {
     await context.grantPermissions(["clipboard-read", "clipboard-write"]);
     const take = camera(pictures);
     const serious = [];
-    const said = async () => (await page.locator("#said .notice > p").first().innerText()).trim();
-    const press = (name) => page.getByRole("button", { name, exact: true }).click();
+    const said = async (page) => (await page.locator("#said .notice > p").first().innerText()).trim();
+    const press = (name, on = page) => on.getByRole("button", { name, exact: true }).click();
 
     await page.goto(`http://127.0.0.1:${port}/portal`);
     await page.getByLabel("Username").fill("roberto");
@@ -24,15 +25,21 @@ launch(async (context) => {
     await page.getByLabel("Name", { exact: true }).fill("Echo Client");
     await press("Sign up");
     await page.getByText("was signed up").waitFor();
-    const signedUp = await said();
+    const signedUp = await said(page);
     await page.getByLabel("Name", { exact: true }).fill("Echo Client");
     await press("Sign up");
     await page.getByRole("alert").waitFor();
-    const twice = await said();
+    const twice = await said(page);
     await page.getByLabel("Subscribe to EchoWebSocket at /echowebsocket/1.0.0").click();
+    await page.getByLabel("Plan", { exact: true }).selectOption("Gold");
     await press("Subscribe");
     await page.getByText("is subscribed").waitFor();
     const subscribed = await page.locator("section.application tbody tr").allInnerTexts();
+    await page.getByLabel("Another plan… for EchoWebSocket").click();
+    await page.getByLabel("Plan", { exact: true }).last().selectOption("Bronze");
+    await press("Change");
+    await page.getByText("has the plan").waitFor();
+    const changed = await page.locator("section.application tbody tr").allInnerTexts();
     await press("Generate keys");
     await page.getByLabel("Consumer secret", { exact: true }).waitFor();
     const keys = {
@@ -52,17 +59,21 @@ launch(async (context) => {
     const token = await page.getByLabel("Access token", { exact: true }).inputValue();
     const line = await page.locator("#line-1").innerText();
     await take(page, "portal-token", { fullPage: true });
-    const socket = new WebSocket(`ws://127.0.0.1:${port}/echowebsocket/1.0.0`, { headers: { Authorization: `Bearer ${token}` } });
-    const echoed = await new Promise((resolve, reject) => {
-        socket.on("error", reject);
-        socket.on("message", (data) => resolve(String(data)));
-        socket.on("open", () => socket.send("by hand"));
-    });
-
-    await page.getByRole("button", { name: "Connect", exact: true }).click();
-    await page.waitForFunction(() => /^open: /m.test(document.getElementById("tester-log").textContent));
-    await press("Send");
-    await page.waitForFunction(() => /^< /m.test(document.getElementById("tester-log").textContent));
+    // By hand and in the page; returns what came back, and what will be said at the end.
+    const connect = async () => {
+        const socket = new WebSocket(`ws://127.0.0.1:${port}/echowebsocket/1.0.0`, { headers: { Authorization: `Bearer ${token}` } });
+        const closed = new Promise((resolve) => socket.on("close", (code, reason) => resolve(`${code} ${reason}`)));
+        const echoed = await new Promise((resolve, reject) => {
+            socket.on("error", reject);
+            socket.on("message", (data) => resolve(String(data)));
+            socket.on("open", () => socket.send("by hand"));
+        });
+        await press("Connect");
+        await page.getByRole("button", { name: "Send", exact: true, disabled: false }).click();
+        await page.waitForFunction(() => /^< .*$/m.test(document.getElementById("tester-log").textContent.split("open: ").pop()));
+        return { echoed, closed };
+    };
+    const first = await connect();
     const overflows = [];
     for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
@@ -79,19 +90,49 @@ launch(async (context) => {
         return (await fetch(link.href)).json();
     });
 
+    // With cookies of their own, so that both are logged in.
+    const owner = await (await context.browser().newContext()).newPage();
+    owner.setDefaultTimeout(40_000);
+    const ownersComplaints = listen(owner);
+    await owner.goto(`http://127.0.0.1:${port}/portal`);
+    await owner.getByLabel("Username").fill("mike");
+    await owner.getByLabel("Password").fill(ownersPassword);
+    await press("Log in", owner);
+    await owner.waitForURL("**/portal");
+    const subscribers = await owner.locator("section.owned tbody tr").allInnerTexts();
+    await owner.getByLabel("Block… Echo Client at /echowebsocket/1.0.0").click();
+    for (const colorScheme of ["light", "dark"]) {
+        await owner.emulateMedia({ colorScheme });
+        for (const width of [1280, 390, 320]) {
+            await owner.setViewportSize({ width, height: 800 });
+            overflows.push(await overflow(owner));
+            serious.push(...(await faults(owner)));
+            await take(owner, `portal-owner-${colorScheme}-${width}`, { fullPage: true });
+        }
+    }
+    await press("Block Echo Client at /echowebsocket/1.0.0", owner);
+    await owner.getByText("was blocked").waitFor();
+    const blocked = { said: await said(owner), closed: await first.closed };
+    const isClosed = (count) =>
+        page.waitForFunction((count) => document.getElementById("tester-log").textContent.split("closed: ").length > count, count);
+    await isClosed(1);
+    serious.push(...(await faults(owner)));
+    await press("Unblock Echo Client at /echowebsocket/1.0.0", owner);
+    await owner.getByText("is let through again").waitFor();
+    const second = await connect();
+
     // The end of the subscription ends both.
-    const closed = new Promise((resolve) => socket.on("close", (code, reason) => resolve(`${code} ${reason}`)));
     const log = page.locator("#tester-log");
     const other = await context.newPage();
     await other.goto(page.url());
     await other.getByLabel("End the subscription to EchoWebSocket").click();
     await other.getByText("The subscription was ended").waitFor();
-    await page.waitForFunction(() => /^closed: /m.test(document.getElementById("tester-log").textContent));
+    await isClosed(2);
     const tested = await log.innerText();
-    const ended = await closed;
+    const ended = await second.closed;
     return {
-        offers, before, signedUp, twice, subscribed, keys, copied, again, token, line, echoed, overflows, serious,
-        asyncapi: document_, tested, ended,
+        offers, before, signedUp, twice, subscribed, changed, keys, copied, again, token, line, echoed: first.echoed, overflows,
+        serious, asyncapi: document_, subscribers, blocked, tested, ended, ownersComplaints,
         // The browser complains of the name that was there already.
         complaints: complaints.filter((text) => !text.includes("409")),
     };

@@ -67,7 +67,13 @@ pub fn done(
 
 /// mike's runtime as an API for applications; returns its id.
 pub fn publish(flowgate: &Flowgate, context: &str) -> String {
+    publish_with_plans(flowgate, context, &[])
+}
+
+/// The same, with plans to subscribe with.
+pub fn publish_with_plans(flowgate: &Flowgate, context: &str, plans: &[&str]) -> String {
     let definition = json!({
+        "plans": plans,
         "name": "EchoWebSocket",
         "context": context,
         "version": "1.0.0",
@@ -88,15 +94,29 @@ pub struct Application {
 impl Application {
     /// One that is subscribed to these APIs.
     pub fn create(flowgate: &Flowgate, name: &str, apis: &[&str]) -> Self {
+        let of = |api: &&str| json!({ "api": api });
+        Self::create_with(flowgate, name, &apis.iter().map(of).collect::<Vec<_>>()).0
+    }
+
+    /// One that is subscribed to an API with a plan, and the subscription's id.
+    pub fn on_plan(flowgate: &Flowgate, name: &str, plan: &str) -> (Self, String) {
+        let wanted = [json!({ "api": PATH, "plan": plan })];
+        let (application, mut subscriptions) = Self::create_with(flowgate, name, &wanted);
+        (application, subscriptions.remove(0))
+    }
+
+    fn create_with(flowgate: &Flowgate, name: &str, wanted: &[Value]) -> (Self, Vec<String>) {
         let made = done(flowgate, ROBERTO, "POST", "/applications", &json!({ "name": name }));
         let id = made["id"].as_str().unwrap().to_owned();
-        for api in apis {
-            let path = format!("/applications/{id}/subscriptions");
-            done(flowgate, ROBERTO, "POST", &path, &json!({ "api": api }));
-        }
+        let path = format!("/applications/{id}/subscriptions");
+        let subscribe = |wanted| {
+            let made = done(flowgate, ROBERTO, "POST", &path, wanted);
+            made["id"].as_str().unwrap().to_owned()
+        };
+        let subscriptions = wanted.iter().map(subscribe).collect();
         let mut application = Self { id, secret: String::new() };
         application.secret = application.generate(flowgate, &Value::Null).0;
-        application
+        (application, subscriptions)
     }
 
     /// Generates keys; returns the secret, and how much that has ended.

@@ -36,6 +36,7 @@ fn what_a_handshake_is_told_that_was_closed() {
         TokenRevoked: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
         SubscriptionEnded: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
         SecretRegenerated: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
+        SubscriptionBlocked: 503 closed; retry-after: 1
         Protocol(Mask): 503 closed; retry-after: 1
         Protocol(ReservedBit): 503 closed; retry-after: 1
         Protocol(Opcode): 503 closed; retry-after: 1

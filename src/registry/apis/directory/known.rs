@@ -9,12 +9,14 @@ use crate::api::{Api, Application, Consumer, Owner, Security};
 use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::grant::{ApiId, ApplicationId, ConsumerId, Grant, KeyId, SubscriptionId};
+use crate::plan::Plan;
 use crate::registry::apis::keeping::Record;
 use crate::registry::apis::record::application::{
     ApplicationRecord, RevocationRecord, SigningRecord,
 };
 use crate::registry::apis::record::{ApiRecord, ConsumerRecord};
-use crate::registry::record::{API, APPLICATION, CONSUMER, SIGNING, TenantRecord};
+use crate::registry::documents::read_plan;
+use crate::registry::record::{API, APPLICATION, CONSUMER, PLAN, SIGNING, TenantRecord};
 use crate::registry::store::{Document, Kind, StoreError};
 use crate::secret::SecretDigest;
 use crate::tenant::TenantId;
@@ -37,6 +39,7 @@ pub(super) struct Known {
     /// Whose token it is, and until when it matters.
     pub(super) revoked: HashMap<u64, (ApplicationId, UnixMillis)>,
     pub(super) revoked_of: HashMap<ApplicationId, usize>,
+    pub(super) plans: HashMap<String, Arc<Plan>>,
 }
 
 /// A tenant who has applications.
@@ -102,9 +105,13 @@ impl Known {
         let application = self.subscriptions.get(&subscription);
         let application = application.and_then(|id| self.applications.get(id));
         let application = application.ok_or(Cause::SubscriptionEnded)?;
-        let is_for_it = application.subscription(subscription).is_some_and(|it| it.api == api.id);
-        if !is_for_it || !api.definition.security.contains(&Security::Oauth2) {
+        let subscription = application.subscription(subscription).filter(|it| it.api == api.id);
+        let subscription = subscription.ok_or(Cause::SubscriptionEnded)?;
+        if !api.definition.security.contains(&Security::Oauth2) {
             return Err(Cause::SubscriptionEnded);
+        }
+        if subscription.blocked_since.is_some() {
+            return Err(Cause::SubscriptionBlocked);
         }
         if !self.is_open(application.owner) {
             return Err(Cause::TenantDisabled);
@@ -132,6 +139,9 @@ impl Known {
             SIGNING => SigningRecord::from_body(&document.body)
                 .and_then(|record| record.to_ring())
                 .map(|ring| self.ring = Arc::new(ring)),
+            PLAN => read_plan(document).map(|plan| {
+                self.plans.insert(document.id.clone(), Arc::new(plan));
+            }),
             _ => RevocationRecord::read(&document.id, &document.body)
                 .map(|(jti, application, until)| self.insert_revocation(jti, application, until)),
         };
@@ -186,6 +196,7 @@ impl Known {
             CONSUMER => self.forget_consumer(id),
             APPLICATION => self.forget_application(id),
             SIGNING => self.ring = Arc::default(),
+            PLAN => drop(self.plans.remove(id)),
             _ => self.forget_revocation(id),
         }
     }

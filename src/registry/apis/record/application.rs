@@ -62,6 +62,9 @@ pub struct SubscriptionRecord {
     pub plan: Option<String>,
     /// When it was made.
     pub created_unix_ms: u64,
+    /// Since when it is blocked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_unix_ms: Option<u64>,
 }
 
 impl Record for ApplicationRecord {
@@ -138,6 +141,7 @@ impl SubscriptionRecord {
             api: ApiId::from_hex(&self.api)?,
             plan: self.plan.clone(),
             created_at: UnixMillis(self.created_unix_ms),
+            blocked_since: self.blocked_unix_ms.map(UnixMillis),
         })
     }
 }

@@ -4,10 +4,12 @@ use super::*;
 use crate::api::signing::Use;
 use crate::clock::Wall;
 use crate::grant::SubscriptionId;
+use crate::plan::Plan;
 use crate::registry::apis::record::application::{
     ApplicationRecord, SecretRecord, SubscriptionRecord,
 };
 use crate::registry::record::{APPLICATION, PreviousRecord, REVOCATION, SIGNING};
+use crate::registry::store::Expected;
 use crate::registry::testing::CACHING;
 use crate::sealing::Sealing;
 
@@ -32,6 +34,7 @@ fn record(api: &Api, secret: &str) -> ApplicationRecord {
             previous: None,
         }),
         subscriptions: vec![SubscriptionRecord {
+            blocked_unix_ms: None,
             id: SubscriptionId(5).to_string(),
             api: api.id.to_string(),
             plan: None,
@@ -103,6 +106,51 @@ async fn a_token_rests_on_subscription_secret_key_and_time() {
     assert_eq!(verdict(&other, 0), Some(Err(Cause::SubscriptionEnded)));
     registry.directory().unload();
     assert_eq!(verdict(&other, 0), None, "nothing is known, so nothing is said");
+}
+
+#[tokio::test]
+async fn a_subscription_is_blocked_and_has_the_plan_that_is_written_now() {
+    let (registry, _) = sealed().await;
+    let api = published(&registry).await;
+    registry.know_apis().await.unwrap();
+    let write = async |plan: Option<u64>| {
+        let present = registry.plan_named("gold").await.unwrap();
+        let expected = present.map_or(Expected::Absent, |(it, _)| Expected::Revision(it));
+        let limited =
+            |limit: u64| Plan { messages_per_minute: Some(limit.into()), ..Plan::default() };
+        let plan = plan.map(limited);
+        registry.write_plan(&act(), "gold", expected, plan.as_ref()).await.unwrap();
+    };
+    write(Some(5000)).await;
+    let made = registry.create_application(&act(), &record(&api, "old")).await.unwrap();
+    let known = || registry.directory().subscribed(SubscriptionId(5));
+    assert_eq!((known().unwrap().plan_name, &*known().unwrap().plan), (None, &Plan::default()));
+    let set = async |plan: Option<&str>, blocked: bool| {
+        let change = |record: &mut ApplicationRecord, _| {
+            record.subscriptions[0].plan = plan.map(str::to_owned);
+            record.subscriptions[0].blocked_unix_ms = blocked.then_some(testing::BEGIN.0);
+            Ok::<_, Infallible>(())
+        };
+        registry.change_application(&act(), made.id, change).await.unwrap();
+    };
+    set(Some("gold"), false).await;
+    let of_plan = || known().map(|known| known.plan.messages_per_minute.unwrap().limit);
+    assert_eq!(of_plan(), Some(5000));
+    assert_eq!(
+        registry.directory().subscribed_to(made.id, api.id).unwrap().plan,
+        known().unwrap().plan
+    );
+    write(Some(70)).await;
+    assert_eq!(of_plan(), Some(70));
+    write(None).await;
+    assert_eq!(of_plan(), None, "what its limits are nobody knows");
+    let grant = token(&registry, &api, "old").await;
+    let verdict = || registry.directory().allows(&grant, testing::BEGIN);
+    assert_eq!(verdict(), Some(Ok(())));
+    set(None, true).await;
+    assert_eq!(verdict(), Some(Err(Cause::SubscriptionBlocked)));
+    set(None, false).await;
+    assert_eq!(verdict(), Some(Ok(())));
 }
 
 #[tokio::test]

@@ -113,6 +113,7 @@ pub async fn serve<H, F, B>(
         };
         let (socket, address, permit) = match accepted {
             Ok(accepted) => accepted,
+            Err(error) if is_of_one_client(&error) => continue,
             Err(error) => {
                 permits.say_short(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -229,6 +230,11 @@ async fn accept(
     let permit = permits.take().await?;
     let (socket, address) = listener.accept().await?;
     Ok((socket, address, permit))
+}
+
+/// Others can be accepted all the same.
+fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
 }
 
 /// hyper waits for ever for a client that never reads; the kernel does not (RFC 5482). The relay has

@@ -131,6 +131,8 @@ pub struct Api {
     pub prefix: Prefix,
     /// Where in its life it is.
     pub state: State,
+    /// An operator has blocked it: its owner can neither change nor remove it.
+    pub blocked_by_operator: bool,
     /// When what runs on it is cut, once it is retired.
     pub ends_at: Option<UnixMillis>,
     /// Where it leads.

@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub mod forwarded;
+pub mod text;
+
+use text::Text;
 
 /// Who sent a request, and what it is called in logs and refusals.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +38,7 @@ pub struct RequestId(u64, u64);
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}{:08x}", self.0, self.1)
+        f.write_str(Text::from(*self).as_str())
     }
 }
 

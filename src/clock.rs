@@ -34,6 +34,12 @@ impl Millis {
 pub struct Micros(pub u64);
 
 impl Micros {
+    /// The same moment, less finely.
+    #[must_use]
+    pub fn millis(self) -> Millis {
+        Millis(self.0 / 1000)
+    }
+
     /// How long it is from `earlier` to this moment, in microseconds; 0 if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {

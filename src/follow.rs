@@ -72,7 +72,7 @@ async fn take_in(
 ) -> Result<(), StoreError> {
     if page.gap {
         registry.forget_all();
-        registry.know_apis().await?;
+        registry.load_apis().await?;
         recheck_all(live, registry).await;
         recheck_sessions(live, registry).await?;
         *after = page.last_revision;
@@ -235,3 +235,6 @@ async fn apply_of_application(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,10 +177,36 @@ impl Guessing {
         count
     }
 
+    /// Whether nobody was ever wrong, so that nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        lock(&self.counts).is_empty()
+    }
+
     /// Whether this name was logged in from this address lately.
     #[must_use]
     pub fn is_known(&self, guess: &Guess, now: Millis) -> bool {
         lock(&self.known).get(&guess.pair).is_some_and(|until| now < *until)
+    }
+
+    /// Whether a password of this claim that was right lately need not wait: where the name was logged in
+    /// before, unless so many have come too early that it would be found out in this way.
+    #[must_use]
+    pub fn may_be_remembered(&self, guess: &Guess, now: Millis) -> bool {
+        self.is_known(guess, now) && self.count(guess.pair, now).has_early_left(now)
+    }
+
+    /// A password that is not remembered came in a wait.
+    pub fn come_early(&self, guess: &Guess, now: Millis) {
+        if let Some(count) = lock(&self.counts).get_mut(&guess.pair) {
+            count.come_early(guess.mark, now);
+        }
+    }
+
+    /// The name was logged in from there, or its password was set.
+    pub fn welcome(&self, claim: Claim<'_>, now: Millis) {
+        let pair = Key::new(Law::Pair, claim.name, claim.client);
+        lock(&self.known).put(pair, now.plus(KNOWN_FOR));
     }
 
     /// How often this address was wrong lately, over all names: who was less often goes first. That is

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::client::network;
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use crate::guessing::{Claim, Guess, Guessing, Key, Ruling};
 use crate::metrics::{Latencies, Spans, Tally};
 use crate::secret::Secret;
@@ -139,13 +139,32 @@ impl Passwords {
         claim: Claim<'_>,
     ) -> Option<Duration> {
         let digest = self.memory.digest(stored.unwrap_or(&self.decoy).hash(), password);
-        if self.memory.was_right(&digest) {
-            return None;
-        }
-        let guess = Guess::new(claim, mark(&digest));
-        let wait = self.guessing.wait(&guess, self.memory.clock.now())?;
+        let (guess, wait) = self.waits(&digest, claim)?;
+        self.guessing.come_early(&guess, self.memory.clock.now());
         self.verdicts.add(Verdict::Later(wait).place());
         Some(wait)
+    }
+
+    fn waits(&self, digest: &Digest, claim: Claim<'_>) -> Option<(Guess, Duration)> {
+        // Nearly always: it spares the rest.
+        if self.guessing.is_empty() {
+            return None;
+        }
+        let (guess, now) = (Guess::new(claim, mark(digest)), self.memory.clock.now());
+        if self.is_no_guess(digest, &guess, now) {
+            return None;
+        }
+        self.guessing.wait(&guess, now).map(|wait| (guess, wait))
+    }
+
+    /// It was right lately, and whoever has it has been at this address with it or another.
+    fn is_no_guess(&self, digest: &Digest, guess: &Guess, now: Millis) -> bool {
+        self.memory.was_right(digest) && self.guessing.may_be_remembered(guess, now)
+    }
+
+    /// From now on this name is known at this address: its password was set from there.
+    pub fn welcome(&self, claim: Claim<'_>) {
+        self.guessing.welcome(claim, self.memory.clock.now());
     }
 
     /// Checks a client's password against a tenant's hash; `None` does the same work for nothing.
@@ -196,8 +215,12 @@ impl Passwords {
         };
         let digest = self.memory.digest(hash, password);
         if self.memory.knows(&digest) {
-            self.verdicts.add(Verdict::Remembered.place());
-            return Verdict::Remembered;
+            let verdict = match self.waits(&digest, claim).filter(|_| is_guess) {
+                Some((_, wait)) => Verdict::Later(wait),
+                None => Verdict::Remembered,
+            };
+            self.verdicts.add(verdict.place());
+            return verdict;
         }
         // The decoy's work is to be done all the same.
         let password = if is_possible { password.clone() } else { Secret::new(String::new()) };
@@ -236,7 +259,7 @@ impl Passwords {
         done: Done,
     ) -> Result<Job, Verdict> {
         let now = self.memory.clock.now();
-        let was_right = self.memory.was_right(&asked.digest);
+        let was_right = self.is_no_guess(&asked.digest, &guess, now);
         let is_known = was_right || self.guessing.is_known(&guess, now);
         let attempt = match asked.is_guess {
             false => None,

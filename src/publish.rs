@@ -15,7 +15,7 @@ use crate::passwords::Passwords;
 use crate::refusal::{OperatorRefusal, Refusal};
 use crate::registry::apis::record::ApiRecord;
 use crate::registry::apis::{APIS_MAX, APIS_PER_TENANT_MAX};
-use crate::registry::audit::Act;
+use crate::registry::audit::{Act, By};
 use crate::registry::store::StoreError;
 use crate::registry::{ChangeError, Registry, away};
 use crate::revoke::recheck_api;
@@ -104,12 +104,13 @@ impl Publishing<'_> {
         definition: Definition,
         publish: Publish,
     ) -> Result<Arc<Api>, Refusal> {
-        self.check(&definition, owner).await?;
+        self.check(&definition, owner, None).await?;
         self.check_room(owner).await?;
         let record = ApiRecord {
             owner: owner.to_string(),
             definition,
             state: if publish.publish { State::Published } else { State::Created },
+            blocked_by_operator: false,
             ends_unix_ms: None,
             created_unix_ms: self.now().0,
         };
@@ -129,9 +130,10 @@ impl Publishing<'_> {
         definition: Definition,
         condition: impl Fn(u64) -> Result<(), Refusal>,
     ) -> Result<Changed<Api>, Refusal> {
-        self.check(&definition, before.owner).await?;
+        self.check(&definition, before.owner, Some(before)).await?;
         let change = |record: &mut ApiRecord, revision| {
             condition(revision)?;
+            check_block(act, record)?;
             record.definition.clone_from(&definition);
             Ok(())
         };
@@ -161,7 +163,10 @@ impl Publishing<'_> {
             return Err(bad("notice_seconds must be at most 400 days."));
         }
         let ends_unix_ms = notice.map(|notice| self.now().plus(notice).0);
+        let is_block = act.by == By::Operator && state == State::Blocked;
         let change = |record: &mut ApiRecord, _| {
+            check_block(act, record)?;
+            record.blocked_by_operator = is_block && before.owner != Owner::Operator;
             if record.state == state {
                 return Ok(());
             }
@@ -184,7 +189,10 @@ impl Publishing<'_> {
         before: &Api,
         condition: impl Fn(u64) -> Result<(), Refusal>,
     ) -> Result<usize, Refusal> {
-        let check = |_: &ApiRecord, revision| condition(revision);
+        let check = |record: &ApiRecord, revision| {
+            condition(revision)?;
+            check_block(act, record)
+        };
         let running = self.running_on(before);
         let removed = self.registry.remove_api(act, before.id, check).await;
         removed.map_err(|error| refused(error, NO_API))?;
@@ -225,8 +233,23 @@ impl Publishing<'_> {
         count_ended(running)
     }
 
-    async fn check(self, definition: &Definition, owner: Owner) -> Result<(), Refusal> {
+    async fn check(
+        self,
+        definition: &Definition,
+        owner: Owner,
+        before: Option<&Api>,
+    ) -> Result<(), Refusal> {
+        const TAKEN: Refusal = Refusal::Conflicting(
+            "The context and version stand below another owner's, or another owner's below them.",
+        );
         ApiRecord::check(definition, owner).map_err(Refusal::BadInput)?;
+        let prefix = definition.check(owner).map_err(Refusal::BadInput)?;
+        if before.is_none_or(|before| before.prefix != prefix) {
+            self.registry.know_apis().await.map_err(away)?;
+            if self.registry.directory().overlaps(&prefix, owner) {
+                return Err(TAKEN);
+            }
+        }
         for plan in &definition.plans {
             if self.registry.plan_named(plan).await.map_err(away)?.is_none() {
                 return Err(Refusal::BadInput("plans names something that is no plan.".to_owned()));
@@ -250,6 +273,14 @@ impl Publishing<'_> {
 
     fn now(self) -> UnixMillis {
         self.registry.wall().now()
+    }
+}
+
+/// What an operator has blocked stays as it is.
+fn check_block(act: &Act, record: &ApiRecord) -> Result<(), Refusal> {
+    match record.blocked_by_operator && act.by != By::Operator {
+        true => Err(Refusal::Conflicting("An operator has blocked this API.")),
+        false => Ok(()),
     }
 }
 

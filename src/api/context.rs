@@ -122,11 +122,15 @@ pub fn is_reserved(path: &str) -> bool {
 }
 
 /// Which API a path leads to.
+///
+/// Where prefixes of several owners stand one within the other, all paths below the shortest are its
+/// owner's, so that nobody takes a part of what others have published; an operator's go before tenants'.
+/// The context `/` gives way to all.
 #[derive(Debug, Default)]
-pub struct Contexts(HashMap<Prefix, ApiId>);
+pub struct Contexts(HashMap<Prefix, (ApiId, Owner)>);
 
 impl Contexts {
-    /// The API with the longest prefix of this path.
+    /// The API with the longest prefix of this path, of those that may have it.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<ApiId> {
         if self.0.is_empty() {
@@ -134,18 +138,40 @@ impl Contexts {
         }
         // Where the segment that follows the longest prefix there can be begins.
         let slashes = path.match_indices('/').map(|(place, _)| place);
-        let ends: Vec<usize> = slashes.chain([path.len()]).take(SEGMENTS_MAX + 1).collect();
-        ends.into_iter().rev().find_map(|end| self.0.get(&path[..end]).copied())
+        let ends = slashes.chain([path.len()]).take(SEGMENTS_MAX + 1);
+        let mut found: Option<(usize, ApiId, Owner)> = None;
+        for end in ends {
+            let Some((api, owner)) = self.0.get(&path[..end]) else { continue };
+            let may_have_it = found.is_none_or(|(shorter, _, holder)| {
+                shorter == 0 || holder == *owner || *owner == Owner::Operator
+            });
+            if may_have_it {
+                found = Some((end, *api, *owner));
+            }
+        }
+        found.map(|(_, api, _)| api)
+    }
+
+    /// Whether a prefix is within one of another owner's, or one of those within it. The context `/` is
+    /// not meant.
+    #[must_use]
+    pub fn overlaps(&self, prefix: &Prefix, owner: Owner) -> bool {
+        let is_within = |one: &Prefix, other: &Prefix| {
+            !other.0.is_empty() && other.rest(&one.0).is_some_and(|rest| !rest.is_empty())
+        };
+        self.0.iter().any(|(known, (_, whose))| {
+            *whose != owner && (is_within(prefix, known) || is_within(known, prefix))
+        })
     }
 
     /// From now on this prefix leads to this API.
-    pub fn insert(&mut self, prefix: Prefix, api: ApiId) {
-        self.0.insert(prefix, api);
+    pub fn insert(&mut self, prefix: Prefix, api: ApiId, owner: Owner) {
+        self.0.insert(prefix, (api, owner));
     }
 
     /// The prefix leads to this API no more; another's it may be already.
     pub fn remove(&mut self, prefix: &Prefix, api: ApiId) {
-        if self.0.get(prefix) == Some(&api) {
+        if self.0.get(prefix).is_some_and(|(known, _)| *known == api) {
             self.0.remove(prefix);
         }
     }

@@ -70,7 +70,7 @@ fn the_longest_prefix_wins_and_ends_at_a_slash() {
     assert_eq!(contexts.find("/anything"), None);
     let add = |contexts: &mut Contexts, context, version, id| {
         let prefix = Prefix::new(context, version, Owner::Operator).unwrap();
-        contexts.insert(prefix.clone(), ApiId(id));
+        contexts.insert(prefix.clone(), ApiId(id), Owner::Operator);
         prefix
     };
     let root = add(&mut contexts, "/", None, 1);
@@ -103,6 +103,44 @@ fn the_longest_prefix_wins_and_ends_at_a_slash() {
     assert_eq!(contexts.find("/raw"), Some(ApiId(1)));
     contexts.remove(&root, ApiId(1));
     assert_eq!(contexts.find("/raw"), None);
+}
+
+#[test]
+fn nobody_takes_a_part_of_what_another_has_published() {
+    let (mike, roberto) = (tenant(), Owner::Tenant(TenantId(8)));
+    let prefix = |context: &str, owner| Prefix::new(context, Some("1"), owner).unwrap();
+    let mut contexts = Contexts::default();
+    let mut add = |context: &str, owner, id| {
+        let prefix = prefix(context, owner);
+        let overlaps = contexts.overlaps(&prefix, owner);
+        contexts.insert(prefix, ApiId(id), owner);
+        overlaps
+    };
+    assert!(!add("/shop", Owner::Operator, 1));
+    assert!(!add("/shopping", mike, 2), "that is another segment");
+    assert!(add("/shop/1/orders", mike, 3));
+    assert!(!add("/shop/1/own", Owner::Operator, 4));
+    assert!(!add("/shopping/1/x", mike, 5), "one's own");
+    assert!(add("/shopping/1/x/1", roberto, 6));
+    assert!(!add("/deep/1/down", roberto, 7));
+    assert!(add("/deep", mike, 8), "it would stand above another's");
+    assert!(add("/shopping/1/y", Owner::Operator, 9));
+    for (path, id) in [
+        ("/shop/1/orders/1/pay", 1),
+        ("/shop/1/own/1/x", 4),
+        ("/shopping/1", 2),
+        ("/shopping/1/x/1", 5),
+        ("/shopping/1/x/1/1", 5),
+        ("/shopping/1/y/1", 9),
+        ("/deep/1/down/1", 8),
+    ] {
+        assert_eq!(contexts.find(path), Some(ApiId(id)), "{path}");
+    }
+    // The whole host is nobody's: it gives way.
+    contexts.insert(Prefix::new("/", None, Owner::Operator).unwrap(), ApiId(10), Owner::Operator);
+    assert_eq!(contexts.find("/deep/1/down/1"), Some(ApiId(8)));
+    assert_eq!(contexts.find("/anything"), Some(ApiId(10)));
+    assert!(!contexts.overlaps(&prefix("/new", roberto), roberto));
 }
 
 #[test]
@@ -174,6 +212,7 @@ fn only_what_can_be_called_lets_connections_live() {
         definition: definition(),
         prefix: Prefix::new("/echo", Some("1"), tenant()).unwrap(),
         state,
+        blocked_by_operator: false,
         ends_at,
         way: Way::Runtime { path: "/thing".to_owned() },
     };

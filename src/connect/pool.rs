@@ -9,8 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
@@ -197,9 +198,14 @@ impl Dialer {
     async fn exchange_over(
         &self,
         socket: Stream,
-        destination: Option<Destination>,
-        request: Request<Upload>,
+        mut destination: Option<Destination>,
+        mut request: Request<Upload>,
     ) -> Result<(Response<Incoming>, Reuse), Refusal> {
+        if !request.body().is_end_stream() {
+            // What a careless runtime leaves of a body it would take for the next request.
+            destination = None;
+            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let watched = socket.as_fd().try_clone_to_owned();
         let watched = watched.map_err(|error| Refusal::RuntimeUnreachable(error.to_string()))?;
         let (sender, driver) = http1::Builder::new()

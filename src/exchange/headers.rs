@@ -15,9 +15,18 @@ use crate::carriers::{
     basic_username, is_credential_parameter, is_our_cookie, is_ours, is_parameter,
 };
 use crate::client::RequestId;
+use crate::client::text::Text;
 use crate::row::Row;
 use crate::tenant::Username;
 
+const APIKEY: HeaderName = HeaderName::from_static("apikey");
+const X_AUTH_USER: HeaderName = HeaderName::from_static("x-auth-user");
+const X_CONSUMER_USERNAME: HeaderName = HeaderName::from_static("x-consumer-username");
+const X_CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-identifier");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// What one runtime would say to a browser about a host that many runtimes share.
@@ -90,31 +99,33 @@ impl Towards<'_> {
         let key = self.passing(Carrier::KeyHeader).and_then(|()| headers.get("apikey").cloned());
         remove_all(headers, |name| is_ours(name) || name == EXPECT.as_str());
         self.filter_authorization(headers);
-        let takes_token = self.row == Row::Published && !self.passes(Carrier::TokenCookie);
+        // Whosever API it opens: on a tenant's own host the cookie of that name is the runtime's.
+        let takes_token = self.row.is_on_bare_host() && !self.passes(Carrier::TokenCookie);
         filter_cookies(headers, takes_token);
         filter_subprotocols(headers);
         filter_trailer_names(headers);
         filter_referer(headers);
         let mut set = |name, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(HeaderName::from_static(name), value);
+                headers.insert(name, value);
             }
         };
         match self.caller {
             Some(caller) => {
-                set("x-consumer-username", &caller.username);
-                set("x-credential-identifier", &caller.credential);
+                set(X_CONSUMER_USERNAME, &caller.username);
+                set(X_CREDENTIAL_IDENTIFIER, &caller.credential);
             }
             None if self.row.is_public() => {}
-            None => set("x-auth-user", self.tenant.as_str()),
+            None => set(X_AUTH_USER, self.tenant.as_str()),
         }
-        set("x-forwarded-for", &self.client.to_string());
-        set("x-forwarded-proto", if self.over_tls { "https" } else { "http" });
-        set("x-request-id", &self.request_id.to_string());
+        set(X_FORWARDED_FOR, Text::from(self.client).as_str());
+        set(X_REQUEST_ID, Text::from(self.request_id).as_str());
+        let scheme = if self.over_tls { "https" } else { "http" };
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
         if let Some(host) = host {
-            headers.insert(HeaderName::from_static("x-forwarded-host"), host);
+            headers.insert(X_FORWARDED_HOST, host);
         }
-        headers.extend(key.map(|key| (HeaderName::from_static("apikey"), key)));
+        headers.extend(key.map(|key| (APIKEY, key)));
     }
 
     /// Whether the endpoint gets to see this carrier of the credential that was used.

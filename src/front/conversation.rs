@@ -171,7 +171,7 @@ impl<S: Story> Conversation<S> {
     }
 
     fn read_head(&mut self, slot: usize, tools: &mut Tools<S>) -> Step {
-        let State::Head { part, .. } = &mut self.state else { return Step::On };
+        let State::Head { part, deadline } = &mut self.state else { return Step::On };
         if !self.client.readable {
             let is_over = tools.is_draining && part.is_empty();
             return if is_over { Step::End(Outcome::Over) } else { Step::Wait };
@@ -184,6 +184,10 @@ impl<S: Story> Conversation<S> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Step::On,
             Ok(0) | Err(_) => return Step::End(Outcome::Over),
         };
+        if start == 0 {
+            // What comes later gives no more time, a line at a time or not.
+            *deadline = tools.now.plus(tools.settings.header_timeout);
+        }
         let mut end = start + length;
         if self.origin.is_awaited {
             let Some(left) = self.origin.take_header(scratch, end, part) else {
@@ -200,7 +204,8 @@ impl<S: Story> Conversation<S> {
         } else if start > 0 {
             let part = std::mem::take(part);
             // Without another line's end there is no more to understand than before.
-            if !scratch[start..end].contains(&b'\n') && end < tools.settings.header_bytes_max {
+            let has_room = end < HEAD_BYTES_MAX.min(tools.settings.header_bytes_max);
+            if has_room && !scratch[start..end].contains(&b'\n') {
                 return self.wait_for_the_rest(part, start, end, tools);
             }
             tools.buffers.give_back(part);
@@ -228,7 +233,7 @@ impl<S: Story> Conversation<S> {
         self.judge_head(length, Some(since), slot, tools)
     }
 
-    /// Keeps the part of a head that has come. The time for it runs from its first byte.
+    /// Keeps the part of a head that has come.
     fn wait_for_the_rest(
         &mut self,
         mut part: Vec<u8>,
@@ -238,10 +243,7 @@ impl<S: Story> Conversation<S> {
     ) -> Step {
         part.extend_from_slice(&tools.buffers.scratch[start..end]);
         self.client.acknowledge();
-        if let State::Head { part: kept, deadline } = &mut self.state {
-            if start == 0 {
-                *deadline = tools.now.plus(tools.settings.header_timeout);
-            }
+        if let State::Head { part: kept, .. } = &mut self.state {
             *kept = part;
         }
         Step::On

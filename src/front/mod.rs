@@ -37,7 +37,7 @@ use crate::networks::Networks;
 use crate::refusal::Refusal;
 use crate::tenant::TenantId;
 
-mod buffers;
+pub mod buffers;
 mod client_leg;
 mod conversation;
 pub mod framing;

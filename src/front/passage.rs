@@ -66,6 +66,8 @@ pub(super) struct Passage<S: Story> {
     /// The link served another request before, and nothing has come of this one.
     is_kept: bool,
     keeps_link: bool,
+    /// What a runtime has not read of it would be taken for the next request.
+    has_body: bool,
     /// Its head for the runtime, and what was read of its body with the client's.
     request: Vec<u8>,
     sent: usize,
@@ -88,6 +90,7 @@ impl<S: Story> Passage<S> {
         let request = tools.buffers.lend();
         // The two change places, so that nothing is copied.
         let mut request = std::mem::replace(&mut tools.buffers.out, request);
+        let has_body = asked.body.is_some();
         let begun = Upload::begin(&mut asked, &mut request, &mut tools.buffers, tools.now);
         let (upload, fault) = match begun {
             Ok(upload) => (upload, None),
@@ -105,6 +108,7 @@ impl<S: Story> Passage<S> {
             link: None,
             is_kept: forward.changes_nothing,
             keeps_link: false,
+            has_body,
             request,
             sent: 0,
             upload,
@@ -282,6 +286,7 @@ impl<S: Story> Passage<S> {
         if is_whole
             && self.asked.is_read
             && self.keeps_link
+            && !self.has_body
             && let Some(id) = self.link.take()
         {
             tools.links.keep(id, self.destination, tools.now);

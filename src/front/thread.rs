@@ -143,7 +143,8 @@ impl<S: Story> Front<S> {
                 }
                 _ => {}
             }
-            self.tools.now = self.clock.now();
+            let begun = self.clock.micros();
+            self.tools.now = begun.millis();
             // All events first: what a turn closes may be another's from then on.
             for event in &events {
                 if !self.companion.note(event) {
@@ -152,7 +153,6 @@ impl<S: Story> Front<S> {
             }
             // Frames first: a request may wait for them, and takes longer. Then as much time for requests:
             // neither keeps the other from having half of the thread.
-            let begun = self.clock.micros();
             self.companion.round(self.tools.now);
             let relayed = self.clock.micros();
             self.read_mail();

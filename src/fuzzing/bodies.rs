@@ -19,8 +19,8 @@ pub fn bodies(data: &[u8]) {
     let at_once = walk(whole, body, body.len().max(1));
     assert_eq!(at_once, walk(pieces, body, usize::from(how >> 1) % 7 + 1));
     if is_chunked {
-        match end_of_chunks(body) {
-            Some(end) => assert_eq!(at_once, (end, true, true)),
+        match read_chunks(body) {
+            Some((_, end)) => assert_eq!(at_once, (end, true, true)),
             None => assert!(!at_once.1, "it has no end"),
         }
     }
@@ -44,10 +44,10 @@ fn walk(mut framing: Framing, body: &[u8], piece_bytes: usize) -> (usize, bool, 
     (taken, framing == Framing::Done, true)
 }
 
-/// Where chunks end, if they do and are sound.
-fn end_of_chunks(body: &[u8]) -> Option<usize> {
+/// The data of chunks and where they end, if they do and are sound.
+pub(super) fn read_chunks(body: &[u8]) -> Option<(Vec<u8>, usize)> {
     const EXTRA_BYTES_MAX: usize = 16 * 1024;
-    let mut place = 0;
+    let (mut data, mut place) = (Vec::new(), 0_usize);
     loop {
         let line = line(body, &mut place)?;
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
@@ -60,7 +60,8 @@ fn end_of_chunks(body: &[u8]) -> Option<usize> {
         if size == 0 {
             break;
         }
-        place = place.checked_add(size)?;
+        data.extend_from_slice(body.get(place..place.checked_add(size)?)?);
+        place += size;
         if body.get(place..place.checked_add(2)?)? != b"\r\n" {
             return None;
         }
@@ -69,7 +70,7 @@ fn end_of_chunks(body: &[u8]) -> Option<usize> {
     let mut trailer_bytes = 0;
     loop {
         match line(body, &mut place)?.len() {
-            0 => return Some(place),
+            0 => return Some((data, place)),
             bytes => trailer_bytes += bytes,
         }
         if trailer_bytes > EXTRA_BYTES_MAX {

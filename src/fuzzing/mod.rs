@@ -9,6 +9,7 @@ mod paths;
 mod profiles;
 mod relay;
 mod relay_oracle;
+mod uploads;
 
 pub use bodies::bodies;
 pub use headers::{credentials, headers};
@@ -16,12 +17,13 @@ pub use origin::{forwarded, proxy};
 pub use paths::paths;
 pub use profiles::profiles;
 pub use relay::{pair, walk};
+pub use uploads::uploads;
 
 /// Throws, as it were, one input; panics where something does not hold.
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program in `fuzz/fuzz_targets` and of its folder in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("bodies", bodies),
     ("credentials", credentials),
     ("forwarded", forwarded),
@@ -30,6 +32,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("paths", paths),
     ("profiles", profiles),
     ("proxy", proxy),
+    ("uploads", uploads),
     ("walk", walk),
 ];
 

@@ -21,6 +21,12 @@ impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
         Self { entries, order, puts: 0, entries_max: entries_max.max(1) }
     }
 
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// What was put there last.
     pub fn get(&self, key: &K) -> Option<&V> {
         self.entries.get(key).map(|(_, value)| value)

@@ -17,6 +17,10 @@ pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(6 * 60 * 60);
 pub const ADDRESS_FREE: u32 = 50;
 /// One of an address's failures is forgiven in this time.
 const ADDRESS_FORGIVES: Duration = Duration::from_secs(10);
+/// Passwords of one (name, address) that may come in its waits within an hour. To each of them the answer
+/// tells whether it was right lately, so that many more would be guesses.
+pub const EARLY_FREE: u32 = 100;
+const EARLY_WINDOW: Duration = Duration::from_secs(60 * 60);
 /// Wrong passwords of one (name, address) that are known again.
 const WRONG_KNOWN: usize = 4;
 
@@ -71,6 +75,9 @@ pub struct Count {
     repeats: u32,
     repeats_until: Millis,
     wrong: [u64; WRONG_KNOWN],
+    /// Passwords that came in a wait, within the window that began then.
+    early: u32,
+    early_since: Millis,
     /// Failures here, forgiven or not, none of them long behind the one before.
     lately: u32,
     last_at: Millis,
@@ -140,6 +147,28 @@ impl Count {
     #[must_use]
     pub fn is_known(&self, mark: u64) -> bool {
         self.wrong.contains(&mark)
+    }
+
+    /// A password came in a wait, and was not the right one.
+    pub fn come_early(&mut self, mark: u64, now: Millis) {
+        // What a device repeats finds nothing out.
+        if !self.is_known(mark) {
+            let early = self.early_lately(now);
+            if early == 0 {
+                self.early_since = now;
+            }
+            self.early = early.saturating_add(1);
+        }
+    }
+
+    /// Whether the next one may still be told apart from a wrong one.
+    #[must_use]
+    pub fn has_early_left(&self, now: Millis) -> bool {
+        self.early_lately(now) < EARLY_FREE
+    }
+
+    fn early_lately(&self, now: Millis) -> u32 {
+        if now.since(self.early_since) >= EARLY_WINDOW { 0 } else { self.early }
     }
 
     /// Once more a password that is known to be wrong. `Err` is how long the next may not come.

@@ -155,6 +155,24 @@ fn who_was_right_lately_is_looked_at_in_any_case() {
     assert!(matches!(guessing.rule(guess("mike", HERE, 98), false, at(0)), Ruling::Later(_)));
 }
 
+#[test]
+fn what_comes_in_a_wait_is_told_apart_for_so_many_an_hour() {
+    let guessing = Arc::<Guessing>::default();
+    let ask = |mark, now| guessing.come_early(&guess("mike", HERE, mark), now);
+    let left = |now| guessing.may_be_remembered(&guess("mike", HERE, 0), now);
+    assert!(!left(at(0)), "nobody of that name was there");
+    guessing.welcome(Claim { name: "mike", client: HERE.parse().unwrap() }, at(0));
+    fail(&guessing, "mike", HERE, 1, at(0));
+    (2..1 + u64::from(count::EARLY_FREE)).for_each(|mark| ask(mark, at(1)));
+    // A device's old password is none.
+    ask(1, at(1));
+    assert!(left(at(1)));
+    ask(1_000_000, at(2));
+    assert!(!left(at(2)) && !left(at(60 * 60)));
+    assert!(left(at(60 * 60 + 1)), "an hour after the first");
+    assert!(!guessing.may_be_remembered(&guess("mike", ELSEWHERE, 0), at(0)));
+}
+
 /// Guesses in a day by the plan "so many in a row, as early as they may come, then wait to be forgotten".
 fn guesses_in_a_day(in_a_row: u32) -> u32 {
     let guessing = Arc::<Guessing>::default();

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::client::Client;
+use crate::client::text::Text;
 use crate::clock::Micros;
 use crate::grant::Grant;
 use crate::metrics::Stopwatch;
@@ -33,12 +34,12 @@ impl Trail {
     pub(super) fn log_answer(&self, client: Client, is_handshake: bool, status: StatusCode) {
         // Probes come every few seconds.
         if self.row == "own" {
-            tracing::debug!(client = %client.address, path = self.path, %status, "answered");
+            tracing::debug!(client = %Text::from(client.address), path = self.path, %status, "answered");
             return;
         }
         tracing::info!(
             request_id = %client.request_id,
-            client = %client.address,
+            client = %Text::from(client.address),
             tenant = self.tenant.as_ref().map(tracing::field::display),
             grant = self.grant.as_ref().map(tracing::field::display),
             row = self.row,
@@ -55,7 +56,7 @@ impl Trail {
         };
         tracing::info!(
             request_id = %client.request_id,
-            client = %client.address,
+            client = %Text::from(client.address),
             tenant = self.tenant.as_ref().or(claimed).map(tracing::field::display),
             grant = self.grant.as_ref().map(tracing::field::display),
             row = self.row,

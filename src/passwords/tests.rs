@@ -9,6 +9,8 @@ use super::queue::PER_ADDRESS_MAX;
 use super::*;
 use crate::clock::Millis;
 
+mod guesses;
+
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn from(client: IpAddr) -> Claim<'static> {
@@ -222,35 +224,6 @@ async fn many_devices_with_one_password_are_one_check() {
         };
         assert_eq!(check.await, verdict);
     }
-    drop(passwords);
-    pool.join().unwrap();
-}
-
-#[tokio::test]
-async fn guesses_wait_and_the_right_password_that_is_remembered_does_not() {
-    let passwords = stuck();
-    let (mike, right) = (stored("right"), secret("right"));
-    let pool = worker(&passwords);
-    for (stored, name) in [(Some(&mike), "mike"), (None, "nobody")] {
-        let wrong = secret("wrong");
-        assert_eq!(passwords.wait(stored, &wrong, named(name)), None);
-        assert_eq!(passwords.verify(stored, &wrong, named(name)).await, Verdict::Wrong);
-        // Twelve more at once, as they may not come: now it is an hour's work to guess three.
-        let now = passwords.memory.clock.now();
-        for mark in 0..12 {
-            let guess = Guess::new(named(name), mark);
-            let Ruling::Look(attempt) = passwords.guessing.rule(guess, true, now) else { panic!() };
-            attempt.settle(false, now);
-        }
-        let verdict = passwords.verify(stored, &right, named(name)).await;
-        assert!(matches!(verdict, Verdict::Later(_)), "{verdict:?}");
-        assert!(passwords.wait(stored, &right, named(name)).is_some());
-    }
-    assert_eq!(passwords.counts().checks[4], ("limited", 4));
-    let elsewhere = from(Ipv4Addr::new(192, 0, 2, 1).into());
-    assert_eq!(passwords.verify(Some(&mike), &right, elsewhere).await, Verdict::Right);
-    assert_eq!(passwords.verify(Some(&mike), &right, from(HERE)).await, Verdict::Remembered);
-    assert_eq!(passwords.wait(Some(&mike), &right, from(HERE)), None);
     drop(passwords);
     pool.join().unwrap();
 }

@@ -87,6 +87,7 @@ pub(super) async fn set_password(
             Ok(())
         })
         .await?;
+    desk.passwords.welcome(claim);
     Ok((tenant, ended))
 }
 

@@ -80,6 +80,7 @@ async fn create(
     Extension(client): From,
     Input(wanted): Input<NewApplication>,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let object = format!("application/{}", wanted.name);
     let act = act(&identity, client, "create application", object);
     let made = desk.publishing().add_application(&act, owner(&identity), wanted).await?;
@@ -99,6 +100,7 @@ async fn remove(
     Extension(client): From,
     Id(id): Id,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let before = desk.publishing().application(Some(owner(&identity)), &id).await?;
     let act = act(&identity, client, "remove application", format!("application/{id}"));
     let ended = desk.publishing().remove_application(&act, &before).await?;
@@ -113,6 +115,7 @@ async fn generate_keys(
     Id(id): Id,
     Input(wanted): Input<NewKeys>,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let before = desk.publishing().application(Some(owner(&identity)), &id).await?;
     let act = act(&identity, client, "generate application's keys", format!("application/{id}"));
     let (changed, secret) = desk.publishing().generate_keys(&act, &before, wanted).await?;
@@ -163,6 +166,7 @@ async fn subscribe(
     Id(id): Id,
     Input(wanted): Input<NewSubscription>,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let before = desk.publishing().application(Some(owner(&identity)), &id).await?;
     let act = act(&identity, client, "subscribe application", format!("application/{id}"));
     let (present, id) = desk.publishing().subscribe(&act, &before, wanted).await?;
@@ -178,6 +182,7 @@ async fn unsubscribe(
     Extension(client): From,
     Ids(id, subscription): Ids,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let before = desk.publishing().application(Some(owner(&identity)), &id).await?;
     let act = act(&identity, client, "end subscription", format!("application/{id}"));
     let publishing = desk.publishing();
@@ -195,6 +200,7 @@ async fn set_plan(
     Ids(id, subscription): Ids,
     Input(wanted): Input<SubscriptionPlan>,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let publishing = desk.publishing();
     let before = publishing.application(Some(owner(&identity)), &id).await?;
     let act = act(&identity, client, "change subscription's plan", format!("application/{id}"));

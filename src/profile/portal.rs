@@ -219,6 +219,7 @@ async fn act(
 ) -> Result<Response, Refusal> {
     form::check(&fields.token, &identity.grant)?;
     let asked = Asked { desk: &desk, identity: &identity, client, fields: &fields };
+    let _turn = desk.turn(&identity).await?;
     let done = match action.as_str() {
         "create" => asked.create().await,
         "subscribe" => asked.subscribe().await,

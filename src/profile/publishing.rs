@@ -10,6 +10,8 @@ use super::{Answer, Arc, At, Desk, From, Owner as Asker, Private};
 use crate::api::{Consumer, Definition, Owner};
 use crate::authenticate::Identity;
 use crate::client::Client;
+use crate::close::Cause;
+use crate::grant::Grant;
 use crate::json::{Asked, Id, Ids, Input};
 use crate::publish::consumers::{NewKey, NewPassword, NewTokens};
 use crate::publish::view::ConsumerView;
@@ -17,6 +19,8 @@ use crate::publish::{Changed, DEFINITION_BYTES_MAX, NewState, Publish, Publishin
 use crate::refusal::Refusal;
 use crate::registry::audit::{Act, By};
 use crate::registry::away;
+use crate::registry::turns::Turn;
+use crate::tenant::TenantId;
 
 /// The handlers, below `/profile/apis` and `/profile/consumers`.
 pub(super) fn routes() -> Router<Arc<Desk>> {
@@ -33,6 +37,32 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
 }
 
 impl Desk {
+    /// A turn at changing what is theirs, for who still is whom the request was from: its body may have
+    /// taken a while to come.
+    pub(super) async fn turn<'a>(
+        &'a self,
+        identity: &'a Identity,
+    ) -> Result<Turn<'a, TenantId>, Refusal> {
+        let turn = self.registry.turn(&identity.tenant.id, Some(By::Tenant)).await;
+        let turn = turn.ok_or(Refusal::Overloaded("too many changes wait"))?;
+        self.look_again(identity).await.map(|()| turn)
+    }
+
+    async fn look_again(&self, identity: &Identity) -> Result<(), Refusal> {
+        let (Grant::Password { fingerprint } | Grant::Session { fingerprint, .. }) = identity.grant
+        else {
+            return Err(Refusal::PasswordOnly);
+        };
+        let record = self.registry.record(identity.tenant.username.as_str()).await.map_err(away)?;
+        let record = record.filter(|(id, _, _)| *id == identity.tenant.id);
+        let (_, _, record) = record.ok_or(Refusal::GrantEnded(Cause::TenantDisabled))?;
+        let is_current = record.password.is_some_and(|it| it.fingerprint == fingerprint);
+        match is_current && !record.disabled {
+            true => Ok(()),
+            false => Err(Refusal::GrantEnded(Cause::PasswordChanged)),
+        }
+    }
+
     pub(super) fn publishing(&self) -> Publishing<'_> {
         let Self { registry, live, passwords, .. } = self;
         Publishing { registry, live, passwords }
@@ -76,9 +106,16 @@ async fn create(
     Asked(publish): Asked<Publish>,
     Input(definition): Input<Definition, DEFINITION_BYTES_MAX>,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let act = act(&identity, client, "create API", format!("api/{}", definition.name));
     let publishing = desk.publishing();
     let api = publishing.create(&act, owner(&identity), definition, publish).await?;
+    // Removed by another replica in this moment, they would leave it to nobody.
+    if let Err(gone @ Refusal::GrantEnded(Cause::TenantDisabled)) = desk.look_again(&identity).await
+    {
+        publishing.remove(&act, &api, whatever).await?;
+        return Err(gone);
+    }
     Ok(Private(StatusCode::CREATED, json!(publishing.show(&api).await)))
 }
 
@@ -96,6 +133,7 @@ async fn define(
     Id(id): Id,
     Input(definition): Input<Definition, DEFINITION_BYTES_MAX>,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let publishing = desk.publishing();
     let before = publishing.api(Some(owner(&identity)), &id).await?;
     let act = act(&identity, client, "change API", format!("api/{id}"));
@@ -113,6 +151,7 @@ async fn set_state(
     Id(id): Id,
     Input(wanted): Input<NewState>,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let publishing = desk.publishing();
     let before = publishing.api(Some(owner(&identity)), &id).await?;
     let act = act(&identity, client, "move API", format!("api/{id}"));
@@ -129,6 +168,7 @@ async fn remove(
     Extension(client): From,
     Id(id): Id,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let publishing = desk.publishing();
     let before = publishing.api(Some(owner(&identity)), &id).await?;
     let act = act(&identity, client, "remove API", format!("api/{id}"));
@@ -151,6 +191,7 @@ async fn add_consumer(
     Extension(client): From,
     Id(username): Id,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let act = act(&identity, client, "create consumer", format!("consumer/{username}"));
     let publishing = desk.publishing();
     let (consumer, is_new) = publishing.add_consumer(&act, owner(&identity), &username).await?;
@@ -165,6 +206,7 @@ async fn remove_consumer(
     Extension(client): From,
     Id(username): Id,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let consumer = desk.publishing().consumer(owner(&identity), &username).await?;
     let act = act(&identity, client, "remove consumer", format!("consumer/{username}"));
     let ended = desk.publishing().remove_consumer(&act, &consumer).await?;
@@ -179,6 +221,7 @@ async fn add_key(
     Id(username): Id,
     Input(wanted): Input<NewKey>,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let consumer = desk.publishing().consumer(owner(&identity), &username).await?;
     let act = act(&identity, client, "add consumer's key", format!("consumer/{username}"));
     let (consumer, id, key) = desk.publishing().add_key(&act, &consumer, wanted).await?;
@@ -197,6 +240,7 @@ async fn set_basic(
     Id(username): Id,
     Input(wanted): Input<NewPassword>,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let consumer = desk.publishing().consumer(owner(&identity), &username).await?;
     let act = act(&identity, client, "set consumer's password", format!("consumer/{username}"));
     changed(&desk.publishing().set_basic(&act, &consumer, wanted, client).await?)
@@ -210,6 +254,7 @@ async fn set_jwt(
     Id(username): Id,
     Input(wanted): Input<NewTokens>,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let consumer = desk.publishing().consumer(owner(&identity), &username).await?;
     let act = act(&identity, client, "set consumer's tokens", format!("consumer/{username}"));
     changed(&desk.publishing().set_tokens(&act, &consumer, wanted).await?)
@@ -222,6 +267,7 @@ async fn remove_credential(
     Extension(client): From,
     Ids(username, id): Ids,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let consumer = desk.publishing().consumer(owner(&identity), &username).await?;
     let act =
         act(&identity, client, "remove consumer's credential", format!("consumer/{username}"));

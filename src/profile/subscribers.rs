@@ -102,6 +102,7 @@ async fn end(
     Extension(client): From,
     Ids(api, subscription): Ids,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let subscriber = Subscriber::new(&desk, &identity, client, (&api, &subscription));
     Ok(Private(StatusCode::OK, json!({ "closed": subscriber.end().await? })))
 }
@@ -114,6 +115,7 @@ async fn set_blocked(
     Ids(api, subscription): Ids,
     Input(wanted): Input<Blocked>,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let subscriber = Subscriber::new(&desk, &identity, client, (&api, &subscription));
     subscriber.answer(&subscriber.set_blocked(wanted).await?)
 }
@@ -126,6 +128,7 @@ async fn set_plan(
     Ids(api, subscription): Ids,
     Input(wanted): Input<SubscriptionPlan>,
 ) -> Answer {
+    let _turn = desk.turn(&identity).await?;
     let subscriber = Subscriber::new(&desk, &identity, client, (&api, &subscription));
     subscriber.answer(&subscriber.set_plan(wanted).await?)
 }

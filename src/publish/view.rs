@@ -27,6 +27,9 @@ pub struct ApiView {
     pub state: State,
     /// Where it can go from there.
     pub moves: Vec<State>,
+    /// An operator has blocked it: its owner can neither change nor remove it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub blocked_by_operator: bool,
     /// For a retired one: when what still runs is cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -90,6 +93,7 @@ impl Publishing<'_> {
             path: api.prefix.to_string(),
             state: api.state,
             moves: api.state.moves().to_vec(),
+            blocked_by_operator: api.blocked_by_operator,
             ends: api.ends_at.map(|end| end.to_string()),
             definition: api.definition.clone(),
             live: running(self.live, api),

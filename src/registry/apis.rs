@@ -52,8 +52,17 @@ impl Registry {
         }
         match self.directory.is_loaded() {
             true => Ok(()),
-            false => self.directory.load(&self.store).await,
+            false => self.load_apis().await,
         }
+    }
+
+    /// Reads all APIs and consumers, for whoever follows the feed: they are believed again only once it
+    /// has been caught up with.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn load_apis(&self) -> Result<(), StoreError> {
+        self.directory.load(&self.store).await
     }
 
     /// The API to which a path on the bare host leads.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::audit::Act;
+use super::audit::{Act, By};
 use super::record::{PLAN, TENANT, TenantRecord, tenant_id};
 use super::store::{Change, Document, Expected, Notice, StoreError, Write};
+use super::turns::Turn;
 use super::{ChangeError, Registry, put, view};
 use crate::plan::Plan;
 use crate::tenant::{Tenant, TenantId};
@@ -15,6 +16,27 @@ pub(super) const CHANGE_ATTEMPTS_MAX: usize = 16;
 const CHANGES_WAITING_MAX: usize = 64;
 
 impl Registry {
+    /// A turn at changing what is this tenant's, one at a time in this process: the record, and what was
+    /// published. `None` if too many wait. A tenant's own changes wait besides, where there were too many
+    /// lately: see [`Pace`](super::pace::Pace). An operator's always have their turn.
+    pub async fn turn<'a>(
+        &'a self,
+        id: &'a TenantId,
+        by: Option<By>,
+    ) -> Option<Turn<'a, TenantId>> {
+        let place = self.changes.place(id);
+        if place.number > CHANGES_WAITING_MAX && by != Some(By::Operator) {
+            return None;
+        }
+        if by == Some(By::Tenant) {
+            let wait = self.pace.wait(*id, self.freshness.now())?;
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+        }
+        Some(place.into_turn().await)
+    }
+
     /// As [`Registry::change`], with the act for the audit log; `change` is told the revision, too.
     /// A record that is as it was before is not written, and no act.
     ///
@@ -26,11 +48,8 @@ impl Registry {
         id: TenantId,
         mut change: impl FnMut(&mut TenantRecord, u64) -> Result<T, E>,
     ) -> Result<(Arc<Tenant>, T), ChangeError<E>> {
-        let place = self.changes.place(&id);
-        if place.number > CHANGES_WAITING_MAX {
-            return Err(ChangeError::Busy);
-        }
-        let _turn = place.turn().await;
+        let turn = self.turn(&id, act.map(|act| act.by)).await;
+        let _turn = turn.ok_or(ChangeError::Busy)?;
         let mut last = StoreError::Conflict { place: 0 };
         for _ in 0..CHANGE_ATTEMPTS_MAX {
             let document = self.store.get(TENANT, &id.to_string()).await?;
@@ -107,11 +126,7 @@ impl Registry {
         id: TenantId,
         check: impl Fn(&TenantRecord, u64) -> Result<(), E>,
     ) -> Result<(), ChangeError<E>> {
-        let place = self.changes.place(&id);
-        if place.number > CHANGES_WAITING_MAX {
-            return Err(ChangeError::Busy);
-        }
-        let _turn = place.turn().await;
+        let _turn = self.turn(&id, Some(act.by)).await.ok_or(ChangeError::Busy)?;
         let mut last = StoreError::Conflict { place: 0 };
         for _ in 0..CHANGE_ATTEMPTS_MAX {
             let document = self.store.get(TENANT, &id.to_string()).await?;

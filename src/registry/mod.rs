@@ -27,6 +27,7 @@ pub mod guesses;
 pub mod handovers;
 pub mod import;
 pub mod keys;
+pub mod pace;
 pub mod profiles;
 pub mod record;
 pub mod replicas;
@@ -59,6 +60,7 @@ pub struct Registry {
     wall: Wall,
     /// One change at a time for each tenant in this process; other replicas are met as conflicts.
     changes: Turns<TenantId>,
+    pace: pace::Pace,
     audit: audit::Keeping,
     session_limits: sessions::SessionLimits,
     directory: apis::Directory,
@@ -104,6 +106,7 @@ impl Registry {
             freshness: Freshness::new(caching.stale_max, clock),
             wall,
             changes: Turns::default(),
+            pace: pace::Pace::default(),
             audit: audit::Keeping::default(),
             session_limits: sessions::SessionLimits::default(),
             directory: apis::Directory::default(),

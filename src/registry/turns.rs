@@ -61,6 +61,21 @@ impl<K: Eq + Hash> Place<'_, K> {
     }
 }
 
+/// A place whose turn it is, until it is dropped.
+#[derive(Debug)]
+pub struct Turn<'a, K: Eq + Hash> {
+    _alone: tokio::sync::OwnedMutexGuard<()>,
+    _place: Place<'a, K>,
+}
+
+impl<'a, K: Eq + Hash> Place<'a, K> {
+    /// Waits as [`Place::turn`] does, and keeps the place with the turn.
+    pub async fn into_turn(self) -> Turn<'a, K> {
+        let alone = Arc::clone(&self.alone).lock_owned().await;
+        Turn { _alone: alone, _place: self }
+    }
+}
+
 impl<K: Eq + Hash> Drop for Place<'_, K> {
     fn drop(&mut self) {
         let mut crowds = self.turns.crowds();

@@ -125,6 +125,24 @@ fn a_url_may_be_exactly_as_long() {
 }
 
 #[test]
+fn a_long_head_may_come_in_pieces() {
+    let runtime = both();
+    let (flowgate, _) = start(&runtime, &["--relay-threads", "1"]);
+    let head = format!("GET {THING} HTTP/1.1\r\nHost: localhost\r\nX-Long: ");
+    for first in [500, 16_000, 16_384 - head.len()] {
+        let mut socket = TcpStream::connect(flowgate.data).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(format!("{head}{}", "x".repeat(first)).as_bytes()).unwrap();
+        // The same thread has read it before it answers somebody else.
+        assert!(Kept::open(flowgate.data).ask("GET", THING, "").contains(" 200 "));
+        let rest = format!("{}\r\nConnection: close\r\n\r\n", "x".repeat(25_000 - first));
+        socket.write_all(rest.as_bytes()).unwrap();
+        let answer = read_head(&mut socket);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{first}: {answer}");
+    }
+}
+
+#[test]
 fn a_kept_connection_has_its_own_patience() {
     let runtime = both();
     // Longer than for a head: who has said nothing yet goes first.

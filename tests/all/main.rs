@@ -44,6 +44,7 @@ mod portal;
 mod profile;
 mod published;
 mod published_life;
+mod published_owners;
 mod reach;
 mod redis_away;
 mod redis_failover;

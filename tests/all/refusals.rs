@@ -1,6 +1,6 @@
 //! Each "no", as `docs/wire.md` has it.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -331,4 +331,28 @@ fn a_client_that_sends_no_headers_is_let_go() {
     let _ = std::io::Read::read_to_end(&mut socket, &mut answer);
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[test]
+fn a_line_now_and_then_gives_a_head_no_more_time() {
+    let runtime = Runtime::echo();
+    let flowgate = Flowgate::start(&mike(runtime.address), &["--header-timeout", "1s"]);
+    for (first, line) in [("\r\n", "\r\n"), ("GET /healthz HTTP/1.1\r\n", "X: y\r\n")] {
+        let mut socket = std::net::TcpStream::connect(flowgate.data).unwrap();
+        socket.write_all(first.as_bytes()).unwrap();
+        // Every third of the time that there is; far more often than there are lines in a head.
+        socket.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+        let ended = (0..90).any(|_| match socket.read(&mut [0]) {
+            Ok(read) => {
+                assert_eq!(read, 0, "there was nothing to answer");
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                let _ = socket.write_all(line.as_bytes());
+                false
+            }
+            Err(_) => true,
+        });
+        assert!(ended, "{first:?} goes on for ever");
+    }
 }

@@ -94,6 +94,7 @@ fn api(security: &[Security], hide_credentials: bool) -> Api {
             plans: Vec::new(),
         },
         state: State::Published,
+        blocked_by_operator: false,
         ends_unix_ms: None,
         created_unix_ms: 0,
     };

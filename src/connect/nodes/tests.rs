@@ -25,6 +25,7 @@ fn api(revision: u64, weights: &[u32]) -> Api {
             plans: Vec::new(),
         },
         state: State::Published,
+        blocked_by_operator: false,
         ends_unix_ms: None,
         created_unix_ms: 0,
     };

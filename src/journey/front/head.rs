@@ -45,8 +45,10 @@ pub(super) fn rewrite(
 ) {
     let is_chunked = parts.headers.contains_key(TRANSFER_ENCODING);
     let length = parts.headers.get(CONTENT_LENGTH).cloned();
+    let has_body = is_chunked || length.as_ref().is_some_and(|length| length != "0");
     towards.rewrite(&mut parts.headers);
     keep_length(&mut parts.headers, length.filter(|_| !is_chunked));
+    let is_handshake = handshake.is_some();
     if let Some(Handshake { drops }) = handshake {
         websocket::ask_for_websocket(&mut parts.headers);
         if drops {
@@ -56,6 +58,11 @@ pub(super) fn rewrite(
     put_headers(out, written, &parts.headers);
     if is_chunked {
         put(out, b"Transfer-Encoding", b"chunked");
+    }
+    if has_body && !is_handshake {
+        // What a careless runtime leaves of a body it would take for the next request, with identity
+        // headers of a stranger's own.
+        put(out, b"Connection", b"close");
     }
     out.extend_from_slice(b"\r\n");
 }

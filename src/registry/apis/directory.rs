@@ -7,6 +7,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::api::context::Prefix;
 use crate::api::signing::KeyRing;
 use crate::api::{Api, Application, Consumer, Owner};
 use crate::clock::UnixMillis;
@@ -134,6 +135,12 @@ impl Directory {
     pub fn at(&self, path: &str) -> Option<Arc<Api>> {
         let known = self.read();
         known.contexts.find(path).and_then(|id| known.apis.get(&id).cloned())
+    }
+
+    /// Whether a prefix is within one of another owner's, or one of those within it.
+    #[must_use]
+    pub fn overlaps(&self, prefix: &Prefix, owner: Owner) -> bool {
+        self.read().contexts.overlaps(prefix, owner)
     }
 
     /// The API with this id.

@@ -31,6 +31,9 @@ pub struct ApiRecord {
     pub definition: Definition,
     /// Where in its life it is.
     pub state: State,
+    /// An operator has blocked it, so that its owner cannot publish it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blocked_by_operator: bool,
     /// When what runs on it is cut, once it is retired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_unix_ms: Option<u64>,
@@ -54,6 +57,7 @@ impl Record for ApiRecord {
             "owner": self.owner,
             "definition": self.definition,
             "state": self.state,
+            "blocked_by_operator": self.blocked_by_operator,
             "ends": self.ends_unix_ms.map(|end| UnixMillis(end).to_string()),
         })
     }
@@ -98,6 +102,7 @@ impl ApiRecord {
             definition: self.definition.clone(),
             prefix,
             state: self.state,
+            blocked_by_operator: self.blocked_by_operator,
             ends_at: self.ends_unix_ms.map(UnixMillis),
             way,
         })

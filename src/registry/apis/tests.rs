@@ -44,6 +44,7 @@ fn api(context: &str) -> ApiRecord {
         owner: Owner::Operator.to_string(),
         definition: definition(context),
         state: State::Published,
+        blocked_by_operator: false,
         ends_unix_ms: None,
         created_unix_ms: testing::BEGIN.0,
     }

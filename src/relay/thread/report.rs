@@ -1,6 +1,7 @@
 //! What is told of connections: their counts after each turn, and a log line at the end.
 
 use super::Seated;
+use crate::client::text::Text;
 use crate::clock::Millis;
 use crate::close::Cause;
 use crate::plan::Throttled;
@@ -46,7 +47,7 @@ pub(super) fn report(seated: &Seated, all: &Counts, now: Millis) {
     all.ended(seated.row, ended_by, code, now.since(entry.since));
     tracing::info!(
         request_id = %entry.client.request_id,
-        client = %entry.client.address,
+        client = %Text::from(entry.client.address),
         tenant = %entry.username(),
         grant = %entry.grant,
         path = &*entry.path,

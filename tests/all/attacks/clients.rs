@@ -1,12 +1,16 @@
 //! A hostile client, with raw bytes: ways round where a request goes and what comes behind it.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::{Receiver, sync_channel};
+
 use super::{get, status, telling};
 use crate::support::PATIENCE;
 use crate::support::flowgate::Flowgate;
 use crate::support::profiles::{MIKE_KEY, MIKE_PASSWORD, ROBERTO_PASSWORD, mike, mike_and_roberto};
 use crate::support::runtime::{Runtime, accept, header_value};
 use crate::support::session::{Session, post, send};
-use crate::support::websocket::{WebSocket, handshake};
+use crate::support::websocket::{WebSocket, handshake, read_head};
 
 #[test]
 fn no_header_but_host_says_where_a_request_goes() {
@@ -70,6 +74,72 @@ fn a_length_is_never_of_one_connection() {
         }
     }
     assert!(told.try_recv().is_err(), "one body was taken for a request");
+}
+
+/// A runtime that reads no body: it answers each head with the path in it, at once. One that `obeys` takes
+/// no further request where it was told so. Tells all heads.
+fn careless(obeys: bool) -> (Runtime, Receiver<String>) {
+    let (tell, told) = sync_channel(1000);
+    let runtime = Runtime::start(move |mut socket| {
+        let mut head = socket.head.clone();
+        while !head.is_empty() {
+            let path = head.split(' ').nth(1).unwrap_or_default();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len());
+            let is_last = obeys && header_value(&head, "Connection") == Some("close");
+            tell.send(head).unwrap();
+            socket.send(answer.as_bytes());
+            if is_last {
+                socket.half_close();
+                let _ = socket.socket.read_to_end(&mut Vec::new());
+                return;
+            }
+            head = read_head(&mut socket.socket);
+        }
+    });
+    (runtime, told)
+}
+
+#[test]
+fn what_a_runtime_leaves_of_a_body_is_nobodys_request() {
+    let forged = "GET /red/flows HTTP/1.1\r\nHost: x\r\nX-Auth-User: admin\r\n\r\n";
+    let victim = get("/api/victim", &format!("apikey: {MIKE_KEY}\r\n"));
+    for obeys in [true, false] {
+        let (runtime, told) = careless(obeys);
+        let flowgate = Flowgate::start(&mike(runtime.address), &[]);
+        // What the front does itself, and what it hands over.
+        for version in ["HTTP/1.1", "HTTP/1.0"] {
+            for is_late in [true, false] {
+                let mut socket = TcpStream::connect(flowgate.data).unwrap();
+                socket.set_read_timeout(Some(PATIENCE)).unwrap();
+                let length = forged.len();
+                let head = format!(
+                    "POST /public/mike/early {version}\r\nHost: localhost\r\n\
+                     Content-Length: {length}\r\n\r\n"
+                );
+                let (first, later) = if is_late { ("", forged) } else { (forged, "") };
+                socket.write_all(format!("{head}{first}").as_bytes()).unwrap();
+                let answer = read_head(&mut socket);
+                assert_eq!(status(&answer), "200", "{version} {is_late}: {answer}");
+                // Nobody may be there any more.
+                let _ = socket.write_all(later.as_bytes());
+                for _ in 0..3 {
+                    let answer = flowgate.ask(&victim);
+                    assert!(answer.ends_with("\r\n\r\n/api/victim"), "{answer}");
+                }
+                drop(socket);
+            }
+        }
+        drop(flowgate);
+        let heads: Vec<String> = told.try_iter().collect();
+        let posts: Vec<_> = heads.iter().filter(|head| head.starts_with("POST ")).collect();
+        assert_eq!(posts.len(), 4);
+        for post in posts {
+            assert_eq!(header_value(post, "Connection"), Some("close"), "{post}");
+        }
+        if obeys {
+            assert!(!heads.concat().contains("/red/"), "one body was taken for a request");
+        }
+    }
 }
 
 #[test]

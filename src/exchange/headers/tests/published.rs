@@ -79,6 +79,8 @@ fn an_open_api_and_other_rows_know_no_consumer() {
     assert_eq!(said["authorization"], "Bearer a.b.c", "it is for the endpoint itself");
     let said = towards(Row::Api, None, false, CALL);
     assert_eq!(said["x-auth-user"], "mike");
+    assert_eq!(said["cookie"], "a=b", "it may open an API on this host");
+    let said = towards(Row::TenantApi, None, false, CALL);
     assert_eq!(said["cookie"], "a=b; jwt=a.b.c", "the runtime's own");
     assert!(!said.contains_key("x-consumer-username"));
     // Basic on the bare host names a tenant, or a consumer.

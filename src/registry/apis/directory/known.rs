@@ -158,7 +158,7 @@ impl Known {
     }
 
     fn insert_api(&mut self, api: Api) {
-        self.contexts.insert(api.prefix.clone(), api.id);
+        self.contexts.insert(api.prefix.clone(), api.id, api.owner);
         self.apis.insert(api.id, Arc::new(api));
     }
 

@@ -19,6 +19,7 @@ use crate::tenant::Password;
 mod hashing;
 mod memory;
 mod queue;
+mod secrets;
 
 pub use hashing::{COST, PASSWORD_BYTES_MAX, check, check_hash, hash, is_outdated, is_right};
 use hashing::{even_out, hash_bytes};
@@ -28,9 +29,6 @@ use queue::{Check, Done, Entered, Job, LANE_MAX, Queue, Running, Work};
 
 /// Below everything that relays.
 const NICE: i32 = 10;
-
-/// In the place of a hash, for secrets that have none.
-const RANDOM_SECRET: &str = "a random secret";
 
 /// What came of checking a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,23 +179,6 @@ impl Passwords {
     /// The same for an operator, who may set the password and need not guess it.
     pub async fn compare(&self, stored: &Password, password: &Secret, claim: Claim<'_>) -> Verdict {
         self.check(Some(stored), password, claim, false).await
-    }
-
-    /// Counts a random secret that somebody was to know, and says whether it may be believed that it was
-    /// wrong. No number of guesses finds such a secret, so the right one waits for nobody; wrong ones are
-    /// counted as wrong passwords are.
-    #[must_use]
-    pub fn count_secret(&self, secret: &Secret, is_right: bool, claim: Claim<'_>) -> Verdict {
-        let digest = self.memory.digest(RANDOM_SECRET, secret);
-        let now = self.memory.clock.now();
-        match self.guessing.rule(Guess::new(claim, mark(&digest)), is_right, now) {
-            Ruling::Look(attempt) => {
-                attempt.settle(is_right, now);
-                if is_right { Verdict::Right } else { Verdict::Wrong }
-            }
-            Ruling::Wrong => Verdict::Wrong,
-            Ruling::Later(wait) => Verdict::Later(wait),
-        }
     }
 
     async fn check(

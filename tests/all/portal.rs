@@ -2,9 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::support::node::{NodeRed, run_in_browser};
-use crate::support::oauth::{Issuing, PATH, publish_with_plans};
+use crate::support::node::{NodeRed, asyncapi_faults, pictures, run_in_browser};
+use crate::support::oauth::{Issuing, MIKE, PATH, done, publish_with_plans};
 use crate::support::profiles::{MIKE_PASSWORD, ROBERTO_PASSWORD, mike_and_roberto};
+
+const NONE: [Value; 0] = [];
+/// Published APIs besides, with what they take.
+const OTHERS: [(&str, &[&str]); 3] =
+    [("/keys", &["basic", "key"]), ("/open", &["none"]), ("/signed", &["jwt"])];
 
 #[test]
 fn a_consumer_comes_from_an_api_to_a_call_in_the_browser() {
@@ -16,7 +21,17 @@ fn a_consumer_comes_from_an_api_to_a_call_in_the_browser() {
     });
     let flowgate = issuing.start(&profiles);
     publish_with_plans(&flowgate, "/echowebsocket", &["Gold", "Bronze"]);
-    let pictures = std::env::var("FLOWGATE_PICTURES").unwrap_or_default();
+    for (context, security) in OTHERS {
+        let definition = json!({
+            "name": "Another",
+            "context": context,
+            "version": "1.0.0",
+            "endpoint": { "runtime_path": "/thing" },
+            "security": security,
+        });
+        done(&flowgate, MIKE, "POST", "/apis?publish=true", &definition);
+    }
+    let pictures = pictures().unwrap_or_default();
     let port = flowgate.data.port().to_string();
     let script = include_str!("browser/portal.cjs");
     let seen = run_in_browser(script, &[&port, ROBERTO_PASSWORD, MIKE_PASSWORD, &pictures]);
@@ -62,26 +77,41 @@ fn a_consumer_comes_from_an_api_to_a_call_in_the_browser() {
     assert_eq!(seen["ownersComplaints"], json!([]));
     assert_eq!(text("ended"), "1008 subscription ended");
     assert_eq!(seen["complaints"], json!([]));
-    check_document(&seen["asyncapi"], &port);
+    check_documents(&seen["asyncapi"], &port);
 }
 
-/// Its references lead somewhere, and it says where, how and with what.
-fn check_document(document: &Value, port: &str) {
+/// As AsyncAPI's own parser reads it; and it says where, how and with what.
+fn check_documents(documents: &Value, port: &str) {
+    let documents = documents.as_array().unwrap();
+    assert_eq!(documents.len(), OTHERS.len() + 1);
+    for document in documents {
+        assert_eq!(asyncapi_faults(document), NONE, "{document}");
+    }
+    let of = |path: &str| {
+        let is_it = |it: &&Value| it["channels"]["api"]["address"] == *path;
+        documents.iter().find(is_it).unwrap_or_else(|| panic!("{path}"))
+    };
+    let document = of(PATH);
     assert_eq!(document["asyncapi"], json!("3.0.0"), "{document}");
     assert_eq!(document["info"], json!({ "title": "EchoWebSocket", "version": "1.0.0" }));
     let server = &document["servers"]["flowgate"];
     assert_eq!(server["host"], json!(format!("localhost:{port}")));
     assert_eq!(server["protocol"], json!("ws"));
-    assert_eq!(document["channels"]["api"]["address"], json!(PATH));
     let flows = &document["components"]["securitySchemes"]["oauth2"]["flows"];
     let url = format!("http://localhost:{port}/oauth2/token");
     assert_eq!(flows["clientCredentials"]["tokenUrl"], json!(url));
-    let text = document.to_string();
-    let mut references = 0;
-    for reference in text.split("\"$ref\":\"#").skip(1) {
-        let pointer = reference.split('"').next().unwrap();
-        assert!(document.pointer(pointer).is_some(), "{pointer}: {document}");
-        references += 1;
+    for (context, security) in OTHERS {
+        let document = of(&format!("{context}/1.0.0"));
+        let schemes = document["components"]["securitySchemes"].as_object().unwrap();
+        let named = schemes.keys().map(String::as_str);
+        let wanted = security.iter().copied().filter(|kind| *kind != "none");
+        assert!(named.eq(wanted), "{document}");
     }
-    assert!(references >= 6, "{text}");
+    // It does judge.
+    let mut broken = document.clone();
+    broken["servers"]["flowgate"].as_object_mut().unwrap().remove("host");
+    assert_ne!(asyncapi_faults(&broken), NONE);
+    let mut broken = document.clone();
+    broken["operations"]["sendToClient"]["channel"]["$ref"] = json!("#/channels/none");
+    assert_ne!(asyncapi_faults(&broken), NONE);
 }

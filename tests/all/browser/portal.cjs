@@ -58,7 +58,6 @@ launch(async (context) => {
     await press("Get a token");
     const token = await page.getByLabel("Access token", { exact: true }).inputValue();
     const line = await page.locator("#line-1").innerText();
-    await take(page, "portal-token", { fullPage: true });
     // By hand and in the page; returns what came back, and what will be said at the end.
     const connect = async () => {
         const socket = new WebSocket(`ws://127.0.0.1:${port}/echowebsocket/1.0.0`, { headers: { Authorization: `Bearer ${token}` } });
@@ -82,12 +81,11 @@ launch(async (context) => {
             await page.evaluate(() => document.querySelectorAll("details").forEach((it) => (it.open = true)));
             overflows.push(await overflow(page));
             serious.push(...(await faults(page)));
-            await take(page, `portal-${colorScheme}-${width}`, { fullPage: true });
         }
     }
     const document_ = await page.evaluate(async () => {
-        const link = document.querySelector("#offers a");
-        return (await fetch(link.href)).json();
+        const links = [...document.querySelectorAll("#offers a")];
+        return Promise.all(links.map(async ({ href }) => (await fetch(href)).json()));
     });
 
     // With cookies of their own, so that both are logged in.
@@ -101,13 +99,13 @@ launch(async (context) => {
     await owner.waitForURL("**/portal");
     const subscribers = await owner.locator("section.owned tbody tr").allInnerTexts();
     await owner.getByLabel("Block… Echo Client at /echowebsocket/1.0.0").click();
+    await take(owner, "portal-owner", { fullPage: true });
     for (const colorScheme of ["light", "dark"]) {
         await owner.emulateMedia({ colorScheme });
         for (const width of [1280, 390, 320]) {
             await owner.setViewportSize({ width, height: 800 });
             overflows.push(await overflow(owner));
             serious.push(...(await faults(owner)));
-            await take(owner, `portal-owner-${colorScheme}-${width}`, { fullPage: true });
         }
     }
     await press("Block Echo Client at /echowebsocket/1.0.0", owner);

@@ -28,13 +28,17 @@ fn curl(arguments: &[&str]) -> Value {
 fn the_tutorial_about_websocket_apis_word_by_word() {
     let runtimes = NodeRed::pair();
     let issuing = Issuing::new();
-    let flowgate = issuing.start(&mike_and_roberto(runtimes[0].address, runtimes[1].address));
+    let mut profiles = mike_and_roberto(runtimes[0].address, runtimes[1].address);
+    let plans = |limit: u64| json!({ "messages_per_minute": limit, "over": "drop" });
+    profiles["plans"] = json!({ "Gold": plans(5000), "Silver": plans(2000) });
+    let flowgate = issuing.start(&profiles);
     let url = |path: &str| format!("http://{}{path}", flowgate.data);
     let as_ = |(name, password): (&str, &str)| format!("{name}:{password}");
     let json_body = ["-H", "Content-Type: application/json", "-d"];
     // Create the API, and publish it.
     let definition = r#"{"name": "EchoWebSocket", "context": "/echowebsocket", "version": "1.0.0",
-        "endpoint": {"runtime_path": "/thing"}, "security": ["oauth2"]}"#;
+        "endpoint": {"runtime_path": "/thing"}, "security": ["oauth2"],
+        "plans": ["Gold", "Silver"]}"#;
     let user = as_(MIKE);
     let apis = url("/profile/apis");
     let api = curl(&[&["-u", &user][..], &json_body, &[definition, &apis]].concat());
@@ -48,14 +52,17 @@ fn the_tutorial_about_websocket_apis_word_by_word() {
     let catalog = curl(&["-u", &user, &url("/profile/catalog")]);
     assert_eq!(catalog["apis"][0]["name"], json!("EchoWebSocket"), "{catalog}");
     assert_eq!(catalog["apis"][0]["owner"], json!("mike"), "{catalog}");
+    assert_eq!(catalog["apis"][0]["plans"], json!(["Gold", "Silver"]), "{catalog}");
     let post = |path: &str, body: &str| {
         curl(&[&["-u", &user][..], &json_body, &[body, &url(path)]].concat())
     };
     let application = post("/profile/applications", r#"{"name": "Echo Client"}"#);
     let at = format!("/profile/applications/{}", application["id"].as_str().unwrap());
-    let subscribed =
-        post(&format!("{at}/subscriptions"), &json!({ "api": api["path"] }).to_string());
-    assert_eq!(subscribed["application"]["subscriptions"][0]["path"], json!(PATH), "{subscribed}");
+    let subscribed = json!({ "api": api["path"], "plan": "Gold" }).to_string();
+    let subscribed = post(&format!("{at}/subscriptions"), &subscribed);
+    let subscription = &subscribed["application"]["subscriptions"][0];
+    assert_eq!(subscription["path"], json!(PATH), "{subscribed}");
+    assert_eq!(subscription["plan_use"]["limits"][0]["left"], json!(5000), "{subscribed}");
     let keys = post(&format!("{at}/keys"), "{}");
     let (key, secret) = (keys["consumer_key"].as_str().unwrap(), &keys["consumer_secret"]);
     let pair = format!("{key}:{}", secret.as_str().unwrap());

@@ -164,7 +164,7 @@ fn another_plan_reaches_live_connections() {
 }
 
 #[test]
-fn requests_handshakes_and_connections_over_a_subscriptions_plan_are_429() {
+fn requests_handshakes_connections_and_sizes_over_a_subscriptions_plan_are_refused() {
     let issuing = Issuing::new();
     let runtime = Runtime::start(|mut websocket| {
         if websocket.head.contains("Sec-WebSocket-Key") {
@@ -177,6 +177,7 @@ fn requests_handshakes_and_connections_over_a_subscriptions_plan_are_429() {
         "requests": { "requests_per_second": { "limit": 1, "burst": 4 } },
         "handshakes": { "handshakes_per_minute": { "limit": 1, "burst": 2 } },
         "connections": { "connections": 2 },
+        "sizes": { "message_bytes": 16 },
     });
     let (flowgate, _) = start(&issuing, &runtime, plans);
     let token = |plan| Application::on_plan(&flowgate, plan, plan).0.token(&flowgate);
@@ -207,6 +208,11 @@ fn requests_handshakes_and_connections_over_a_subscriptions_plan_are_429() {
     let [one, _other] = kept;
     drop(one);
     wait_until("there is room again", || status(&flowgate, PATH, &bearer(&connections)) == 101);
+    let mut sized = open(&flowgate, PATH, &token("sizes"));
+    sized.send(&text_from_client("sixteen bytes it"));
+    assert_eq!(sized.receive_text(), "sixteen bytes it");
+    sized.send(&text_from_client("seventeen bytes it"));
+    assert_eq!(sized.receive_close(), (1009, "message over the plan's size".to_owned()));
 }
 
 #[test]

@@ -151,6 +151,9 @@ install_node_modules() { install_packages "$NODE_DIR" "Node-RED and wscat"; }
 # install_dashboard: a palette in a folder of its own; in scripts/node every runtime would load it.
 install_dashboard() { install_packages "$NODE_DIR/dashboard" "node-red-dashboard"; }
 
+# install_asyncapi: the parser that judges AsyncAPI documents.
+install_asyncapi() { install_packages "$NODE_DIR/asyncapi" "AsyncAPI's parser"; }
+
 # install_python: what the tests use of Python, into a folder of its own beneath cargo's, unless exactly that is there
 # already. The tests look for it there.
 install_python() {

@@ -12,10 +12,13 @@ use crate::close::Cause;
 use crate::grant::ApiId;
 use crate::tenant::{Tenant, TenantId};
 
+pub mod application;
 pub mod consumer;
 pub mod context;
 mod definition;
+pub mod signing;
 
+pub use application::Application;
 pub use consumer::Consumer;
 pub use context::Prefix;
 pub use definition::{Definition, Endpoint, Node, NodeAddress, Security};

@@ -8,11 +8,11 @@ use crate::close::Cause;
 use crate::live::{Entry, LiveTable};
 use crate::refusal::Refusal;
 use crate::registry::audit::Act;
-use crate::registry::record::TenantRecord;
+use crate::registry::record::{TENANT, TenantRecord};
 use crate::registry::store::StoreError;
 use crate::registry::{ChangeError, Registry};
-use crate::revoke::revoke;
-use crate::tenant::Tenant;
+use crate::revoke::{recheck_applications_of, revoke};
+use crate::tenant::{Tenant, TenantId};
 
 /// Where changes go.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,7 @@ impl Changing<'_> {
         let changed = self.registry.change_as(Some(act), before.id, change).await;
         let (tenant, answer) = changed.map_err(|error| refused(error, gone))?;
         revoke(self.live, self.registry, &tenant).await;
+        self.heed_applications(tenant.id).await;
         let now = self.registry.wall().now();
         let held = |entry: &&Arc<Entry>| before.allows(&entry.grant, now).is_ok();
         let ended = entries
@@ -72,6 +73,17 @@ impl Changing<'_> {
         Ok(Changed { tenant, answer, ended })
     }
 
+    /// What rests on the tenant's applications goes with them, too.
+    async fn heed_applications(self, owner: TenantId) {
+        if self.registry.directory().applications_of(owner).is_empty() {
+            return;
+        }
+        if let Err(error) = self.registry.heed_api(TENANT, &owner.to_string()).await {
+            tracing::warn!(%error, "a tenant's applications will be looked at when the feed says so");
+        }
+        recheck_applications_of(self.live, self.registry, owner);
+    }
+
     /// Removes a tenant and ends all that runs for them. Returns how much that was.
     ///
     /// # Errors
@@ -85,6 +97,8 @@ impl Changing<'_> {
     ) -> Result<usize, Refusal> {
         let removed = self.registry.remove(act, before.id, check).await;
         removed.map_err(|error| refused(error, gone))?;
+        // While it is known which applications are theirs.
+        self.heed_applications(before.id).await;
         // They open nothing any more; only so that nothing is left lying about.
         if let Err(error) = self.registry.unpublish_all(act, Owner::Tenant(before.id)).await {
             tracing::warn!(%error, "the published APIs of a removed tenant are left");

@@ -78,11 +78,19 @@ pub enum Cause {
     ConsumerRevoked,
     /// The time of the consumer's token ran out.
     TokenExpired,
+    /// The application's access token, or the key that signed it, was revoked.
+    TokenRevoked,
+    /// The application's subscription was removed, or the API takes no access tokens any more.
+    SubscriptionEnded,
+    /// The application's secret for which the token was issued was replaced.
+    SecretRegenerated,
+    /// The published API's owner has blocked the application's subscription.
+    SubscriptionBlocked,
 }
 
 /// The plain causes in the order of their byte; violations follow from [`FIRST_VIOLATION`]. Replicas
 /// of different versions tell each other these bytes: new causes go to the end.
-const PLAIN: [Cause; 25] = [
+const PLAIN: [Cause; 29] = [
     Cause::Drain,
     Cause::MessageTooBig,
     Cause::FrameStalled,
@@ -108,6 +116,10 @@ const PLAIN: [Cause; 25] = [
     Cause::ApiUnpublished,
     Cause::ConsumerRevoked,
     Cause::TokenExpired,
+    Cause::TokenRevoked,
+    Cause::SubscriptionEnded,
+    Cause::SecretRegenerated,
+    Cause::SubscriptionBlocked,
 ];
 const VIOLATIONS: [Violation; 7] = [
     Violation::Mask,
@@ -147,6 +159,10 @@ impl Cause {
             | Self::ApiUnpublished
             | Self::ConsumerRevoked
             | Self::TokenExpired
+            | Self::TokenRevoked
+            | Self::SubscriptionEnded
+            | Self::SecretRegenerated
+            | Self::SubscriptionBlocked
             | Self::ClientStalled
             | Self::ClientSilent => 1008,
             Self::RuntimeMoved => 1012,
@@ -184,6 +200,10 @@ impl Cause {
             Self::ApiUnpublished => "API not published any more",
             Self::ConsumerRevoked => "consumer's credential revoked",
             Self::TokenExpired => "token expired",
+            Self::TokenRevoked => "token revoked",
+            Self::SubscriptionEnded => "subscription ended",
+            Self::SecretRegenerated => "consumer secret regenerated",
+            Self::SubscriptionBlocked => "subscription blocked",
             Self::Protocol(Violation::Mask) => "protocol: wrong masking",
             Self::Protocol(Violation::ReservedBit) => "protocol: reserved bit set",
             Self::Protocol(Violation::Opcode) => "protocol: unknown opcode",

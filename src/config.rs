@@ -15,6 +15,7 @@ use crate::drain::DrainSettings;
 use crate::keepalive::Probes;
 use crate::limits::Limits;
 use crate::networks::{Network, Networks};
+use crate::oauth::OAuthSettings;
 use crate::registry::Caching;
 use crate::registry::sessions::SessionLimits;
 use crate::registry::store::{self, redis};
@@ -66,6 +67,8 @@ pub struct Settings {
     pub metrics_open: bool,
     /// For how long the audit log is kept.
     pub audit_kept: Duration,
+    /// For how many days analytics are kept; 0 for not at all.
+    pub analytics_days: u32,
     /// Every setting as a text, with its source and without its secrets.
     pub effective: Vec<Effective>,
     /// What that presents; without any it speaks no TLS.
@@ -88,6 +91,8 @@ pub struct Settings {
     pub workers: usize,
     /// Threads that accept connections without TLS and relay frames.
     pub relay_threads: usize,
+    /// Access tokens.
+    pub oauth: OAuthSettings,
     /// Listeners.
     pub accept: AcceptSettings,
     /// Runtimes.
@@ -185,6 +190,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
             .map(|host| host.0)
             .collect(),
         metrics_open: reader.one("metrics_open")?,
+        analytics_days: reader.analytics_days()?,
         audit_kept: DAY * u32::try_from(reader.number("audit_days", 1, 3650)?).unwrap_or(1),
         effective: effective::all(given),
         admin_tls_certificates: reader.all("admin_tls_certificates")?,
@@ -203,6 +209,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         base_domain: reader.one::<BaseDomain>("base_domain")?.0,
         workers: reader.threads("workers")?,
         relay_threads: reader.threads("relay_threads")?,
+        oauth: reader.oauth()?,
         accept: reader.accept()?,
         connect: reader.connect()?,
         patience: reader.patience()?,

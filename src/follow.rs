@@ -7,15 +7,18 @@ use tokio::time::{sleep, timeout};
 
 use crate::api::account_id;
 use crate::clock::Millis;
-use crate::grant::{ApiId, ConsumerId, SessionId};
+use crate::grant::{ApiId, ApplicationId, ConsumerId, KeyId, SessionId};
 use crate::live::LiveTable;
 use crate::presence::Presence;
 use crate::registry::Registry;
 use crate::registry::freshness::Standing;
-use crate::registry::record::{API, CONSUMER, PLAN, SESSION, TENANT};
+use crate::registry::record::{
+    API, APPLICATION, CONSUMER, PLAN, REVOCATION, SESSION, SIGNING, TENANT,
+};
 use crate::registry::store::{FeedPage, Notice, StoreError};
 use crate::revoke::{
-    recheck_all, recheck_api, recheck_consumer, recheck_one, recheck_session, recheck_sessions,
+    follow_subscriptions_of, recheck_all, recheck_all_tokens, recheck_api, recheck_applications_of,
+    recheck_consumer, recheck_one, recheck_session, recheck_sessions, recheck_tokens,
 };
 use crate::tenant::TenantId;
 
@@ -146,6 +149,7 @@ async fn apply(
 ) -> Result<(), StoreError> {
     let is_known = registry.heed(notice);
     if notice.kind == PLAN.0 {
+        registry.heed_api(PLAN, &notice.id).await?;
         // Who has another plan is still in memory: the store is asked for the others only.
         recheck_all(live, registry).await;
     } else if notice.kind == TENANT.0
@@ -155,6 +159,11 @@ async fn apply(
         && (is_known || !live.entries_of(id).is_empty())
     {
         recheck_one(live, registry, id).await;
+        heed_owner(live, registry, id, notice).await?;
+    } else if notice.kind == TENANT.0
+        && let Some(id) = TenantId::from_hex(&notice.id)
+    {
+        heed_owner(live, registry, id, notice).await?;
     } else if notice.kind == SESSION.0
         && let Some(id) = SessionId::from_hex(&notice.id)
     {
@@ -176,6 +185,53 @@ async fn apply(
         if let Some(before) = before {
             recheck_consumer(live, registry, id, before.owner);
         }
+    } else {
+        apply_of_application(live, registry, notice).await?;
+    }
+    Ok(())
+}
+
+/// A tenant's applications go with them.
+async fn heed_owner(
+    live: &LiveTable,
+    registry: &Registry,
+    id: TenantId,
+    notice: &Notice,
+) -> Result<(), StoreError> {
+    if !registry.directory().applications_of(id).is_empty() {
+        registry.heed_api(TENANT, &notice.id).await?;
+        recheck_applications_of(live, registry, id);
+    }
+    Ok(())
+}
+
+/// What is about applications and their tokens.
+async fn apply_of_application(
+    live: &LiveTable,
+    registry: &Registry,
+    notice: &Notice,
+) -> Result<(), StoreError> {
+    let apis_of = |id: Option<ApplicationId>| {
+        let application = id.and_then(|id| registry.directory().application(id));
+        let subscriptions = application.iter().flat_map(|it| &it.subscriptions).map(|it| it.api);
+        subscriptions.collect::<Vec<_>>()
+    };
+    if notice.kind == APPLICATION.0 {
+        // What was taken away is found among what was there.
+        let before = apis_of(ApplicationId::from_hex(&notice.id));
+        registry.heed_api(APPLICATION, &notice.id).await?;
+        recheck_tokens(live, registry, before);
+        if let Some(id) = ApplicationId::from_hex(&notice.id) {
+            follow_subscriptions_of(live, registry, id);
+        }
+    } else if notice.kind == REVOCATION.0 {
+        registry.heed_api(REVOCATION, &notice.id).await?;
+        let jti = KeyId::from_hex(&notice.id);
+        let application = jti.and_then(|jti| registry.directory().revoked_of(jti.0));
+        recheck_tokens(live, registry, apis_of(application));
+    } else if notice.kind == SIGNING.0 {
+        registry.heed_api(SIGNING, &notice.id).await?;
+        recheck_all_tokens(live, registry);
     }
     Ok(())
 }

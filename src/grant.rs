@@ -54,6 +54,22 @@ pub enum Grant {
         /// When the token that was presented is over; [`UnixMillis::NEVER`] for other credentials.
         until: UnixMillis,
     },
+    /// An access token of an application's, while the API, the subscription, the secret that it was
+    /// issued for and the key that signed it last.
+    Token {
+        /// The API.
+        api: ApiId,
+        /// By which the application may call it.
+        subscription: SubscriptionId,
+        /// [`crate::secret::SecretDigest::fingerprint`] of the application's secret.
+        secret: u64,
+        /// Which key has signed the token.
+        key: u64,
+        /// Which token.
+        jti: u64,
+        /// When it is over.
+        until: UnixMillis,
+    },
 }
 
 /// Names a published API.
@@ -63,6 +79,42 @@ pub struct ApiId(pub u64);
 /// Names a consumer of published APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConsumerId(pub u64);
+
+/// Names an application that calls published APIs: its consumer key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ApplicationId(pub u64);
+
+/// Names an application's subscription to a published API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SubscriptionId(pub u64);
+
+impl ApplicationId {
+    /// Reads what `Display` writes: 16 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        KeyId::from_hex(text).map(|id| Self(id.0))
+    }
+}
+
+impl SubscriptionId {
+    /// Reads what `Display` writes: 16 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        KeyId::from_hex(text).map(|id| Self(id.0))
+    }
+}
+
+impl fmt::Display for ApplicationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Display for SubscriptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
 
 impl ApiId {
     /// Reads what `Display` writes: 16 hexadecimal digits.
@@ -109,7 +161,7 @@ impl Grant {
     #[must_use]
     pub fn api(&self) -> Option<ApiId> {
         match self {
-            Self::Open { api } | Self::Consumer { api, .. } => Some(*api),
+            Self::Open { api } | Self::Consumer { api, .. } | Self::Token { api, .. } => Some(*api),
             _ => None,
         }
     }
@@ -181,6 +233,9 @@ impl fmt::Display for Grant {
             Self::Open { .. } => f.write_str("open"),
             Self::Consumer { consumer, credential, .. } => {
                 write!(f, "consumer:{consumer}/{credential}")
+            }
+            Self::Token { subscription, jti, .. } => {
+                write!(f, "token:{subscription}/{jti:016x}")
             }
         }
     }

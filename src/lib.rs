@@ -25,10 +25,10 @@
 //!
 //! - 4, the stories: [`journey`], [`profile`], [`web`], [`change`], [`revoke`], [`follow`],
 //!   [`presence`], [`settle`], [`commands`], [`admin`], [`json`], [`drain`], [`config`],
-//!   [`publish`]
+//!   [`publish`], [`analytics`], [`oauth`]
 //! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
 //!   [`relay`]
-//! - 2, services: [`live`], [`registry`], [`guessing`], [`passwords`], [`telemetry`], [`tls`],
+//! - 2, services: [`live`], [`ledger`], [`registry`], [`guessing`], [`passwords`], [`telemetry`], [`tls`],
 //!   [`upload`], [`rewound`], [`permits`], [`descriptors`], [`held`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`],
@@ -52,6 +52,7 @@
 
 pub mod accept;
 pub mod admin;
+pub mod analytics;
 pub mod api;
 pub mod authenticate;
 pub mod carriers;
@@ -78,10 +79,12 @@ pub mod held;
 pub mod journey;
 pub mod json;
 pub mod keepalive;
+pub mod ledger;
 pub mod limits;
 pub mod live;
 pub mod metrics;
 pub mod networks;
+pub mod oauth;
 pub mod passwords;
 pub mod path;
 pub mod permits;

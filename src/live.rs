@@ -1,7 +1,7 @@
 //! The live table: everything that is running now, with the grant it rests on, so that it can be
 //! found and ended.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use dashmap::DashMap;
@@ -11,14 +11,17 @@ use crate::client::Client;
 use crate::clock::{Millis, UnixMillis};
 use crate::close::Cause;
 use crate::grant::{Grant, SessionId};
-use crate::plan::{Account, Share};
+use crate::ledger::{Cell, Ledger};
+use crate::plan::Share;
 use crate::tenant::{Instance, Tenant, TenantId, Username};
 
 mod accounts;
+mod analytics;
 mod busiest;
 mod counter;
 mod mailbox;
 mod shared;
+mod subscribers;
 pub mod traffic;
 
 pub use accounts::{LimitUse, Owner, PlanUse, TooMany};
@@ -26,6 +29,7 @@ pub use busiest::TenantTraffic;
 pub use counter::{Counter, Counts};
 pub use mailbox::{Mail, Mailbox};
 use shared::TenantLive;
+pub use subscribers::{Subscriber, SubscriberId};
 use traffic::{Meter, Traffic};
 
 /// Plain requests of one tenant at once.
@@ -66,7 +70,13 @@ pub struct Entry {
     place: u32,
     whereabouts: Mutex<Whereabouts>,
     shared: Arc<TenantLive>,
-    subscriber: OnceLock<Arc<Account>>,
+    subscriber: OnceLock<Arc<Subscriber>>,
+    /// Where analytics sum it up.
+    cell: OnceLock<Arc<Cell>>,
+    /// Milliseconds, once it has ended as a connection.
+    lived_ms: AtomicU64,
+    /// It comes again by another way.
+    is_left_out: AtomicBool,
 }
 
 /// Where an entry goes, and who is to hear of its end. Few have anybody who waits as a task.
@@ -149,7 +159,8 @@ impl Entry {
 
     /// The most payload bytes of a message that begins now.
     pub fn message_bytes_max(&self) -> u64 {
-        self.shared.message_bytes_max()
+        let subscribers = self.subscriber.get().map_or(u64::MAX, |it| it.message_bytes_max());
+        self.shared.message_bytes_max().min(subscribers)
     }
 
     /// Whether it is said to go to just there.
@@ -190,9 +201,10 @@ pub struct LiveTable {
     tenants: DashMap<TenantId, Arc<TenantLive>>,
     /// Whose the sessions are that something rests on, and how much that is.
     sessions: DashMap<SessionId, (TenantId, usize)>,
-    subscriptions: DashMap<u128, Arc<Account>>,
+    subscribers: DashMap<SubscriberId, Arc<Subscriber>>,
     share: Mutex<Share>,
     traffic: Meter,
+    ledger: Option<Ledger>,
     next_id: AtomicU64,
     count: AtomicU64,
 }
@@ -247,6 +259,9 @@ impl LiveTable {
             }),
             shared: Arc::clone(&shared),
             subscriber: OnceLock::new(),
+            cell: OnceLock::new(),
+            lived_ms: AtomicU64::new(0),
+            is_left_out: AtomicBool::new(false),
         });
         entries.insert(Arc::clone(&entry));
         if let Grant::Session { id, .. } = grant {
@@ -259,8 +274,16 @@ impl LiveTable {
     }
 
     fn leave(&self, entry: &Entry) {
-        if let Some(news) = entry.shared.entries().remove(entry) {
+        let mut entries = entry.shared.entries();
+        let news = entries.remove(entry);
+        // Before the lock is gone: see `LiveTable::news`.
+        entry.sum_up();
+        drop(entries);
+        if let Some(news) = news {
             self.traffic.take_in(entry.tenant(), news);
+        }
+        if let Some(subscriber) = entry.subscriber.get() {
+            subscriber.leave(entry.kind);
         }
         if let Grant::Session { id, .. } = entry.grant {
             self.sessions.remove_if_mut(&id, |_, (_, count)| {

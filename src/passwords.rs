@@ -19,6 +19,7 @@ use crate::tenant::Password;
 mod hashing;
 mod memory;
 mod queue;
+mod secrets;
 
 pub use hashing::{COST, PASSWORD_BYTES_MAX, check, check_hash, hash, is_outdated, is_right};
 use hashing::{even_out, hash_bytes};

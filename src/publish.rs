@@ -21,7 +21,10 @@ use crate::registry::{ChangeError, Registry, away};
 use crate::revoke::recheck_api;
 use crate::tenant::TenantId;
 
+pub mod applications;
 pub mod consumers;
+pub mod portal;
+pub mod subscriptions;
 pub mod view;
 
 /// The longest notice before what runs on a retired API is cut.
@@ -303,6 +306,9 @@ fn unwritten(error: StoreError) -> Refusal {
         }
         StoreError::IndexTaken { index, .. } if index.starts_with("name:") => {
             Refusal::Conflicting("There is a consumer of that name.")
+        }
+        StoreError::IndexTaken { index, .. } if index.starts_with("application:") => {
+            Refusal::Conflicting("There is an application of that name.")
         }
         StoreError::IndexTaken { index, .. } if index.starts_with("key:") => {
             Refusal::Conflicting("Another consumer has this key.")

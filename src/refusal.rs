@@ -14,11 +14,13 @@ use crate::tenant::Username;
 mod consumers;
 mod faces;
 mod labels;
+mod oauth;
 mod operators;
 mod response;
 
 pub use consumers::ConsumerRefusal;
 pub use labels::LABELS;
+pub use oauth::OAuthRefusal;
 pub use operators::OperatorRefusal;
 pub use response::wants_page;
 
@@ -118,6 +120,8 @@ pub enum Refusal {
     GrantEnded(Cause),
     /// A credential that a published API asks for.
     Consumer(ConsumerRefusal),
+    /// What is wrong with a request where access tokens are issued.
+    OAuth(OAuthRefusal),
     /// The published API is blocked for the time being.
     ApiBlocked,
     /// It was understood, but cannot be as things are; the text says why.
@@ -204,17 +208,11 @@ impl Refusal {
             Self::MethodNotAllowed("GET,HEAD".into()),
             Self::ApiBlocked,
             Self::Unprocessable("There is no sealing key."),
-            Self::Consumer(ConsumerRefusal::MissingKey),
-            Self::Consumer(ConsumerRefusal::InvalidKey),
-            Self::Consumer(ConsumerRefusal::MissingBasic),
-            Self::Consumer(ConsumerRefusal::MalformedBasic),
-            Self::Consumer(ConsumerRefusal::InvalidBasic),
-            Self::Consumer(ConsumerRefusal::MissingToken),
-            Self::Consumer(ConsumerRefusal::MalformedToken("the token is malformed")),
-            Self::Consumer(ConsumerRefusal::InvalidToken("the token expired")),
-            Self::Consumer(ConsumerRefusal::UnknownToken("no consumer has the token's key")),
-            Self::Consumer(ConsumerRefusal::MissingAccessToken),
         ]
+        .into_iter()
+        .chain(ConsumerRefusal::samples().map(Self::Consumer))
+        .chain(OAuthRefusal::samples().map(Self::OAuth))
+        .collect()
     }
 }
 
@@ -254,6 +252,7 @@ impl Refusal {
             Self::BadInput(what) => what.clone().into(),
             Self::Unprocessable(what) => (*what).into(),
             Self::Consumer(refusal) => refusal.message().into(),
+            Self::OAuth(refusal) => refusal.description().into(),
             Self::Operator(refusal) => refusal.public(),
             Self::PlanConnections { connections_max } => {
                 format!("The plan allows {connections_max} connections at once.").into()
@@ -271,9 +270,11 @@ impl Refusal {
             Self::PlanRate { retry_seconds, .. } => Some(*retry_seconds),
             Self::NoRuntime | Self::ApiBlocked => Some(NO_RUNTIME_RETRY_SECONDS),
             Self::TooManyLogins => Some(LOGINS_RETRY_SECONDS),
-            Self::TooManyAttempts { wait_seconds } => Some(*wait_seconds),
+            Self::TooManyAttempts { wait_seconds }
+            | Self::OAuth(OAuthRefusal::TooManyAttempts { wait_seconds }) => Some(*wait_seconds),
+            Self::OAuth(OAuthRefusal::Unavailable(_)) => Some(NO_RUNTIME_RETRY_SECONDS),
             Self::Overloaded(_) | Self::RegistryAway(_) | Self::ReplicaSilent(_) => Some(2),
-            Self::GrantEnded(cause) if !takes_the_credential(*cause) => Some(1),
+            Self::GrantEnded(cause) if !faces::takes_the_credential(*cause) => Some(1),
             _ => None,
         }
     }
@@ -303,7 +304,7 @@ impl Refusal {
                 face(S::SERVICE_UNAVAILABLE, "draining", "The server is shutting down.")
             }
             Self::GrantEnded(Cause::RuntimeMoved) | Self::NoRuntime => self.face_of_the_rest(),
-            Self::GrantEnded(cause) if takes_the_credential(*cause) => {
+            Self::GrantEnded(cause) if faces::takes_the_credential(*cause) => {
                 Face { label: "grant_ended", ..WRONG }
             }
             // Never 401: devices give up for good on it, and their credential is as good as before.
@@ -313,7 +314,8 @@ impl Refusal {
             Self::Operator(refusal) => {
                 Face { status: refusal.status(), label: refusal.label(), public: "" }
             }
-            Self::StaleForm
+            Self::OAuth(_)
+            | Self::StaleForm
             | Self::LoginNeedsTls
             | Self::BadHandover
             | Self::NoSession
@@ -344,22 +346,6 @@ impl Refusal {
     }
 }
 
-/// Whether a handshake that ended so would be answered 401 if it came again.
-fn takes_the_credential(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::KeyRegenerated
-            | Cause::KeyExpired
-            | Cause::KeyRevoked
-            | Cause::PasswordChanged
-            | Cause::SessionEnded
-            | Cause::SessionExpired
-            | Cause::TenantDisabled
-            | Cause::ConsumerRevoked
-            | Cause::TokenExpired
-    )
-}
-
 impl Refusal {
     /// What the tenant may know whose credential or runtime it is about: more than a client, but
     /// nothing of addresses and of flowgate's own troubles, which are for the log.
@@ -380,6 +366,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::NoCredential => f.write_str("no credential"),
             Self::Consumer(refusal) => f.write_str(refusal.why()),
+            Self::OAuth(refusal) => f.write_str(refusal.why()),
             Self::WrongCredential { why, .. }
             | Self::NotFound(why)
             | Self::Overloaded(why)

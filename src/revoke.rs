@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::api::Owner;
+use crate::api::{Api, Owner, Security};
 use crate::close::Cause;
-use crate::grant::{ApiId, ConsumerId, Grant, SessionId};
-use crate::live::{Entry, LiveTable};
+use crate::grant::{ApiId, ApplicationId, ConsumerId, Grant, SessionId};
+use crate::live::{Entry, LiveTable, SubscriberId};
 use crate::registry::Registry;
 use crate::registry::store::StoreError;
 use crate::tenant::{Tenant, TenantId};
@@ -120,6 +120,56 @@ pub fn recheck_consumer(live: &LiveTable, registry: &Registry, consumer: Consume
     }
 }
 
+/// The same for what rests on access tokens and calls one of these APIs.
+pub fn recheck_tokens(
+    live: &LiveTable,
+    registry: &Registry,
+    apis: impl IntoIterator<Item = ApiId>,
+) {
+    let directory = registry.directory();
+    let apis = apis.into_iter().filter_map(|id| directory.api(id));
+    let accounts: HashSet<TenantId> = apis.map(|api| api.account_id()).collect();
+    for account in accounts {
+        end_where_due(live, registry, account, |grant| matches!(grant, Grant::Token { .. }));
+    }
+}
+
+/// The same for all of them.
+pub fn recheck_all_tokens(live: &LiveTable, registry: &Registry) {
+    let takes_them = |api: &Api| api.definition.security.contains(&Security::Oauth2);
+    let apis = registry.directory().apis(takes_them);
+    recheck_tokens(live, registry, apis.iter().map(|api| api.id));
+}
+
+/// The same for what rests on a tenant's applications.
+pub fn recheck_applications_of(live: &LiveTable, registry: &Registry, owner: TenantId) {
+    let applications = registry.directory().applications_of(owner);
+    let subscriptions = applications.iter().flat_map(|application| &application.subscriptions);
+    recheck_tokens(live, registry, subscriptions.map(|subscription| subscription.api));
+}
+
+/// Has the present plans of an application's subscriptions count for what runs.
+pub fn follow_subscriptions_of(live: &LiveTable, registry: &Registry, application: ApplicationId) {
+    let known = registry.directory().application(application);
+    for subscription in known.iter().flat_map(|it| &it.subscriptions) {
+        follow_subscription(live, registry, SubscriberId { application, api: subscription.api });
+    }
+}
+
+/// The same for all of them.
+pub(crate) fn follow_subscriptions(live: &LiveTable, registry: &Registry) {
+    for id in live.subscribers() {
+        follow_subscription(live, registry, id);
+    }
+}
+
+fn follow_subscription(live: &LiveTable, registry: &Registry, id: SubscriberId) {
+    // One that is over has no plan: what rests on it ends.
+    if let Some(known) = registry.directory().subscribed_to(id.application, id.api) {
+        live.follow_subscription(id, &known.plan, registry.clock().now());
+    }
+}
+
 fn end_where_due(
     live: &LiveTable,
     registry: &Registry,
@@ -141,7 +191,7 @@ fn end_all(entries: &[Arc<Entry>]) -> usize {
 }
 
 /// Holds all that runs against the one rule, some tenants at a time: after a gap each may have to be
-/// read from the registry.
+/// read from the registry. Plans of subscriptions count as they are now.
 pub(crate) async fn recheck_all(live: &Arc<LiveTable>, registry: &Arc<Registry>) {
     let tenants = live.tenants();
     let at_once = tenants.len().min(RECHECKS_AT_ONCE);
@@ -159,6 +209,7 @@ pub(crate) async fn recheck_all(live: &Arc<LiveTable>, registry: &Arc<Registry>)
         })
         .collect();
     workers.join_all().await;
+    follow_subscriptions(live, registry);
 }
 
 /// As [`revoke`], for a record that somebody else wrote.

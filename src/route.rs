@@ -43,7 +43,8 @@ pub enum Own {
     Health,
     /// `/readyz`: it takes requests.
     Ready,
-    /// `/profile` and below, on the bare host: a tenant's view of their own account.
+    /// `/profile`, `/portal` and below, on the bare host: a tenant's view of their own account, and of
+    /// what others publish.
     Profile,
     /// `/login` and below, on the bare host: sessions begin.
     Login,
@@ -51,6 +52,8 @@ pub enum Own {
     Logout,
     /// `/assets/…`: what those pages are made of.
     Assets,
+    /// `/oauth2/…` and the metadata about it, on the bare host: access tokens for applications.
+    OAuth,
     /// `/` on the bare host: leads to the profile.
     Home,
 }
@@ -122,9 +125,11 @@ pub fn route(host: &str, path: &str, base_domain: &str) -> Result<Target, Refusa
     let own = match path {
         "/" => Some(Own::Home),
         "/logout" => Some(Own::Logout),
-        _ if is_at("/profile") => Some(Own::Profile),
+        _ if is_at("/profile") || is_at("/portal") => Some(Own::Profile),
         _ if is_at("/login") => Some(Own::Login),
         _ if is_at("/assets") => Some(Own::Assets),
+        "/.well-known/oauth-authorization-server" => Some(Own::OAuth),
+        _ if is_at("/oauth2") => Some(Own::OAuth),
         _ => None,
     };
     if let Some(own) = own {

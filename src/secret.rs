@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 const KEY_PREFIX: &str = "fgk_";
 const CONSUMER_PREFIX: &str = "fgc_";
+const APPLICATION_PREFIX: &str = "fgo_";
 const TICKET_PREFIX: &str = "fgt_";
 const SESSION_PREFIX: &str = "fgs_";
 const ADMIN_PREFIX: &str = "fga_";
@@ -45,6 +46,14 @@ impl Secret {
     /// The system has no randomness to give.
     pub fn generate_consumer_key() -> Result<Self, getrandom::Error> {
         Self::generate(CONSUMER_PREFIX)
+    }
+
+    /// A new secret for an application, in the same form.
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
+    pub fn generate_application_secret() -> Result<Self, getrandom::Error> {
+        Self::generate(APPLICATION_PREFIX)
     }
 
     /// A new one-time ticket, in the same form.

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::clock::Millis;
-use crate::live::{LiveTable, Owner};
+use crate::live::{LiveTable, Owner, SubscriberId};
 use crate::plan::{Cost, Share, Unit};
 use crate::presence::Presence;
 use crate::registry::Registry;
@@ -228,14 +228,17 @@ fn minus(units: Units, before: Units) -> Units {
 fn name(owner: Owner) -> String {
     match owner {
         Owner::Tenant(id) => format!("t{id}"),
-        Owner::Subscription(id) => format!("s{id:032x}"),
+        Owner::Subscriber(id) => format!("s{:032x}", id.to_number()),
     }
 }
 
 fn owner_named(name: &str) -> Option<Owner> {
     match name.split_at_checked(1)? {
         ("t", id) => TenantId::from_hex(id).map(Owner::Tenant),
-        ("s", id) => u128::from_str_radix(id, 16).ok().map(Owner::Subscription),
+        ("s", id) => {
+            let number = u128::from_str_radix(id, 16).ok()?;
+            Some(Owner::Subscriber(SubscriberId::from_number(number)))
+        }
         _ => None,
     }
 }

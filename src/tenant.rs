@@ -277,7 +277,10 @@ impl Tenant {
         }
         match *grant {
             // What rests on an API is held against that as well: see `Registry::allows`.
-            Grant::Anonymous | Grant::Open { .. } | Grant::Consumer { .. } => Ok(()),
+            Grant::Anonymous
+            | Grant::Open { .. }
+            | Grant::Consumer { .. }
+            | Grant::Token { .. } => Ok(()),
             Grant::Password { fingerprint } => self.has_password(fingerprint),
             // Whether it was ended only the registry knows.
             Grant::Session { until, .. } if now >= until => Err(Cause::SessionExpired),

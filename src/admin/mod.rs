@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tower::ServiceExt;
 
 use crate::accept::Peer;
+use crate::analytics::Analytics;
 use crate::client::forwarded::sender;
 use crate::client::{Client, RequestIds};
 use crate::clock::{Clock, UnixMillis};
@@ -36,7 +37,9 @@ use crate::refusal::{OperatorRefusal, Refusal};
 use crate::registry::{Registry, away};
 use crate::tenant::{Tenant, Username};
 
+mod analytics;
 mod apis;
+mod applications;
 mod audit;
 mod connections;
 mod console;
@@ -56,7 +59,9 @@ mod profiles;
 mod replicas;
 mod server;
 mod sessions;
+mod signing;
 pub mod stats;
+mod subscriptions;
 mod tenants;
 pub mod tokens;
 mod views;
@@ -87,6 +92,8 @@ pub struct Desk {
     pub configuration: Vec<Effective>,
     /// What was counted last.
     pub sampler: stats::Sampler,
+    /// What was counted by tenant, API and so on.
+    pub analytics: Arc<Analytics>,
     /// Told when an operator wants the process to stop.
     pub stop: Notify,
     /// Whether one has.

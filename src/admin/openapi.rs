@@ -9,8 +9,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Desk, apis, audit, connections, consumers, credentials, feed, guard, instances, keys,
-    of_tenant, plans, profiles, replicas, server, sessions, stats, tenants,
+    Desk, analytics, apis, applications, audit, connections, consumers, credentials, feed, guard,
+    instances, keys, of_tenant, plans, profiles, replicas, server, sessions, signing, stats,
+    subscriptions, tenants,
 };
 
 /// The security scheme's name in the document.
@@ -57,6 +58,16 @@ pub(super) fn api() -> (Router<Arc<Desk>>, Value) {
         .routes(routes!(consumers::set_basic))
         .routes(routes!(consumers::set_jwt))
         .routes(routes!(consumers::remove_credential))
+        .routes(routes!(applications::list, applications::create))
+        .routes(routes!(applications::show, applications::remove))
+        .routes(routes!(applications::generate_keys))
+        .routes(routes!(subscriptions::subscribe))
+        .routes(routes!(subscriptions::unsubscribe))
+        .routes(routes!(subscriptions::set_plan))
+        .routes(routes!(subscriptions::subscribers))
+        .routes(routes!(subscriptions::set_blocked))
+        .routes(routes!(signing::list))
+        .routes(routes!(signing::rotate))
         .routes(routes!(connections::list))
         .routes(routes!(connections::show, connections::close_one))
         .routes(routes!(connections::close))
@@ -66,6 +77,7 @@ pub(super) fn api() -> (Router<Arc<Desk>>, Value) {
         .routes(routes!(sessions::list, sessions::end_all))
         .routes(routes!(sessions::end))
         .routes(routes!(audit::list))
+        .routes(routes!(analytics::show))
         .routes(routes!(profiles::export))
         .routes(routes!(profiles::import))
         .routes(routes!(profiles::explain))

@@ -9,7 +9,7 @@ use super::guard::Administrator;
 use super::pages::{Condition, PageQuery, tag};
 use super::tenants::missing;
 use super::{Answer, At, Desk, Tagged};
-use crate::api::Api;
+use crate::api::{Api, Application};
 use crate::change::unwritten;
 use crate::json::{Asked, Id, Input, Private};
 use crate::plan::Plan;
@@ -50,7 +50,10 @@ impl Desk {
     async fn is_in_use(&self, plan: &str) -> Result<bool, StoreError> {
         self.registry().know_apis().await?;
         let offers = |api: &Api| api.definition.plans.iter().any(|offered| offered == plan);
-        if !self.registry().directory().apis(offers).is_empty() {
+        let has =
+            |it: &Application| it.subscriptions.iter().any(|it| it.plan.as_deref() == Some(plan));
+        let directory = self.registry().directory();
+        if !directory.apis(offers).is_empty() || !directory.applications(has).is_empty() {
             return Ok(true);
         }
         let mut after: Option<String> = None;
@@ -143,7 +146,7 @@ fn overtaken(error: StoreError) -> Refusal {
     }
 }
 
-/// Removes a plan that no tenant has and no published API offers.
+/// Removes a plan that no tenant and no subscription has, and no published API offers.
 #[utoipa::path(delete, path = "/admin/v1/plans/{name}", tag = "plans",
     params(("name" = String, Path),
         ("If-Match" = String, Header, description = "The ETag that is removed, or `*`", pattern = r#"^(\*|"[0-9]{1,19}")$"#)),
@@ -154,8 +157,9 @@ pub(super) async fn remove(
     Id(name): Id,
     condition: Condition,
 ) -> Answer<Removed> {
-    const IN_USE: Refusal =
-        Refusal::Conflicting("Tenants have this plan, or published APIs offer it.");
+    const IN_USE: Refusal = Refusal::Conflicting(
+        "Tenants or subscriptions have this plan, or published APIs offer it.",
+    );
     let (revision, limits) = desk.plan(&name).await?.ok_or_else(|| missing(NO_PLAN))?;
     condition.meets(revision)?;
     if desk.is_in_use(&name).await.map_err(away)? {

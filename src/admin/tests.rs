@@ -82,6 +82,8 @@ impl World {
         let live = Arc::<LiveTable>::default();
         let shared = (Arc::clone(&registry), Arc::clone(&live));
         let presence = Presence::new(shared.0, shared.1, clock, settings).unwrap();
+        let parts = (Arc::clone(&live), Arc::clone(&registry));
+        let analytics = Arc::new(Analytics::new(parts.0, parts.1, presence.id(), 30));
         let second = std::time::Duration::from_secs(1);
         let connect = ConnectSettings {
             connect_timeout: second,
@@ -134,6 +136,7 @@ impl World {
                 .collect(),
             configuration: Vec::new(),
             sampler: stats::Sampler::default(),
+            analytics,
             stop: Notify::new(),
             is_draining: AtomicBool::new(false),
             feeds: Feeds::default(),

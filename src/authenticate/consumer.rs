@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 
 use super::Authority;
+use super::access::is_access_token;
 use super::credentials::{bearers, is_basic, parameter, single, text};
 use super::jwt::{Fault, Token, public_key, secret_key};
 use crate::api::consumer::{Consumer, Credential, Proof, Verifier};
@@ -68,7 +69,11 @@ impl Authority<'_> {
                 Security::Key => self.key(request, api)?,
                 Security::Basic => self.basic(request, api, client).await?,
                 Security::Jwt => self.jwt(request, api)?,
-                Security::None | Security::Oauth2 => None,
+                Security::Oauth2 => match self.access(request, api).await? {
+                    Some(call) => return Ok(call),
+                    None => None,
+                },
+                Security::None => None,
             };
             if let Some((proven, carrier)) = found {
                 return Ok(call(api, &proven, carrier));
@@ -156,6 +161,9 @@ impl Authority<'_> {
 
     fn jwt(self, request: &Parts, api: &Api) -> Result<Option<(Proven, Carrier)>, Refusal> {
         let Some((text, carrier)) = token(request)? else { return Ok(None) };
+        if takes(api, Security::Oauth2) && is_access_token(text.expose()) {
+            return Ok(None);
+        }
         let malformed = |Fault(why)| Refusal::Consumer(ConsumerRefusal::MalformedToken(why));
         let wrong = |Fault(why)| Refusal::Consumer(ConsumerRefusal::InvalidToken(why));
         let token = Token::parse(text.expose()).map_err(malformed)?;
@@ -196,6 +204,11 @@ impl Authority<'_> {
         let until = token.until(self.now()).map_err(wrong)?;
         Ok(Some(((Arc::clone(&consumer), place, until), carrier)))
     }
+}
+
+/// Whether an API asks for this, among others.
+pub(super) fn takes(api: &Api, kind: Security) -> bool {
+    api.definition.security.contains(&kind)
 }
 
 fn call(api: &Api, (consumer, place, until): &Proven, carrier: Carrier) -> Call {

@@ -107,7 +107,7 @@ pub(super) fn parameter(query: Option<&str>, name: &str) -> Result<Option<Secret
 }
 
 /// Browsers can send a subprotocol with a handshake, and nothing else.
-fn subprotocol_token(headers: &HeaderMap) -> Result<Option<Secret>, Refusal> {
+pub(super) fn subprotocol_token(headers: &HeaderMap) -> Result<Option<Secret>, Refusal> {
     let names = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
     let names = names.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let mut tokens =

@@ -55,6 +55,18 @@ impl<'a> Token<'a> {
         Ok(Self { header, claims: object(claims).ok_or(BAD)?, signed, signature })
     }
 
+    /// What the header says of this.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&Value> {
+        self.header.get(name)
+    }
+
+    /// A claim.
+    #[must_use]
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        self.claims.get(name)
+    }
+
     /// The consumer's claim.
     #[must_use]
     pub fn key(&self) -> Option<&str> {

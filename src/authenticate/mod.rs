@@ -20,6 +20,7 @@ use crate::registry::{Registry, away};
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::{Password, Tenant, Username};
 
+pub mod access;
 pub mod consumer;
 pub mod credentials;
 pub mod jwt;
@@ -125,10 +126,13 @@ impl Authority<'_> {
         })
     }
 
-    /// Whether a request's bearer token is an API key of anybody's: it is for nobody else's eyes, even
+    /// Whether a request's bearer token is an API key of anybody's, or an application's access token: it is for nobody else's eyes, even
     /// where none is asked for. If the registry cannot be asked, it is taken for one.
     pub async fn is_bearer_of_ours(self, headers: &HeaderMap) -> bool {
         for bearer in credentials::bearers(headers) {
+            if access::is_access_token(bearer.expose()) {
+                return true;
+            }
             if !matches!(self.registry.by_key(SecretDigest::of(&bearer)).await, Ok(None)) {
                 return true;
             }
@@ -233,6 +237,9 @@ impl Authority<'_> {
     async fn check_ticket(self, secret: &Secret, request: &Parts) -> Result<Proof, Refusal> {
         let ticket = self.registry.take_ticket(secret).await.map_err(away)?;
         let ticket = ticket.ok_or_else(|| wrong("unknown, used or expired ticket", None))?;
+        if ticket.grant.api().is_some() {
+            return Err(wrong("the ticket is for a published API", None));
+        }
         let tenant = match ticket.tenant() {
             Some(id) => self.registry.by_id(id).await.map_err(away)?,
             None => None,

@@ -7,51 +7,49 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::certificates::InUse;
 use super::import::{self, open};
 use super::{EXIT_CONFIG, Failure, memory};
 use crate::accept::{self, AcceptSettings};
+use crate::admin::Admin;
 use crate::admin::tokens::TokensInUse;
-use crate::admin::{self, Admin};
+use crate::analytics::Analytics;
 use crate::client::RequestIds;
-use crate::clock::{Clock, Wall};
+use crate::clock::Clock;
 use crate::config::Settings;
-use crate::connect::Dialer;
-use crate::connect::reach::Reach;
 use crate::drain::drain_connections;
 use crate::front::plane::Plane as FrontPlane;
 use crate::journey::Journey;
 use crate::journey::recent::Recent;
 use crate::keepalive::Probes;
-use crate::live::LiveTable;
 use crate::metrics::Metrics;
 use crate::networks::Networks;
 use crate::passwords::Passwords;
 use crate::permits::Permits;
-use crate::presence::{self, Presence};
-use crate::profile::{self, Desk};
-use crate::registry::Registry;
-use crate::registry::store::Store;
+use crate::presence::Presence;
+use crate::profile::Desk;
 use crate::registry::store::redacted;
 use crate::registry::usage::Usage;
 use crate::relay::plane::{Plane, Prepared};
-use crate::sealing::Sealing;
 use crate::telemetry;
 use crate::tls::server::Acceptor;
-use crate::web;
 
 mod about;
 mod attend;
+mod beside;
 mod front;
 mod limits;
+mod parts;
 mod signals;
 
 use about::{about, own_addresses, thread_names};
 use attend::attend;
+use beside::{beside, write_down};
 use limits::permits;
+use parts::{admin_desk, dialer, registry, routers, sealing};
 use signals::Signals;
 
 /// Name look-ups and reads of the registry at once; everything else that blocks has threads of its own.
@@ -91,16 +89,13 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     let (plane, prepared) = Plane::prepare(settings.relay_threads, settings.patience, clock)
         .map_err(|error| cannot("start the relay threads", error))?;
     plane.held().limit(settings.limits.buffer_bytes_max);
-    let passwords = Passwords::start(clock);
-    let passwords =
-        Arc::new(passwords.map_err(|error| cannot("start the password threads", error))?);
+    let passwords = Passwords::start(clock)
+        .map_err(|error| cannot("start the password threads", error))
+        .map(Arc::new)?;
     let dialer = Arc::new(dialer(&settings, clock)?);
     let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
-    let (live, usage) = (Arc::new(LiveTable::default()), Arc::new(Usage::default()));
-    let replicas = presence::Settings::new(registry.is_shared());
-    let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, replicas);
-    let presence = Arc::new(presence.map_err(|error| cannot("get randomness", error.into()))?);
-    let refused = Arc::<Recent>::default();
+    let (usage, refused) = <(Arc<Usage>, Arc<Recent>)>::default();
+    let (live, presence, analytics) = beside(&registry, &settings)?;
     let desk = Desk {
         registry: Arc::clone(&registry),
         passwords: Arc::clone(&passwords),
@@ -109,18 +104,20 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         usage: Arc::clone(&usage),
         dialer: Arc::clone(&dialer),
         refused: Arc::clone(&refused),
+        analytics: Arc::clone(&analytics),
         base_domain: settings.base_domain.clone(),
+        oauth: settings.oauth.clone(),
     };
-    let pages = Arc::new(pages(&desk));
+    let (pages, tenant_pages) = routers(desk);
     let journey = Arc::new(Journey {
-        base_domain: desk.base_domain.clone(),
+        base_domain: settings.base_domain.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         clock,
         registry,
         usage,
         passwords,
-        pages: profile::router(Arc::new(desk)).merge(web::router(Arc::clone(&pages))),
-        tenant_pages: web::tenant_router(pages),
+        pages,
+        tenant_pages,
         live,
         dialer,
         plane,
@@ -133,39 +130,18 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         #[cfg(test)]
         gate: Arc::default(),
     });
+    let parts = (presence, analytics);
     let outcome =
-        runtime.block_on(serve(settings, journey, presence, (certificates, tokens), prepared));
+        runtime.block_on(serve(settings, journey, parts, (certificates, tokens), prepared));
     // Dropped instead, it would wait for every name look-up that hangs.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
 }
 
-fn registry(store: Store, settings: &Settings, clock: Clock) -> Registry {
-    Registry::new(store, settings.caching, clock, Wall::system())
-        .keeping_audit(settings.audit_kept)
-        .with_sessions(settings.sessions)
-}
-
-fn dialer(settings: &Settings, clock: Clock) -> Result<Dialer, Failure> {
-    let reach = Arc::new(Reach::new(settings.allow_addresses.clone()));
-    let dialer = Dialer::new(settings.connect, reach, clock);
-    dialer.map_err(|error| Failure::runtime(error.to_string()))
-}
-
-/// What the pages around the profile work with: the same.
-fn pages(desk: &Desk) -> web::Desk {
-    web::Desk {
-        registry: Arc::clone(&desk.registry),
-        passwords: Arc::clone(&desk.passwords),
-        live: Arc::clone(&desk.live),
-        base_domain: desk.base_domain.clone(),
-    }
-}
-
 async fn serve(
     settings: Settings,
     journey: Arc<Journey>,
-    presence: Arc<Presence>,
+    (presence, analytics): (Arc<Presence>, Arc<Analytics>),
     (certificates, tokens): (InUse, Arc<TokensInUse>),
     prepared: Vec<Prepared>,
 ) -> Result<(), Failure> {
@@ -186,7 +162,8 @@ async fn serve(
     let revision = revision.map_err(|error| Failure::runtime(error.to_string()))?;
     let (stop_admin, admin_stopped) = watch::channel(false);
     let places = Arc::new(permits(&settings, journey.plane.held()));
-    let desk = Arc::new(desk(&settings, &journey, &presence, &places, &tokens));
+    let beside = (Arc::clone(&presence), Arc::clone(&analytics));
+    let desk = Arc::new(admin_desk(&settings, &journey, &beside, &places, &tokens));
     let request_ids = RequestIds::new().map_err(|error| Failure::runtime(error.to_string()))?;
     let admin = Admin::new(Arc::clone(&desk), request_ids);
     let admin_task = tokio::spawn(serve_admin(
@@ -203,7 +180,7 @@ async fn serve(
     let listeners = ((listeners, prepared), tls_listeners);
     let front =
         serve_data(listeners, &settings, &journey, &places, &data_stopped, &mut data_tasks)?;
-    let attending = attend(Arc::clone(&journey), Arc::clone(&presence), revision);
+    let attending = attend(journey.clone(), beside, settings.oauth.clone(), revision);
     let mut attendant =
         tokio::spawn(async move { tokio::join!(attending, certificates.keep_fresh(tokens)) });
     journey.ready.store(true, Ordering::Relaxed);
@@ -235,9 +212,7 @@ async fn serve(
     attendant.abort();
     // Whatever it was about to write must not come behind the last words.
     let _ = attendant.await;
-    if let Err(error) = journey.usage.flush(&journey.registry).await {
-        tracing::warn!(%error, "the use of keys could not be written down");
-    }
+    write_down(&journey, &analytics).await;
     if !matches!(tokio::time::timeout(LAST_WORDS, presence.leave()).await, Ok(Ok(()))) {
         tracing::warn!("the other replicas could not be told of the stop");
     }
@@ -279,41 +254,6 @@ fn admin_tokens(settings: &Settings) -> Result<Arc<TokensInUse>, Failure> {
         tracing::info!("no admin token is configured: the admin API refuses everything but health");
     }
     Ok(Arc::new(tokens))
-}
-
-/// What secrets in the registry are sealed with.
-fn sealing(settings: &Settings) -> Result<Option<Arc<Sealing>>, Failure> {
-    let sealing = settings.sealing_key_file.as_deref().map(Sealing::load).transpose();
-    let sealing = sealing.map_err(|message| Failure {
-        exit_code: EXIT_CONFIG,
-        message: format!("sealing_key_file: {message}"),
-    })?;
-    Ok(sealing.map(Arc::new))
-}
-
-/// Where operators are served.
-fn desk(
-    settings: &Settings,
-    journey: &Arc<Journey>,
-    presence: &Arc<Presence>,
-    places: &Arc<Permits>,
-    tokens: &Arc<TokensInUse>,
-) -> admin::Desk {
-    admin::Desk {
-        journey: Arc::clone(journey),
-        presence: Arc::clone(presence),
-        tokens: Arc::clone(tokens),
-        places: Arc::clone(places),
-        metrics_open: settings.metrics_open,
-        hosts: admin::own_hosts(settings.admin_listen)
-            .chain(settings.admin_hosts.iter().cloned())
-            .collect(),
-        configuration: settings.effective.clone(),
-        sampler: admin::stats::Sampler::default(),
-        stop: Notify::new(),
-        is_draining: AtomicBool::new(false),
-        feeds: admin::feed::Feeds::default(),
-    }
 }
 
 /// Begins to serve clients: those without TLS at the front.

@@ -1,5 +1,6 @@
 //! What bounds connections and requests.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::{ConfigError, Reader};
@@ -7,11 +8,29 @@ use crate::accept::AcceptSettings;
 use crate::connect::ConnectSettings;
 use crate::keepalive::{KeepAlive, Probes};
 use crate::limits::Limits;
+use crate::oauth::OAuthSettings;
+use crate::registry::analytics::KEPT_DAYS_MAX;
 use crate::relay::pair::Patience;
 
 const SOCKETS_MAX: usize = 10_000_000;
 /// The longest URL that is parsed at all is 64 KiB.
 const URL_BYTES_MAX: usize = 65_534;
+
+/// A URL with nothing behind its host and port (RFC 8414 section 2).
+struct Issuer(String);
+
+impl FromStr for Issuer {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const BAD: &str = "is no URL like \"https://flows.example.org\", without a path";
+        let uri: http::Uri = text.parse().map_err(|_| BAD)?;
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let host = uri.authority().filter(|it| !it.as_str().contains('@')).ok_or(BAD)?;
+        let is_bare = text.ends_with(host.as_str());
+        if is_http && is_bare { Ok(Self(text.to_ascii_lowercase())) } else { Err(BAD) }
+    }
+}
 
 impl Reader<'_> {
     pub(super) fn accept(&self) -> Result<AcceptSettings, ConfigError> {
@@ -68,6 +87,11 @@ impl Reader<'_> {
         })
     }
 
+    pub(super) fn analytics_days(&self) -> Result<u32, ConfigError> {
+        let days = self.number("analytics_days", 0, KEPT_DAYS_MAX as usize)?;
+        Ok(u32::try_from(days).unwrap_or(KEPT_DAYS_MAX))
+    }
+
     pub(super) fn probes(&self) -> Result<Probes, ConfigError> {
         let silence = self.span("tcp_keepalive")?;
         let [shortest, longest] = Probes::SILENCE;
@@ -77,6 +101,18 @@ impl Reader<'_> {
         }
         // The system counts whole seconds.
         Ok(Probes::after(Duration::from_secs(silence.as_secs())))
+    }
+
+    pub(super) fn oauth(&self) -> Result<OAuthSettings, ConfigError> {
+        let days = self.number("oauth_signing_key_days", 1, 3650)?;
+        // Tokens say their times in whole seconds.
+        let whole = |life: Duration| Duration::from_secs(life.as_millis().div_ceil(1000) as u64);
+        Ok(OAuthSettings {
+            issuer: self.all::<Issuer>("oauth_issuer")?.pop().map(|issuer| issuer.0),
+            token_life: whole(self.span("oauth_token_life")?),
+            token_life_max: whole(self.span("oauth_token_life_max")?),
+            signing_key_age_max: super::DAY * u32::try_from(days).unwrap_or(1),
+        })
     }
 
     fn headers_max(&self) -> Result<usize, ConfigError> {

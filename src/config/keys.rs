@@ -110,6 +110,12 @@ pub const KEYS: &[Key] = &[
     ),
     key("audit_days", "N", "365", "For how many days the audit log is kept"),
     key(
+        "analytics_days",
+        "N",
+        "30",
+        "For how many days analytics are kept, at most 31; 0 counts nothing",
+    ),
+    key(
         "registry",
         "URL",
         "file:flowgate.redb",
@@ -148,6 +154,20 @@ pub const KEYS: &[Key] = &[
         "Keys that seal secrets in the registry: 32 random bytes in base64 on each line, the present one \
          first; the same on all replicas",
     ),
+    key(
+        "oauth_issuer",
+        "ISSUER",
+        "",
+        "Who issues access tokens, like https://flows.example.org; else what each request names",
+    ),
+    key(
+        "oauth_token_life",
+        "SPAN",
+        "1h",
+        "An access token is good for this time if nothing is said",
+    ),
+    key("oauth_token_life_max", "SPAN", "24h", "An access token is good for at most this time"),
+    key("oauth_signing_key_days", "N", "90", "After so many days another key signs access tokens"),
     key(
         "import",
         "FILE",

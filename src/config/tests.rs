@@ -277,6 +277,7 @@ fn another<'a>(key: &Key, secret_file: &'a str) -> &'a str {
         (_, "SPAN") => "17s",
         (_, "FILE") => "other.json",
         (_, "URL") => "memory:",
+        (_, "ISSUER") => "https://flows.example.org",
         (_, "DOMAIN" | "HOST") => "other.org",
         (name, _) => panic!("{name} needs a value here"),
     }

@@ -189,6 +189,9 @@ fn describe(grant: &Grant, tenant: &Tenant) -> String {
         Grant::Consumer { consumer, credential, .. } => {
             format!("the credential {credential} of the consumer {consumer}")
         }
+        Grant::Token { subscription, .. } => {
+            format!("an access token for the subscription {subscription}")
+        }
         Grant::Key { id, .. } => match tenant.key(*id) {
             Some(ApiKey { name: Some(name), .. }) => format!("the API key {name:?}"),
             _ => "the default API key".to_owned(),

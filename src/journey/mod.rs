@@ -24,7 +24,7 @@ use crate::live::{Entry, Kind, LiveTable, Registered, TooMany};
 use crate::metrics::{Metrics, Outcome, Phase};
 use crate::networks::Networks;
 use crate::passwords::Passwords;
-use crate::refusal::{Refusal, wants_page};
+use crate::refusal::{ConsumerRefusal, Refusal, wants_page};
 use crate::registry::usage::Usage;
 use crate::registry::{Registry, away};
 use crate::relay::plane::Plane;
@@ -33,6 +33,7 @@ use crate::row::Row;
 use crate::tenant::Tenant;
 
 pub mod admission;
+mod counting;
 pub mod explain;
 pub mod front;
 pub mod handshake;
@@ -139,6 +140,7 @@ impl Journey {
     fn log_refusal(&self, trail: &Trail, client: Client, is_handshake: bool, refusal: &Refusal) {
         trail.log_refusal(client, is_handshake, refusal);
         self.metrics.refusal(refusal);
+        self.count_refusal(trail, refusal);
         if is_handshake {
             let now = self.clock.micros();
             self.metrics.handshake(Outcome::Refused, trail.grant, &trail.watch, now);
@@ -198,12 +200,26 @@ impl Journey {
         let path = path_and_query.split('?').next().unwrap_or_default();
         let (tenant, now) = (&identity.tenant, self.clock.now());
         let entered = self.live.enter(tenant, kind, identity.grant, client, path, now);
-        entered.map_err(|too_many| too_many_of(kind, too_many, now))
+        let registered = entered.map_err(|too_many| too_many_of(kind, too_many, now))?;
+        if let Some(cell) = self.cell(tenant, &identity.grant) {
+            registered.entry().count_as(cell);
+        }
+        Ok(registered)
     }
 
-    /// Reads the tenant again, now that whoever ends the grant or changes the instance would find the
-    /// request, and has their present plan count. Returns the tenant and where to go.
+    /// Looks at everything again, now that whoever ends the grant or changes the instance would find the
+    /// request, and has the present plans count. Returns the tenant and where to go.
     async fn confirm(
+        &self,
+        admitted: &Admitted,
+        entry: &Entry,
+    ) -> Result<(Arc<Tenant>, Destination), Refusal> {
+        let confirmed = self.confirm_place(admitted, entry).await?;
+        self.draw_on_subscription(&admitted.identity.grant, entry)?;
+        Ok(confirmed)
+    }
+
+    async fn confirm_place(
         &self,
         admitted: &Admitted,
         entry: &Entry,
@@ -300,6 +316,7 @@ fn ended(row: Row, cause: Cause) -> Refusal {
         Cause::TenantDisabled if row.is_public() => Refusal::NotFound("the tenant is disabled"),
         Cause::ApiUnpublished | Cause::ApiRetired => Refusal::NotFound(cause.reason()),
         Cause::ApiBlocked => Refusal::ApiBlocked,
+        Cause::SubscriptionBlocked => Refusal::Consumer(ConsumerRefusal::SubscriptionBlocked),
         cause => Refusal::GrantEnded(cause),
     }
 }

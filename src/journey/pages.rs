@@ -35,6 +35,10 @@ impl Journey {
         }
         let identity = match own {
             Own::Assets | Own::Home => None,
+            Own::OAuth => {
+                trail.row = "oauth";
+                None
+            }
             Own::Profile => {
                 trail.row = "profile";
                 match self.owner(&parts, client, trail).await {

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use super::admission::{Admission, Admitted};
 use super::plain::is_preflight;
 use super::trail::Trail;
+use super::{Journey, too_many_of};
 use crate::api::{Api, Owner, State, Way};
 use crate::authenticate::consumer::Call;
 use crate::authenticate::{Identity, origin};
@@ -20,8 +21,10 @@ use crate::connect::pool::Reuse;
 use crate::connect::upgrade::Answer;
 use crate::exchange::headers::query_for_api;
 use crate::grant::Grant;
+use crate::live::{Entry, SubscriberId};
 use crate::metrics::Stopwatch;
 use crate::refusal::Refusal;
+use crate::registry::apis::directory::Subscribed;
 use crate::registry::away;
 use crate::route::RuntimeTarget;
 use crate::row::Row;
@@ -88,6 +91,7 @@ impl Admission<'_> {
     ) -> Result<Called, Refusal> {
         let row = if api.is_open() { Row::PublishedOpen } else { Row::Published };
         trail.row = row.label();
+        trail.api = Some(api.id);
         check_state(api.state)?;
         let tenant = self.account(api).await?;
         trail.tenant = matches!(api.owner, Owner::Tenant(_)).then(|| tenant.username.clone());
@@ -146,6 +150,20 @@ impl Admission<'_> {
             Ok(()) => Ok(tenant),
             Err(_) => Err(GONE),
         }
+    }
+}
+
+impl Journey {
+    /// Has what rests on a subscription draw on that one's plan, too.
+    pub(super) fn draw_on_subscription(&self, grant: &Grant, entry: &Entry) -> Result<(), Refusal> {
+        let Grant::Token { subscription, .. } = grant else { return Ok(()) };
+        let subscribed = self.registry.directory().subscribed(*subscription);
+        let unknown = || Refusal::RegistryAway("nothing is known of a subscription's plan".into());
+        let Subscribed { application, api, plan, .. } = subscribed.ok_or_else(unknown)?;
+        let now = self.clock.now();
+        let subscriber = self.live.subscriber(SubscriberId { application, api }, &plan, now);
+        let drawn = entry.draw_on(subscriber, &plan, now);
+        drawn.map_err(|too_many| too_many_of(entry.kind, too_many, now))
     }
 }
 

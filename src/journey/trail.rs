@@ -5,7 +5,7 @@ use http::StatusCode;
 use crate::client::Client;
 use crate::client::text::Text;
 use crate::clock::Micros;
-use crate::grant::Grant;
+use crate::grant::{ApiId, Grant};
 use crate::metrics::Stopwatch;
 use crate::refusal::Refusal;
 use crate::tenant::Username;
@@ -17,6 +17,8 @@ pub struct Trail {
     pub row: &'static str,
     /// Whose runtime, once that is known.
     pub tenant: Option<Username>,
+    /// The published API that it calls, if it does.
+    pub api: Option<ApiId>,
     /// On what ground.
     pub grant: Option<Grant>,
     /// The path, without query.

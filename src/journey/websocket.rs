@@ -76,7 +76,7 @@ impl Journey {
         let Admitted { identity, row, path_and_query, .. } = admitted;
         let ours_offered = offers_our_subprotocol(&parts.headers);
         let towards = towards(row, &identity, client);
-        let drops = tenant.plan.drops();
+        let drops = registered.entry().drops_under(&tenant.plan);
         let request = upstream_request(parts, &towards, path_and_query, drops)?;
         let answer = tokio::select! {
             biased;

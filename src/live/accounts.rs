@@ -1,10 +1,12 @@
 //! What plans have left for those of whom something runs.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::subscribers::{Subscriber, SubscriberId};
 use super::{Entry, Kind, LiveTable};
 use crate::clock::Millis;
 use crate::plan::{Account, Accounts, Cost, Limit, Plan, Quota, Share, Throttled, Unit};
@@ -15,8 +17,8 @@ use crate::tenant::{Tenant, TenantId};
 pub enum Owner {
     /// A tenant's, for all that goes to their runtime.
     Tenant(TenantId),
-    /// Of an application's subscription to a published API, by its id.
-    Subscription(u128),
+    /// Of an application, for what it calls of one API.
+    Subscriber(SubscriberId),
 }
 
 /// A limit is reached.
@@ -81,7 +83,7 @@ pub(super) fn take(account: &Account, kind: Kind, now: Millis) -> Result<(), Too
     })
 }
 
-fn use_of(account: &Account, now: Millis) -> PlanUse {
+pub(super) fn use_of(account: &Account, now: Millis) -> PlanUse {
     let limits = account.standings(now).into_iter().map(|it| LimitUse {
         limit: it.limit.name(),
         allows: it.quota.limit,
@@ -96,22 +98,13 @@ fn use_of(account: &Account, now: Millis) -> PlanUse {
 impl Entry {
     /// What its messages are taken from.
     pub fn accounts(&self) -> Accounts<'_> {
-        let subscriber = self.subscriber.get().map(Arc::as_ref);
+        let subscriber = self.subscriber.get().map(|subscriber| &subscriber.account);
         Accounts { tenant: Some(&self.shared.account), subscriber }
-    }
-
-    /// Has it draw on a subscriber's account, too; to be said once, before it is dialled for.
-    ///
-    /// # Errors
-    /// That account has no handshake or request left.
-    pub fn draw_on(&self, subscriber: Arc<Account>, now: Millis) -> Result<(), TooMany> {
-        take(&subscriber, self.kind, now)?;
-        let _ = self.subscriber.set(subscriber);
-        Ok(())
     }
 
     /// Puts back what it cost to enter: it will come again by another way.
     pub fn give_back(&self) {
+        self.is_left_out.store(true, Ordering::Relaxed);
         self.accounts().each().for_each(|account| account.give_back(cost(self.kind)));
     }
 
@@ -131,14 +124,6 @@ impl LiveTable {
         }
     }
 
-    /// The account of a subscription, which from now on follows this plan.
-    pub fn subscription(&self, id: u128, plan: &Plan, now: Millis) -> Arc<Account> {
-        let account = self.subscriptions.entry(id);
-        let account = account.or_insert_with(|| Arc::new(Account::new(plan, self.share(), now)));
-        account.follow(plan, now);
-        Arc::clone(&account)
-    }
-
     /// The part of every plan that this process may give.
     pub fn share(&self) -> Share {
         *self.share.lock().unwrap_or_else(PoisonError::into_inner)
@@ -155,17 +140,16 @@ impl LiveTable {
         }
         // Accounts that are made meanwhile have it already: they read it while their shard is locked.
         self.tenants.iter().for_each(|shared| shared.account.share(share, now));
-        self.subscriptions.iter().for_each(|account| account.share(share, now));
+        self.subscribers.iter().for_each(|known| known.account.share(share, now));
     }
 
     /// What was taken out of each account that has limits.
     pub fn used(&self) -> Vec<(Owner, [u64; Unit::COUNT])> {
         let tenants = self.tenants.iter().filter(|shared| shared.account.is_limited());
         let tenants = tenants.map(|it| (Owner::Tenant(it.tenant), it.account.used()));
-        let subscriptions = self.subscriptions.iter().filter(|account| account.is_limited());
-        let subscriptions =
-            subscriptions.map(|it| (Owner::Subscription(*it.key()), it.value().used()));
-        tenants.chain(subscriptions).collect()
+        let subscribers = self.subscribers.iter().filter(|known| known.account.is_limited());
+        let subscribers = subscribers.map(|it| (Owner::Subscriber(it.id), it.account.used()));
+        tenants.chain(subscribers).collect()
     }
 
     /// Takes out of an account what was used by other processes. Whoever has none here has a full one.
@@ -174,8 +158,8 @@ impl LiveTable {
             Owner::Tenant(id) => {
                 self.tenants.get(&id).inspect(|shared| shared.account.charge(cost, now));
             }
-            Owner::Subscription(id) => {
-                self.subscriptions.get(&id).inspect(|account| account.charge(cost, now));
+            Owner::Subscriber(id) => {
+                self.subscribers.get(&id).inspect(|known| known.account.charge(cost, now));
             }
         }
     }
@@ -192,7 +176,7 @@ impl LiveTable {
     /// a second.
     pub fn sweep(&self, now: Millis) {
         self.tenants.retain(|_, shared| !shared.account.is_full(now) || !shared.is_empty());
-        let is_used = |account: &Arc<Account>| Arc::strong_count(account) > 1;
-        self.subscriptions.retain(|_, account| !account.is_full(now) || is_used(account));
+        let is_used = |known: &Arc<Subscriber>| Arc::strong_count(known) > 1;
+        self.subscribers.retain(|_, known| !known.account.is_full(now) || is_used(known));
     }
 }

@@ -7,7 +7,7 @@ use crate::grant::{ApiId, ConsumerId, KeyId};
 use crate::plan::{Cost, Over, Plan, Quota};
 use crate::tenant::{OnChange, sample};
 
-fn tenant(id: u128, connections: Option<u32>) -> Tenant {
+pub(super) fn tenant(id: u128, connections: Option<u32>) -> Tenant {
     Tenant {
         id: TenantId(id),
         plan: Arc::new(Plan { connections, ..Plan::default() }),
@@ -15,12 +15,12 @@ fn tenant(id: u128, connections: Option<u32>) -> Tenant {
     }
 }
 
-fn client() -> Client {
+pub(super) fn client() -> Client {
     let request_id = RequestIds::new().unwrap().next();
     Client { address: ([127, 0, 0, 1], 1).into(), over_tls: false, request_id }
 }
 
-fn enter(table: &Arc<LiveTable>, tenant: &Tenant) -> Result<Registered, TooMany> {
+pub(super) fn enter(table: &Arc<LiveTable>, tenant: &Tenant) -> Result<Registered, TooMany> {
     table.enter(
         tenant,
         Kind::Connection,

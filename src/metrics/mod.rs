@@ -18,11 +18,12 @@ pub use tally::Tally;
 /// What a refusal counts as whose label is none of [`LABELS`].
 const OTHER: &str = "other";
 /// What requests come by: the rows, flowgate's own pages, and nothing of these.
-const ROWS: [&str; 11] = [
+const ROWS: [&str; 12] = [
     "none",
     "own",
     "profile",
     "login",
+    "oauth",
     "public",
     "api",
     "tenant_public",
@@ -32,8 +33,8 @@ const ROWS: [&str; 11] = [
     "published_open",
 ];
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-const CREDENTIALS: [&str; 7] =
-    ["unknown", "anonymous", "password", "key", "session", "open", "consumer"];
+const CREDENTIALS: [&str; 8] =
+    ["unknown", "anonymous", "password", "key", "session", "open", "consumer", "token"];
 const OUTCOMES: usize = 3;
 
 /// How a handshake ended.
@@ -160,6 +161,7 @@ fn place_of_grant(grant: Option<Grant>) -> usize {
         Some(Grant::Session { .. }) => 4,
         Some(Grant::Open { .. }) => 5,
         Some(Grant::Consumer { .. }) => 6,
+        Some(Grant::Token { .. }) => 7,
     }
 }
 

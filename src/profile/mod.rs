@@ -13,6 +13,7 @@ use axum::response::Redirect;
 use axum::routing::{delete, get, post, put};
 use serde_json::Value;
 
+use crate::analytics::Analytics;
 use crate::authenticate::Identity;
 use crate::change::{Changed, Changing};
 use crate::client::Client;
@@ -23,6 +24,7 @@ use crate::grant::{Grant, KeyId};
 use crate::journey::recent::Recent;
 use crate::json::{Id, Input, Private, to_the_end};
 use crate::live::LiveTable;
+use crate::oauth::OAuthSettings;
 use crate::passwords::Passwords;
 use crate::presence::Presence;
 use crate::refusal::Refusal;
@@ -33,12 +35,17 @@ use crate::registry::{Registry, away};
 use crate::tenant::Tenant;
 
 mod account;
+mod analytics;
+mod applications;
+mod asyncapi;
 mod chart;
 mod connections;
 mod keys;
 mod page;
+mod portal;
 mod publishing;
 mod runtime;
+mod subscribers;
 mod view;
 
 /// What the handlers work with.
@@ -58,8 +65,12 @@ pub struct Desk {
     pub dialer: Arc<Dialer>,
     /// What was refused lately.
     pub refused: Arc<Recent>,
+    /// What was counted.
+    pub analytics: Arc<Analytics>,
     /// The registrable domain of the tenant hosts.
     pub base_domain: String,
+    /// How access tokens are issued.
+    pub oauth: OAuthSettings,
 }
 
 /// The handlers, below `/profile`.
@@ -69,6 +80,8 @@ pub fn router(desk: Arc<Desk>) -> Router {
         // Whoever opens the address of a form's answer again gets the page.
         .route("/profile/do/{action}", get(|| async { Redirect::to("/profile") }).post(page::act))
         .route("/profile/traffic", get(chart::show))
+        .route("/profile/analytics", get(analytics::show))
+        .route("/profile/analytics.csv", get(analytics::file))
         .route("/profile/refusals", get(page::refusals))
         .route("/profile/password", put(account::change_password))
         .route("/profile/tickets", post(account::issue_ticket))
@@ -79,6 +92,9 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route("/profile/connections", get(connections::list))
         .route("/profile/connections/{id}", delete(connections::close))
         .merge(publishing::routes())
+        .merge(applications::routes())
+        .merge(subscribers::routes())
+        .merge(portal::routes())
         .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed(String::new()) })
         .fallback(|| async { Refusal::NotFound("no such page of the profile") })
         .layer(from_fn(to_the_end))

@@ -39,7 +39,10 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
 impl Desk {
     /// A turn at changing what is theirs, for who still is whom the request was from: its body may have
     /// taken a while to come.
-    async fn turn<'a>(&'a self, identity: &'a Identity) -> Result<Turn<'a, TenantId>, Refusal> {
+    pub(super) async fn turn<'a>(
+        &'a self,
+        identity: &'a Identity,
+    ) -> Result<Turn<'a, TenantId>, Refusal> {
         let turn = self.registry.turn(&identity.tenant.id, Some(By::Tenant)).await;
         let turn = turn.ok_or(Refusal::Overloaded("too many changes wait"))?;
         self.look_again(identity).await.map(|()| turn)
@@ -60,17 +63,17 @@ impl Desk {
         }
     }
 
-    fn publishing(&self) -> Publishing<'_> {
+    pub(super) fn publishing(&self) -> Publishing<'_> {
         let Self { registry, live, passwords, .. } = self;
         Publishing { registry, live, passwords }
     }
 }
 
-fn owner(identity: &Identity) -> Owner {
+pub(super) fn owner(identity: &Identity) -> Owner {
     Owner::Tenant(identity.tenant.id)
 }
 
-fn act(identity: &Identity, client: Client, verb: &'static str, object: String) -> Act {
+pub(super) fn act(identity: &Identity, client: Client, verb: &'static str, object: String) -> Act {
     Act { by: By::Tenant, who: identity.tenant.username.to_string(), verb, object, client }
 }
 

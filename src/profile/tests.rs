@@ -63,15 +63,20 @@ impl Mike {
         let (registry, live) = (Arc::new(registry), Arc::<LiveTable>::default());
         let parts = (Arc::clone(&registry), Arc::clone(&live));
         let presence = Presence::new(parts.0, parts.1, Clock::start(), Settings::new(false));
+        let presence = Arc::new(presence.unwrap());
+        let parts = (Arc::clone(&live), Arc::clone(&registry));
+        let analytics = Arc::new(Analytics::new(parts.0, parts.1, presence.id(), 30));
         let desk = Desk {
             registry,
             passwords: Arc::clone(&PASSWORDS),
             live,
-            presence: Arc::new(presence.unwrap()),
+            presence,
+            analytics,
             usage: Arc::default(),
             dialer: Arc::new(Dialer::new(CONNECT, Arc::default(), Clock::start()).unwrap()),
             refused: Arc::default(),
             base_domain: "flows.localhost".to_owned(),
+            oauth: OAuthSettings::default(),
         };
         Self { desk: Arc::new(desk), id }
     }

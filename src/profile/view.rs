@@ -27,6 +27,13 @@ pub(super) struct Moment {
     pub(super) distance: String,
 }
 
+impl Moment {
+    /// A moment as it is seen from another.
+    pub(super) fn of(moment: UnixMillis, now: UnixMillis) -> Self {
+        Self { iso: moment.to_string(), distance: distance(now.0, moment.0) }
+    }
+}
+
 /// The account in a few lines: name and value.
 pub(super) struct Facts {
     pub(super) lines: Vec<(String, String)>,
@@ -199,7 +206,7 @@ impl View<'_> {
     }
 
     fn moment(&self, moment: UnixMillis) -> Moment {
-        Moment { iso: moment.to_string(), distance: self.distance(moment) }
+        Moment::of(moment, self.now)
     }
 
     fn distance(&self, moment: UnixMillis) -> String {
@@ -213,7 +220,7 @@ fn unit_of(limit: &LimitUse) -> &'static str {
 }
 
 /// A limit in words: its name, and how much there is of it.
-fn limit_in_words(it: &LimitUse) -> (String, String) {
+pub(super) fn limit_in_words(it: &LimitUse) -> (String, String) {
     let mut words = it.limit.replacen("_per_", " a ", 1);
     words.get_mut(..1).map(str::make_ascii_uppercase);
     let write = |amount| if unit_of(it) == "bytes" { size(amount) } else { grouped(amount) };

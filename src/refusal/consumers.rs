@@ -1,6 +1,8 @@
 //! Refusals of calls of published APIs. The messages are those that APISIX's authentication plugins
 //! give, so that whoever comes from there finds the same texts.
 
+use http::StatusCode;
+
 /// A call without the credential that the API asks for, or with a wrong one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsumerRefusal {
@@ -24,9 +26,35 @@ pub enum ConsumerRefusal {
     UnknownToken(&'static str),
     /// No access token of an application's.
     MissingAccessToken,
+    /// It opens nothing, or nothing any more; the log is told why.
+    InvalidAccessToken(&'static str),
+    /// The application may not call this API, or the token is for others.
+    NotSubscribed,
+    /// The API's owner has blocked the subscription.
+    SubscriptionBlocked,
 }
 
 impl ConsumerRefusal {
+    /// One of each.
+    pub(super) fn samples() -> impl Iterator<Item = Self> {
+        [
+            Self::MissingKey,
+            Self::InvalidKey,
+            Self::MissingBasic,
+            Self::MalformedBasic,
+            Self::InvalidBasic,
+            Self::MissingToken,
+            Self::MalformedToken("the token is malformed"),
+            Self::InvalidToken("the token expired"),
+            Self::UnknownToken("no consumer has the token's key"),
+            Self::MissingAccessToken,
+            Self::InvalidAccessToken("token expired"),
+            Self::NotSubscribed,
+            Self::SubscriptionBlocked,
+        ]
+        .into_iter()
+    }
+
     /// What the client is told; stable.
     #[must_use]
     pub fn message(self) -> &'static str {
@@ -41,6 +69,9 @@ impl ConsumerRefusal {
             Self::InvalidToken(_) => "failed to verify jwt",
             Self::UnknownToken(_) => "Invalid user key in JWT token",
             Self::MissingAccessToken => "Missing access token in request",
+            Self::InvalidAccessToken(_) => "Invalid access token in request",
+            Self::NotSubscribed => "The application is not subscribed to this API",
+            Self::SubscriptionBlocked => "The API's owner has blocked the subscription",
         }
     }
 
@@ -48,8 +79,18 @@ impl ConsumerRefusal {
     #[must_use]
     pub fn why(self) -> &'static str {
         match self {
-            Self::MalformedToken(why) | Self::InvalidToken(why) | Self::UnknownToken(why) => why,
+            Self::MalformedToken(why)
+            | Self::InvalidToken(why)
+            | Self::UnknownToken(why)
+            | Self::InvalidAccessToken(why) => why,
             other => other.message(),
+        }
+    }
+
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::NotSubscribed | Self::SubscriptionBlocked => StatusCode::FORBIDDEN,
+            _ => StatusCode::UNAUTHORIZED,
         }
     }
 
@@ -59,6 +100,8 @@ impl ConsumerRefusal {
             | Self::MissingBasic
             | Self::MissingToken
             | Self::MissingAccessToken => "missing_consumer_credential",
+            Self::NotSubscribed => "not_subscribed",
+            Self::SubscriptionBlocked => "subscription_blocked",
             _ => "wrong_consumer_credential",
         }
     }
@@ -71,8 +114,12 @@ impl ConsumerRefusal {
                 "Basic realm=\"flowgate\", charset=\"UTF-8\""
             }
             Self::MissingToken | Self::MissingAccessToken => "Bearer realm=\"flowgate\"",
-            Self::MalformedToken(_) | Self::InvalidToken(_) | Self::UnknownToken(_) => {
-                "Bearer realm=\"flowgate\", error=\"invalid_token\""
+            Self::MalformedToken(_)
+            | Self::InvalidToken(_)
+            | Self::UnknownToken(_)
+            | Self::InvalidAccessToken(_) => "Bearer realm=\"flowgate\", error=\"invalid_token\"",
+            Self::NotSubscribed | Self::SubscriptionBlocked => {
+                "Bearer realm=\"flowgate\", error=\"insufficient_scope\""
             }
         }
     }

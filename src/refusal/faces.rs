@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::{Face, Refusal, face};
+use crate::close::Cause;
 use crate::plan::Limit;
 
 impl Refusal {
@@ -44,10 +45,11 @@ impl Refusal {
         }
     }
 
-    /// What has to do with sessions.
+    /// What has to do with sessions, and with where access tokens are issued.
     pub(super) fn face_of_a_login(&self) -> Face {
         use StatusCode as S;
         match self {
+            Self::OAuth(refusal) => face(refusal.status(), refusal.label(), ""),
             Self::StaleForm => face(
                 S::FORBIDDEN,
                 "stale_form",
@@ -158,7 +160,7 @@ impl Refusal {
                 "api_blocked",
                 "The API is blocked for the time being.",
             ),
-            Self::Consumer(refusal) => face(S::UNAUTHORIZED, refusal.label(), ""),
+            Self::Consumer(refusal) => face(refusal.status(), refusal.label(), ""),
             Self::Unprocessable(_) => face(S::UNPROCESSABLE_ENTITY, "unprocessable", ""),
             Self::Conflicting(_) => face(S::CONFLICT, "conflict", ""),
             Self::MethodNotAllowed(_) => {
@@ -175,4 +177,23 @@ pub(super) fn rate_in_words(limit: Limit, most: u64) -> String {
         Limit::RequestsPerSecond => format!("The plan allows {most} requests a second."),
         _ => format!("The plan allows {most} handshakes a minute."),
     }
+}
+
+/// Whether a handshake that ended so would be answered 401 if it came again.
+pub(super) fn takes_the_credential(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::KeyRegenerated
+            | Cause::KeyExpired
+            | Cause::KeyRevoked
+            | Cause::PasswordChanged
+            | Cause::SessionEnded
+            | Cause::SessionExpired
+            | Cause::TenantDisabled
+            | Cause::ConsumerRevoked
+            | Cause::TokenExpired
+            | Cause::TokenRevoked
+            | Cause::SubscriptionEnded
+            | Cause::SecretRegenerated
+    )
 }

@@ -1,7 +1,7 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 55] = [
+pub const LABELS: [&str; 64] = [
     "address_denied",
     "api_blocked",
     "bad_handover",
@@ -23,6 +23,14 @@ pub const LABELS: [&str; 55] = [
     "no_runtime",
     "no_session",
     "not_found",
+    "not_subscribed",
+    "oauth_invalid_client",
+    "oauth_invalid_grant",
+    "oauth_invalid_request",
+    "oauth_invalid_scope",
+    "oauth_too_many_attempts",
+    "oauth_unavailable",
+    "oauth_unsupported_grant_type",
     "out_of_scope",
     "overloaded",
     "password_only",
@@ -42,6 +50,7 @@ pub const LABELS: [&str; 55] = [
     "service_worker",
     "stale_form",
     "stale_revision",
+    "subscription_blocked",
     "too_many_attempts",
     "too_many_logins",
     "two_identities",

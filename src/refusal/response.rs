@@ -26,7 +26,10 @@ impl Refusal {
     /// The whole answer, as a page for whoever wants one.
     #[must_use]
     pub fn to_response(&self, wants_page: bool, request_id: RequestId) -> Response<Bytes> {
-        let (content_type, body) = if wants_page {
+        let wants_page = wants_page && !matches!(self, Self::OAuth(_));
+        let (content_type, body) = if let Self::OAuth(refusal) = self {
+            ("application/json", refusal.body())
+        } else if wants_page {
             ("text/html; charset=utf-8", self.page(request_id))
         } else {
             ("application/problem+json", self.problem(request_id))
@@ -55,9 +58,13 @@ impl Refusal {
                 let challenge = HeaderValue::from_static("Session realm=\"flowgate\"");
                 headers.insert(WWW_AUTHENTICATE, challenge);
             }
-            Self::Consumer(refusal) => {
+            Self::Consumer(refusal) if self.status() == StatusCode::UNAUTHORIZED => {
                 let challenge = HeaderValue::from_static(refusal.challenge());
                 headers.insert(WWW_AUTHENTICATE, challenge);
+            }
+            Self::OAuth(_) if self.status() == StatusCode::UNAUTHORIZED => {
+                let challenge = "Basic realm=\"flowgate oauth2\", charset=\"UTF-8\"";
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
             Self::Operator(_) if self.status() == StatusCode::UNAUTHORIZED => {
                 let challenge = HeaderValue::from_static("Bearer realm=\"flowgate admin\"");

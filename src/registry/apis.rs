@@ -6,18 +6,21 @@
 use std::sync::Arc;
 
 use super::audit::Act;
-use super::record::{API, CONSUMER};
+use super::record::TENANT;
 use super::store::{Kind, StoreError};
 use super::{ChangeError, Registry};
 use crate::api::{Api, Consumer, Owner};
 use crate::clock::UnixMillis;
 use crate::close::Cause;
 use crate::grant::{ApiId, ConsumerId, Grant};
-use crate::tenant::Tenant;
+use crate::tenant::{Tenant, TenantId};
 
+pub mod applications;
 pub mod directory;
 pub mod keeping;
 pub mod record;
+mod revocations;
+pub mod signing;
 
 pub use directory::Directory;
 use record::{ApiRecord, ConsumerRecord};
@@ -71,15 +74,21 @@ impl Registry {
         Ok(self.directory.at(path))
     }
 
-    /// Reads again what a notice is about, if it is an API or a consumer.
+    /// Reads again what a notice is about, if it is in the directory, or a tenant who has applications.
     ///
     /// # Errors
     /// The store's: what is in memory is as it was, and the notice is to be heeded again.
     pub async fn heed_api(&self, kind: Kind, id: &str) -> Result<(), StoreError> {
-        if kind != API && kind != CONSUMER {
-            return Ok(());
+        if kind == TENANT {
+            return match TenantId::from_hex(id) {
+                Some(id) => self.directory.refresh_owner(&self.store, id).await.map(|_| ()),
+                None => Ok(()),
+            };
         }
-        self.directory.refresh(&self.store, kind, id).await
+        match directory::KINDS.contains(&kind) {
+            true => self.directory.refresh(&self.store, kind, id).await,
+            false => Ok(()),
+        }
     }
 
     /// The one rule for everything that runs: the tenant's own, and the API's where the grant rests on
@@ -183,7 +192,7 @@ impl Registry {
         self.remove_record(act, &id.to_string(), check).await
     }
 
-    /// Removes all that an owner has published and all their consumers: they are gone themselves.
+    /// Removes all that an owner has published and all their consumers and applications: they are gone themselves.
     /// Returns what was removed of APIs.
     ///
     /// # Errors
@@ -201,6 +210,7 @@ impl Registry {
         for consumer in self.directory.consumers_of(owner) {
             self.remove_consumer(act, consumer.id, |_, _| Ok(())).await.or_else(whatever)?;
         }
+        self.remove_applications(act, owner).await?;
         Ok(apis)
     }
 }

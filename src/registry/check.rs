@@ -11,7 +11,9 @@ use sha2::{Digest, Sha256};
 use super::audit;
 use super::copy::unfinished;
 use super::profiles::check_plan;
-use super::record::{API, CONSUMER, LASTING, PLAN, SESSION, TENANT, TenantRecord};
+use super::record::{
+    API, APPLICATION, CONSUMER, LASTING, PLAN, REVOCATION, SESSION, SIGNING, TENANT, TenantRecord,
+};
 use super::sessions::Session;
 use super::store::{Document, Kind, Store, StoreError};
 use super::walk::Walk;
@@ -30,6 +32,10 @@ const FINISH: &str =
     "give the same 'flowgate registry copy' command again; no server starts on it before";
 const MEND_PLAN: &str = "import a profiles file that has the plan, with --replace";
 const MEND_SESSION: &str = "nothing needs to be done: it opens nothing";
+const MEND_SIGNING: &str =
+    "no access token is issued or accepted with it: restore it from a backup";
+const MEND_REVOCATION: &str =
+    "the access token that it revokes is good again: restore it from a backup";
 const MEND_OWNER: &str = "remove it by the admin API: it opens nothing";
 const MEND_SHARED: &str = "one of the two must get a new key: both lead to the one tenant now";
 const MEND_NAME: &str = "restore the registry from a backup: only one of the two can be found";
@@ -90,7 +96,8 @@ pub async fn check(
                 match kind {
                     PLAN => check.plan(document),
                     TENANT => check.tenant(document).await?,
-                    API | CONSUMER => check.published(kind, document).await?,
+                    API | CONSUMER | APPLICATION => check.published(kind, document).await?,
+                    SIGNING | REVOCATION => check.of_tokens(kind, document),
                     SESSION => check.session(document).await?,
                     _ => check.entry(document),
                 }
@@ -177,11 +184,25 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// An API or a consumer.
+    /// Keys that sign access tokens, or a revoked one.
+    fn of_tokens(&mut self, kind: Kind, document: &Document) {
+        let about = format!("{} {}", kind.0, document.id);
+        let (read, advice) = match kind {
+            SIGNING => (published::signing(document), MEND_SIGNING),
+            _ => (published::revocation(document), MEND_REVOCATION),
+        };
+        if let Err(what) = read {
+            self.find(&about, what, advice);
+        }
+        self.has_no_index(&about, document);
+    }
+
+    /// An API, a consumer or an application.
     async fn published(&mut self, kind: Kind, document: &Document) -> Result<(), StoreError> {
         let about = format!("{} {}", kind.0, document.id);
         let (owner, faults) = match kind {
             API => published::api(document),
+            APPLICATION => published::application(document),
             _ => published::consumer(document),
         };
         for (what, advice) in faults {

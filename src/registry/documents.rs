@@ -235,6 +235,7 @@ impl Registry {
         let revision = written.as_ref().ok().and_then(|revisions| revisions.first().copied());
         let revision = revision.unwrap_or(u64::MAX);
         self.heed(&Notice { kind: PLAN.0.to_owned(), id: name.to_owned(), revision });
+        self.read_back(PLAN, name).await;
         written.map(|_| revision)
     }
 }
@@ -243,7 +244,7 @@ fn read(document: &Document) -> Result<(TenantId, u64, TenantRecord), StoreError
     Ok((tenant_id(document)?, document.revision, TenantRecord::from_body(&document.body)?))
 }
 
-fn read_plan(document: &Document) -> Result<Plan, StoreError> {
+pub(in crate::registry) fn read_plan(document: &Document) -> Result<Plan, StoreError> {
     serde_json::from_slice(&document.body)
         .map_err(|error| StoreError::Corrupt(format!("the plan {:?}: {error}", document.id)))
 }

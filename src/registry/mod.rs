@@ -16,6 +16,7 @@ use crate::sealing::Sealing;
 use crate::secret::SecretDigest;
 use crate::tenant::{Tenant, TenantId, Username};
 
+pub mod analytics;
 pub mod apis;
 pub mod audit;
 mod cache;

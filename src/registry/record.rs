@@ -22,6 +22,12 @@ pub const PLAN: Kind = Kind("plan");
 pub const API: Kind = Kind("api");
 /// Documents that are consumers of published APIs, by id.
 pub const CONSUMER: Kind = Kind("consumer");
+/// Documents that are applications, by id.
+pub const APPLICATION: Kind = Kind("application");
+/// The document that holds the keys by which access tokens are signed.
+pub const SIGNING: Kind = Kind("signing");
+/// Documents that are revoked access tokens, by id.
+pub const REVOCATION: Kind = Kind("revocation");
 /// Documents that are browser sessions, by their secret's digest.
 pub const SESSION: Kind = Kind("session");
 /// Documents that are audit entries. Their ids sort the newest first.
@@ -37,7 +43,8 @@ pub const CLOSE: Kind = Kind("close");
 
 /// The kinds that make up a registry: what a copy takes along and a check goes through. What one of
 /// them refers to comes before it.
-pub const LASTING: [Kind; 6] = [PLAN, TENANT, API, CONSUMER, SESSION, AUDIT];
+pub const LASTING: [Kind; 9] =
+    [PLAN, TENANT, API, CONSUMER, APPLICATION, SIGNING, REVOCATION, SESSION, AUDIT];
 /// The other kinds: about one registry, or one process.
 pub const PASSING: [Kind; 4] = [COPY, REPLICA, ASK, CLOSE];
 

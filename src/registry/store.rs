@@ -26,13 +26,14 @@ pub use error::StoreError;
 pub use meter::Use;
 use meter::{Group, Meter};
 pub use types::{
-    Bucket, Change, Document, Expected, FeedPage, Kind, Merge, Notice, SeriesUpdate, Write,
+    Bucket, Change, Document, Expected, FeedPage, Kind, Merge, Notice, SeriesBatch, SeriesUpdate,
+    Write,
 };
 
 use limits::{
     FEED_PAGE_MAX, ID_BYTES_MAX, INDEX_BYTES_MAX, KEY_BYTES_MAX, KIND_BYTES_MAX, LIST_MAX,
-    SERIES_BYTES_MAX, VALUE_BYTES_MAX, check_count, check_text, check_ttl, check_updates,
-    check_writes,
+    SERIES_BYTES_MAX, VALUE_BYTES_MAX, check_batch, check_count, check_text, check_ttl,
+    check_updates, check_writes,
 };
 
 /// A registry's store. Copies share it; the last one to go closes it, which takes as long as the
@@ -242,6 +243,17 @@ impl Store {
             return Ok(());
         }
         timed!(self, Series, store => store.merge(updates).await)
+    }
+
+    /// Merges a batch, unless one of this id was merged within the last [`limits::BATCH_KNOWN`]: it can
+    /// be asked for again when it is not known what became of it. Its buckets are kept for as long as
+    /// it says, and no longer.
+    ///
+    /// # Errors
+    /// See [`Store`].
+    pub async fn merge_once(&self, batch: SeriesBatch) -> Result<(), StoreError> {
+        check_batch(&batch)?;
+        timed!(self, Series, store => store.merge_once(batch).await)
     }
 
     /// The buckets of a series between two minutes, both included, ascending.

@@ -1,8 +1,8 @@
 use super::*;
 use crate::client::{Client, RequestIds};
 use crate::grant::Grant;
-use crate::live::{Kind, Registered};
-use crate::plan::{Account, Plan, Quota};
+use crate::live::{Kind, Registered, Subscriber};
+use crate::plan::{Plan, Quota};
 use crate::registry::testing;
 use crate::tenant::{Tenant, sample};
 
@@ -133,32 +133,34 @@ async fn many_owners_take_several_pages() {
     world.round(START).await;
     let plan = Plan { bytes_per_day: Some(1000.into()), ..Plan::default() };
     let account = |world: &World, place: usize, id: usize| {
-        world.replicas[place].0.live.subscription(id as u128, &plan, START)
+        let id = SubscriberId::from_number(id as u128);
+        world.replicas[place].0.live.subscriber(id, &plan, START)
     };
     let ids = 0..USES_PER_PAGE * 2 + 1;
     for id in ids.clone() {
         let _there = account(&world, 1, id);
-        account(&world, 0, id).take(Cost::message(100), START).unwrap();
+        account(&world, 0, id).account.take(Cost::message(100), START).unwrap();
     }
     world.round(START).await;
     for id in ids {
         // Half of the burst is this one's, and 100 bytes are gone.
-        let standing = account(&world, 1, id).standings(START)[0];
+        let standing = account(&world, 1, id).account.standings(START)[0];
         assert_eq!(standing.left, 400, "{id}");
     }
 }
 
 /// What an account has left of 1000 bytes a day, of which half are this replica's.
-struct Bytes(Arc<Account>);
+struct Bytes(Arc<Subscriber>);
 
 impl Bytes {
     fn new(world: &World, place: usize, id: u128) -> Self {
         let plan = Plan { bytes_per_day: Some(1000.into()), ..Plan::default() };
-        Self(world.replicas[place].0.live.subscription(id, &plan, START))
+        let id = SubscriberId::from_number(id);
+        Self(world.replicas[place].0.live.subscriber(id, &plan, START))
     }
 
     fn left(&self) -> u64 {
-        self.0.standings(START)[0].left
+        self.0.account.standings(START)[0].left
     }
 }
 
@@ -170,7 +172,7 @@ async fn hear(world: &mut World, pages: &[Page<'_>]) {
     let first = world.replicas[0].0.id;
     for (place, (round, uses)) in pages.iter().enumerate() {
         let used = |&(id, since, bytes)| {
-            let owner = name(Owner::Subscription(id));
+            let owner = name(Owner::Subscriber(SubscriberId::from_number(id)));
             Used { owner, since, units: [0, bytes, 0, 0] }
         };
         let uses = uses.iter().map(used).collect();
@@ -228,7 +230,7 @@ async fn owners_keep_their_pages() {
         (0..USES_PER_PAGE * 2).map(|id| Bytes::new(&world, 0, id as u128)).collect();
     let mut before = None;
     for _ in 0..3 {
-        accounts.iter().for_each(|it| it.0.take(Cost::message(10), START).unwrap());
+        accounts.iter().for_each(|it| it.0.account.take(Cost::message(10), START).unwrap());
         world.round(START).await;
         let page = world.registry.uses_of(ReplicaId(0), 1).await.unwrap().unwrap();
         let owners: Vec<_> = page.uses.into_iter().map(|used| used.owner).collect();
@@ -244,8 +246,9 @@ async fn who_is_told_stays_so_when_there_are_too_many() {
     let plan = Plan { bytes_per_day: Some(1000.into()), ..Plan::default() };
     let mut accounts = Vec::new();
     let mut told = |settler: &mut Settler, ids: std::ops::Range<usize>| {
-        accounts.extend(ids.map(|id| settler.live.subscription(id as u128, &plan, START)));
-        accounts.iter().for_each(|it| it.take(Cost::message(10), START).unwrap());
+        let subscriber = |id| SubscriberId::from_number(id as u128);
+        accounts.extend(ids.map(|id| settler.live.subscriber(subscriber(id), &plan, START)));
+        accounts.iter().for_each(|it| it.account.take(Cost::message(10), START).unwrap());
         settler.round += 1;
         settler.look();
         let told = settler.own.iter().filter(|(_, own)| own.told.is_some());

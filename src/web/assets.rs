@@ -25,16 +25,20 @@ impl Asset {
     }
 }
 
-static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
     [
         Asset::new("style", "css", "text/css; charset=utf-8", include_str!("assets/style.css")),
         Asset::new("profile", "js", "text/javascript; charset=utf-8", SCRIPT),
+        Asset::new("portal", "js", "text/javascript; charset=utf-8", PORTAL_SCRIPT),
         Asset::new("icon", "svg", "image/svg+xml", include_str!("assets/icon.svg")),
     ]
 });
 
 /// The profile's script.
 pub const SCRIPT: &str = include_str!("assets/profile.js");
+
+/// The portal's script.
+pub const PORTAL_SCRIPT: &str = include_str!("assets/portal.js");
 
 /// The addresses of the assets, for templates.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,10 +57,16 @@ impl Assets {
         &ASSETS[1].name
     }
 
+    /// The portal's script.
+    #[must_use]
+    pub fn portal_script(self) -> &'static str {
+        &ASSETS[2].name
+    }
+
     /// The icon.
     #[must_use]
     pub fn icon(self) -> &'static str {
-        &ASSETS[2].name
+        &ASSETS[3].name
     }
 }
 

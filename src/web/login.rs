@@ -67,7 +67,10 @@ pub(super) struct Logout {
 /// Where a login leads: to a page of ours and nowhere else.
 fn next(wanted: Option<String>) -> String {
     let is_ours = |next: &String| {
-        let is_page = next == "/profile" || next.starts_with("/profile?");
+        let is_page = |page: &str| {
+            next.strip_prefix(page).is_some_and(|rest| rest.is_empty() || rest.starts_with('?'))
+        };
+        let is_page = is_page("/profile") || is_page("/portal");
         (is_page || next.starts_with(HANDOVER))
             && next.len() <= NEXT_BYTES_MAX
             && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')

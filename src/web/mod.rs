@@ -33,7 +33,7 @@ pub mod form;
 mod handover;
 mod login;
 
-pub use assets::{Assets, SCRIPT};
+pub use assets::{Assets, PORTAL_SCRIPT, SCRIPT};
 
 /// What the handlers work with.
 #[derive(Debug)]

@@ -33,6 +33,7 @@ const FLOORS: [&[&str]; 4] = [
     ],
     &[
         "live",
+        "ledger",
         "registry",
         "guessing",
         "passwords",
@@ -46,8 +47,22 @@ const FLOORS: [&[&str]; 4] = [
     ],
     &["front", "accept", "route", "authenticate", "connect", "exchange", "relay"],
     &[
-        "journey", "commands", "admin", "drain", "config", "profile", "revoke", "follow",
-        "presence", "change", "json", "web", "publish", "settle",
+        "journey",
+        "commands",
+        "admin",
+        "drain",
+        "config",
+        "profile",
+        "revoke",
+        "follow",
+        "presence",
+        "change",
+        "json",
+        "web",
+        "publish",
+        "settle",
+        "analytics",
+        "oauth",
     ],
 ];
 

@@ -233,9 +233,11 @@ async fn one_of_several_kinds_is_enough_and_an_open_api_asks_for_none() {
     assert_eq!(told(&registry, &several, "/raw", &lines).await, malformed);
     assert_eq!(told(&registry, &api(&[Security::None], true), "/raw", &[]).await, "nobody");
     let oauth2 = api(&[Security::Oauth2], true);
+    let missing = "401 Missing access token in request";
+    assert_eq!(told(&registry, &oauth2, "/raw", &[]).await, missing);
+    let invalid = "401 Invalid access token in request";
     let bearer = "authorization: Bearer x";
-    let refused = "401 Missing access token in request";
-    assert_eq!(told(&registry, &oauth2, "/raw", &[bearer]).await, refused);
+    assert_eq!(told(&registry, &oauth2, "/raw", &[bearer]).await, invalid);
 }
 
 /// Anybody may send a token with a wrong signature and somebody's claim.

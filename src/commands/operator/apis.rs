@@ -18,10 +18,20 @@ const LINE: &[Column] = &[
     ("LIVE", "/live"),
     ("REVISION", "/revision"),
 ];
+const SUBSCRIBER: &[Column] = &[
+    ("SUBSCRIPTION", "/id"),
+    ("APPLICATION", "/name"),
+    ("CONSUMER KEY", "/application"),
+    ("PLAN", "/plan"),
+    ("CREATED", "/created"),
+    ("BLOCKED SINCE", "/blocked_since"),
+    ("LIVE", "/connections"),
+];
 const APIS: &str = "/admin/v1/apis";
 
 pub(super) fn command() -> Command {
     let api = || name_arg("API", "Its path, as in /echowebsocket/1.0.0, or its id");
+    let subscription = || name_arg("SUBSCRIPTION", "Its id, as 'api subscribers' shows it");
     let add = with_definition(Command::new("add").about("Create an API"))
         .arg(flag("publish", "Publish it at once"));
     let set =
@@ -40,6 +50,18 @@ pub(super) fn command() -> Command {
             .arg(name_arg("STATE", "The state"))
             .arg(option("notice", "SPAN", "For retired: how long what runs goes on [default: 60s]"))
             .arg(flag("yes", "Do not ask")),
+        Command::new("subscribers")
+            .about("Show which applications are subscribed to an API")
+            .arg(api()),
+        Command::new("block")
+            .about("Block a subscription to an API, and end what rests on it")
+            .arg(api())
+            .arg(subscription())
+            .arg(flag("yes", "Do not ask")),
+        Command::new("unblock")
+            .about("Let a blocked subscription through again")
+            .arg(api())
+            .arg(subscription()),
         Command::new("remove")
             .about("Remove an API, and close what runs on it")
             .arg(api())
@@ -93,6 +115,12 @@ pub(super) fn run(verb: &str, call: &Call<'_>) -> Result<(), Failure> {
         "show" => print::json(&find(call)?),
         "set" => set(call),
         "state" => set_state(call),
+        "subscribers" => {
+            let answer = call.get(&format!("{APIS}/{}/subscriptions", id_of(&find(call)?)))?;
+            call.list(SUBSCRIBER, answer["subscriptions"].as_array().map_or(&[], Vec::as_slice))
+        }
+        "block" => set_blocked(call, true),
+        "unblock" => set_blocked(call, false),
         _ => {
             let id = id_of(&find(call)?);
             call.confirm("What runs on this API will end.")?;
@@ -141,6 +169,21 @@ fn set_state(call: &Call<'_>) -> Result<(), Failure> {
     }
     let answer = call.send(Method::PUT, &format!("{APIS}/{id}/state"), Some(&body))?;
     call.done(&answer, &format!("{state}; {} connections were closed", answer["closed"]))
+}
+
+fn set_blocked(call: &Call<'_>, blocked: bool) -> Result<(), Failure> {
+    let api = id_of(&find(call)?);
+    if blocked {
+        call.confirm("What rests on this subscription will end.")?;
+    }
+    let at =
+        format!("{APIS}/{api}/subscriptions/{}/blocked", encoded(&call.needed("SUBSCRIPTION")));
+    let answer = call.send(Method::PUT, &at, Some(&json!({ "blocked": blocked })))?;
+    let told = match blocked {
+        true => format!("blocked; {} connections were closed", answer["closed"]),
+        false => "unblocked".to_owned(),
+    };
+    call.done(&answer, &told)
 }
 
 /// The API that an argument means.

@@ -264,9 +264,15 @@ impl Client {
         let status = response.status().as_u16();
         let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
         let tag = tag.map(str::to_owned);
+        let kind = response.headers().get(CONTENT_TYPE);
+        let is_csv = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/csv"));
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| text(&error))?.to_bytes();
         connection.abort();
+        if is_csv {
+            let body = Value::String(String::from_utf8_lossy(&body).into_owned());
+            return Ok((status, Came { tag, body }));
+        }
         let body = serde_json::from_slice(&body);
         let body = body.map_err(|_| "what answers there is no flowgate".to_owned())?;
         Ok((status, Came { tag, body }))

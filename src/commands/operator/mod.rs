@@ -11,7 +11,9 @@ use super::{EXIT_USAGE, Failure};
 use crate::config::Settings;
 use crate::secret::Secret;
 
+mod analytics;
 mod apis;
+mod applications;
 mod client;
 mod connections;
 mod consumers;
@@ -31,15 +33,16 @@ The server is asked over its operators' listener. The token comes from FLOWGATE_
 --token-file. Exit code 0 if it was done, 1 if it was refused, 64 for wrong usage, 69 if the server
 cannot be reached, 77 without a token that may do it.";
 
-/// `tenant`, `key`, `api`, `consumer`, `plan`, `connections`, `session`, `audit`, `server`, `top` and
-/// `health`.
+/// `tenant`, `key`, `api`, `consumer`, `application`, `signing-key`, `plan`, `connections`, `session`,
+/// `audit`, `analytics`, `server`, `top` and `health`.
 pub(super) fn commands() -> Vec<Command> {
     [tenants::command(), keys::command(), apis::command(), consumers::command()]
         .into_iter()
+        .chain([applications::command(), applications::signing_command()])
         .chain([connections::command()])
         .chain(others::commands())
         .map(|command| command.subcommand_required(true).arg_required_else_help(true))
-        .chain([others::audit_command(), top::command()])
+        .chain([others::audit_command(), analytics::command(), top::command()])
         .map(|command| with_server(command).after_help(AFTER_HELP))
         .chain([health::command()])
         .collect()
@@ -117,7 +120,10 @@ pub(super) fn run(name: &str, matches: &ArgMatches, settings: &Settings) -> Resu
         "key" => keys::run(verb, &call),
         "api" => apis::run(verb, &call),
         "consumer" => consumers::run(verb, &call),
+        "application" => applications::run(verb, &call),
+        "signing-key" => applications::run_signing(verb, &call),
         "connections" => connections::run(verb, &call),
+        "analytics" => analytics::run(&call),
         "top" => top::run(&call),
         _ => others::run(name, verb, &call),
     }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::analytics::Analytics;
 use crate::follow::follow;
 use crate::journey::Journey;
+use crate::oauth::OAuthSettings;
 use crate::presence::Presence;
+use crate::registry::Registry;
 use crate::registry::audit::ENTRIES_MAX;
 use crate::registry::usage::FLUSH_EVERY;
 use crate::revoke::recheck;
@@ -17,12 +20,19 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_SESSIONS_EVERY: Duration = Duration::from_secs(15);
 /// How often it is asked whether the audit log has grown too long.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
+/// How often it is asked whether another key should sign access tokens.
+const KEEP_TOKENS_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked at what was relayed.
 const METER_EVERY: Duration = Duration::from_secs(2);
 
 /// Revocations by feed and by time, other replicas, the use of keys written down, traffic counted, and
 /// what is over removed; failed logins shared.
-pub(super) async fn attend(journey: Arc<Journey>, presence: Arc<Presence>, revision: u64) {
+pub(super) async fn attend(
+    journey: Arc<Journey>,
+    (presence, analytics): (Arc<Presence>, Arc<Analytics>),
+    oauth: OAuthSettings,
+    revision: u64,
+) {
     let flush = async {
         let mut tick = tokio::time::interval(FLUSH_EVERY);
         loop {
@@ -61,6 +71,13 @@ pub(super) async fn attend(journey: Arc<Journey>, presence: Arc<Presence>, revis
             });
         }
     };
+    let keep_tokens = async {
+        let mut tick = tokio::time::interval(KEEP_TOKENS_EVERY);
+        loop {
+            tick.tick().await;
+            keep_tokens(&journey.registry, &oauth).await;
+        }
+    };
     let meter = async {
         let mut tick = tokio::time::interval(METER_EVERY);
         loop {
@@ -75,5 +92,18 @@ pub(super) async fn attend(journey: Arc<Journey>, presence: Arc<Presence>, revis
     let settle = settle(live, registry, Arc::clone(&presence));
     let guesses = journey.registry.share_guesses(journey.passwords.guessing(), journey.clock);
     let watch = async { tokio::join!(recheck, follow, presence.attend(), guesses, settle) };
-    tokio::join!(flush, sweep, trim, sweep_sessions, meter, watch);
+    tokio::join!(flush, sweep, trim, sweep_sessions, keep_tokens, meter, watch, analytics.attend());
+}
+
+/// There is a key that signs access tokens, and not too old a one; revocations of tokens that are over are
+/// removed.
+async fn keep_tokens(registry: &Registry, oauth: &OAuthSettings) {
+    if registry.sealing().is_some()
+        && let Err(error) = registry.keep_signing_keys(oauth.signing_key_age_max).await
+    {
+        tracing::warn!(?error, "the keys that sign access tokens could not be looked at");
+    }
+    if let Err(error) = registry.sweep_revocations().await {
+        tracing::warn!(%error, "revocations that are over could not be removed");
+    }
 }

@@ -12,12 +12,15 @@ use super::super::front::FrontDesk;
 use super::super::steps::Gate;
 use super::super::*;
 use crate::accept::{self, AcceptSettings};
+use crate::analytics::Analytics;
 use crate::clock::Wall;
 use crate::connect::ConnectSettings;
 use crate::front::FrontSettings;
 use crate::front::plane::{self as front_plane, Begun, Plane as FrontPlane};
 use crate::keepalive::KeepAlive;
+use crate::ledger::Ledger;
 use crate::limits::Limits;
+use crate::oauth::OAuthSettings;
 use crate::permits::Permits;
 use crate::presence::{self, Presence};
 use crate::profile::{self, Desk};
@@ -159,9 +162,9 @@ impl World {
         let record = mike(port, &wall);
         store.write(vec![put(MIKE, Expected::Absent, &record).unwrap()]).await.unwrap();
         let registry = Arc::new(Registry::new(store, testing::CACHING, clock, wall.clone()));
-        let live = Arc::new(LiveTable::default());
-        let (usage, passwords) =
-            (Arc::<Usage>::default(), Arc::new(Passwords::start(clock).unwrap()));
+        let live = Arc::new(LiveTable::counting(Ledger::default()));
+        let usage = Arc::<Usage>::default();
+        let passwords = Arc::new(Passwords::start(clock).unwrap());
         let alone = presence::Settings::new(false);
         let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, alone);
         let connect = ConnectSettings {
@@ -172,15 +175,19 @@ impl World {
             probes: Default::default(),
         };
         let dialer = Arc::new(Dialer::new(connect, Arc::default(), clock).unwrap());
+        let presence = Arc::new(presence.unwrap());
+        let analytics = Analytics::new(live.clone(), registry.clone(), presence.id(), 30);
         let desk = Desk {
             registry: Arc::clone(&registry),
             passwords: Arc::clone(&passwords),
             live: Arc::clone(&live),
-            presence: Arc::new(presence.unwrap()),
+            presence,
+            analytics: Arc::new(analytics),
             usage: Arc::clone(&usage),
             dialer: Arc::clone(&dialer),
             refused: Arc::default(),
             base_domain: "flows.localhost".to_owned(),
+            oauth: OAuthSettings::default(),
         };
         let (plane, prepared) = match way {
             Way::Others => (Plane::start(1, PATIENCE, clock).unwrap(), Vec::new()),

@@ -8,6 +8,7 @@ use crate::client::RequestIds;
 use crate::close::Cause;
 use crate::tenant::Username;
 
+mod closed;
 mod pages;
 
 fn wrong(why: &'static str, claimed: Option<&str>) -> Refusal {
@@ -16,7 +17,9 @@ fn wrong(why: &'static str, claimed: Option<&str>) -> Refusal {
 }
 
 fn all() -> Vec<Refusal> {
-    let is_sample = |refusal: &Refusal| !matches!(refusal, Refusal::GrantEnded(_));
+    // What the standards of OAuth say is no problem, and has no request's id.
+    let is_sample =
+        |refusal: &Refusal| !matches!(refusal, Refusal::GrantEnded(_) | Refusal::OAuth(_));
     let mut all: Vec<Refusal> = Refusal::samples().into_iter().filter(is_sample).collect();
     all.extend(Cause::all().map(Refusal::GrantEnded));
     all
@@ -126,6 +129,10 @@ fn the_table_of_what_clients_do_wrong() {
             Another method is needed here.
         422 unprocessable
             There is no sealing key.
+        403 not_subscribed
+            The application is not subscribed to this API
+        403 subscription_blocked
+            The API's owner has blocked the subscription
     "#]].assert_eq(&(table(400..401) + &table(402..500)));
 }
 
@@ -163,6 +170,9 @@ fn the_table_of_missing_and_wrong_credentials() {
             log: no consumer has the token's key
         401 missing_consumer_credential; www-authenticate: Bearer realm="flowgate"
             Missing access token in request
+        401 wrong_consumer_credential; www-authenticate: Bearer realm="flowgate", error="invalid_token"
+            Invalid access token in request
+            log: token expired
     "#]]
     .assert_eq(&table(401..402));
 }
@@ -204,56 +214,6 @@ fn the_table_of_what_clients_cannot_help() {
     "#]]
     .assert_eq(&table(500..600));
     assert!(table(100..400).is_empty());
-}
-
-#[test]
-fn what_a_handshake_is_told_that_was_closed() {
-    let told = |cause: Cause| {
-        let line = line(&Refusal::GrantEnded(cause));
-        format!("{cause:?}: {}\n", line.lines().next().unwrap())
-    };
-    let table: String = Cause::all().map(told).collect();
-    expect![[r#"
-        Drain: 503 draining; retry-after: 1
-        MessageTooBig: 503 closed; retry-after: 1
-        FrameStalled: 503 closed; retry-after: 1
-        KeyRegenerated: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
-        KeyExpired: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
-        PasswordChanged: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
-        TenantDisabled: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
-        ClosedByOwner: 503 closed; retry-after: 1
-        ClosedByOperator: 503 closed; retry-after: 1
-        ClientStalled: 503 closed; retry-after: 1
-        ClientSilent: 503 closed; retry-after: 1
-        RuntimeMoved: 503 runtime_moved; retry-after: 1
-        RuntimeGone: 503 closed; retry-after: 1
-        RuntimeStalled: 503 closed; retry-after: 1
-        BudgetExhausted: 503 closed; retry-after: 1
-        KeyRevoked: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
-        SessionEnded: 401 grant_ended; www-authenticate: Session realm="flowgate"
-        SessionExpired: 401 grant_ended; www-authenticate: Session realm="flowgate"
-        RuntimeSilent: 503 closed; retry-after: 1
-        LifetimeOver: 503 closed; retry-after: 1
-        ApiBlocked: 503 closed; retry-after: 1
-        ApiRetired: 503 closed; retry-after: 1
-        ApiUnpublished: 503 closed; retry-after: 1
-        ConsumerRevoked: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
-        TokenExpired: 401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
-        Protocol(Mask): 503 closed; retry-after: 1
-        Protocol(ReservedBit): 503 closed; retry-after: 1
-        Protocol(Opcode): 503 closed; retry-after: 1
-        Protocol(ControlLength): 503 closed; retry-after: 1
-        Protocol(ControlFragment): 503 closed; retry-after: 1
-        Protocol(Continuation): 503 closed; retry-after: 1
-        Protocol(Length): 503 closed; retry-after: 1
-    "#]]
-    .assert_eq(&table);
-    expect![[r#"
-        401 grant_ended; www-authenticate: Basic realm="flowgate", charset="UTF-8"
-            The credential is missing or wrong.
-            log: grant ended: password changed
-    "#]]
-    .assert_eq(&line(&Refusal::GrantEnded(Cause::PasswordChanged)));
 }
 
 #[test]
@@ -361,6 +321,9 @@ fn only_a_grants_end_is_401() {
                 | Cause::TenantDisabled
                 | Cause::ConsumerRevoked
                 | Cause::TokenExpired
+                | Cause::TokenRevoked
+                | Cause::SubscriptionEnded
+                | Cause::SecretRegenerated
         );
         assert_eq!(is_401, ended, "{cause:?}: devices give up for good on 401");
     }

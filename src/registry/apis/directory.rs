@@ -1,47 +1,42 @@
-//! All published APIs and consumers, in memory.
+//! All published APIs, consumers and applications, the plans, the keys that sign access tokens, and the
+//! tokens that were revoked, in memory.
 //!
 //! Whatever is taken in was read from the store under one lock that all who read hold: so nothing
 //! older ever replaces something newer. The feed, and whoever writes here, has read again what was
 //! written. What was being read when there was a gap in the feed is read again: each gap begins a
 //! generation.
 
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::keeping::Record;
-use super::record::{ApiRecord, ConsumerRecord};
-use crate::api::context::{Contexts, Prefix};
-use crate::api::{Api, Consumer, Owner};
+use crate::api::context::Prefix;
+use crate::api::signing::KeyRing;
+use crate::api::{Api, Application, Consumer, Owner};
 use crate::clock::UnixMillis;
 use crate::close::Cause;
-use crate::grant::{ApiId, ConsumerId, Grant};
-use crate::registry::record::{API, CONSUMER};
-use crate::registry::store::{Document, Kind, Store, StoreError};
-use crate::registry::walk::Walk;
+use crate::grant::{ApiId, ApplicationId, ConsumerId, Grant, SubscriptionId};
+use crate::registry::record::{API, APPLICATION, CONSUMER, PLAN, REVOCATION, SIGNING, TENANT};
+use crate::registry::store::{Kind, Store, StoreError};
 use crate::secret::SecretDigest;
+use crate::tenant::TenantId;
+
+mod known;
+mod subscribed;
+
+use known::Known;
+pub use subscribed::Subscribed;
+
+/// The kinds of which everything is in memory.
+pub(super) const KINDS: [Kind; 6] = [API, CONSUMER, APPLICATION, SIGNING, REVOCATION, PLAN];
 
 /// Readings of everything that may be overtaken by gaps.
 const LOADS_MAX: usize = 4;
 
-/// What is known of APIs and consumers.
+/// What is known of APIs and whoever calls them.
 #[derive(Debug, Default)]
 pub struct Directory {
     known: RwLock<Known>,
     /// Held by whoever reads from the store to take it in.
     reading: tokio::sync::Mutex<()>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    is_loaded: bool,
-    /// Raised when nothing is to be believed any more.
-    generation: u64,
-    contexts: Contexts,
-    apis: HashMap<ApiId, Arc<Api>>,
-    consumers: HashMap<ConsumerId, Arc<Consumer>>,
-    names: HashMap<(Owner, String), ConsumerId>,
-    keys: HashMap<(Owner, SecretDigest), ConsumerId>,
-    claims: HashMap<(Owner, String), ConsumerId>,
 }
 
 impl Directory {
@@ -90,6 +85,25 @@ impl Directory {
         is_current
     }
 
+    /// Reads again whether a tenant's applications may call anything, if they have some. Returns
+    /// whether that is so.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn refresh_owner(
+        &self,
+        store: &Store,
+        id: TenantId,
+    ) -> Result<bool, StoreError> {
+        let _reading = self.reading.lock().await;
+        if !self.is_loaded() || !self.read().owners.contains_key(&id) {
+            return Ok(false);
+        }
+        let document = store.get(TENANT, &id.to_string()).await?;
+        self.write().take_in_owner(id, document.as_ref());
+        Ok(true)
+    }
+
     /// Reads one of them again.
     ///
     /// # Errors
@@ -105,10 +119,20 @@ impl Directory {
             return Ok(());
         }
         let document = store.get(kind, id).await?;
+        let application = document.as_ref().filter(|_| kind == APPLICATION);
+        let owner = application.and_then(known::owner_of);
+        // Known by the time that somebody sees the application.
+        let owner = match owner {
+            Some(id) => Some((id, store.get(TENANT, &id.to_string()).await?)),
+            None => None,
+        };
         let mut known = self.write();
         known.forget(kind, id);
         if let Some(document) = document {
             known.take_in(kind, &document);
+        }
+        if let Some((id, document)) = owner {
+            known.take_in_owner(id, document.as_ref());
         }
         Ok(())
     }
@@ -193,6 +217,83 @@ impl Directory {
         known.claims.get(&(owner, key.to_owned())).and_then(|id| known.consumer(*id))
     }
 
+    /// The application with this id.
+    #[must_use]
+    pub fn application(&self, id: ApplicationId) -> Option<Arc<Application>> {
+        self.read().applications.get(&id).cloned()
+    }
+
+    /// The application that has this subscription.
+    #[must_use]
+    pub fn application_subscribed(&self, id: SubscriptionId) -> Option<Arc<Application>> {
+        let known = self.read();
+        known.subscriptions.get(&id).and_then(|id| known.applications.get(id).cloned())
+    }
+
+    /// All applications that are wanted, by id.
+    #[must_use]
+    pub fn applications(&self, wants: impl Fn(&Application) -> bool) -> Vec<Arc<Application>> {
+        let known = self.read();
+        let mut found: Vec<_> =
+            known.applications.values().filter(|it| wants(it)).cloned().collect();
+        drop(known);
+        found.sort_by_key(|application| application.id);
+        found
+    }
+
+    /// The applications of a tenant's.
+    #[must_use]
+    pub fn applications_of(&self, id: TenantId) -> Vec<Arc<Application>> {
+        let known = self.read();
+        let ids = known.owners.get(&id).into_iter().flat_map(|owner| &owner.applications);
+        ids.filter_map(|id| known.applications.get(id).cloned()).collect()
+    }
+
+    /// How many applications there are in all.
+    #[must_use]
+    pub fn count_applications(&self) -> usize {
+        self.read().applications.len()
+    }
+
+    /// Whether an owner's applications may call anything: not those of a tenant who is disabled or gone.
+    #[must_use]
+    pub fn is_open(&self, owner: Owner) -> bool {
+        self.read().is_open(owner)
+    }
+
+    /// The keys that sign access tokens.
+    #[must_use]
+    pub fn signing_keys(&self) -> Arc<KeyRing> {
+        Arc::clone(&self.read().ring)
+    }
+
+    /// Whether an access token was revoked.
+    #[must_use]
+    pub fn is_revoked(&self, jti: u64) -> bool {
+        self.read().revoked.contains_key(&jti)
+    }
+
+    /// Whose token was revoked.
+    #[must_use]
+    pub fn revoked_of(&self, jti: u64) -> Option<ApplicationId> {
+        self.read().revoked.get(&jti).map(|(application, _)| *application)
+    }
+
+    /// How many tokens are revoked: in all, and of this application.
+    #[must_use]
+    pub(super) fn count_revocations(&self, application: ApplicationId) -> (usize, usize) {
+        let known = self.read();
+        (known.revoked.len(), known.revoked_of.get(&application).copied().unwrap_or_default())
+    }
+
+    /// Some of the revoked tokens that are over.
+    #[must_use]
+    pub(super) fn revocations_over(&self, now: UnixMillis, max: usize) -> Vec<u64> {
+        let known = self.read();
+        let over = known.revoked.iter().filter(|(_, (_, until))| now >= *until);
+        over.map(|(jti, _)| *jti).take(max).collect()
+    }
+
     /// Whether a grant holds, as far as it rests on an API. `None` where that is not known now.
     #[must_use]
     pub fn allows(&self, grant: &Grant, now: UnixMillis) -> Option<Result<(), Cause>> {
@@ -208,110 +309,6 @@ impl Directory {
     fn write(&self) -> RwLockWriteGuard<'_, Known> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Known {
-    async fn read(store: &Store) -> Result<Self, StoreError> {
-        let mut known = Self::default();
-        for kind in [API, CONSUMER] {
-            let mut walk = Walk::new(store, kind);
-            loop {
-                let page = walk.page().await?;
-                if page.is_empty() {
-                    break;
-                }
-                page.iter().for_each(|document| known.take_in(kind, document));
-            }
-        }
-        Ok(known)
-    }
-
-    fn consumer(&self, id: ConsumerId) -> Option<Arc<Consumer>> {
-        self.consumers.get(&id).cloned()
-    }
-
-    fn allows(&self, api: ApiId, grant: &Grant, now: UnixMillis) -> Result<(), Cause> {
-        let api = self.apis.get(&api).ok_or(Cause::ApiUnpublished)?;
-        api.allows(now)?;
-        let Grant::Consumer { consumer, credential, secret, until, .. } = grant else {
-            // Who came in without a credential would need one now.
-            return if api.is_open() { Ok(()) } else { Err(Cause::ConsumerRevoked) };
-        };
-        let consumer = self.consumers.get(consumer).filter(|known| known.owner == api.owner);
-        let consumer = consumer.ok_or(Cause::ConsumerRevoked)?;
-        let credential = consumer.credential(*credential).ok_or(Cause::ConsumerRevoked)?;
-        let is_asked_for = api.definition.security.contains(&credential.kind());
-        if credential.fingerprint() != *secret || !is_asked_for {
-            return Err(Cause::ConsumerRevoked);
-        }
-        if now >= *until { Err(Cause::TokenExpired) } else { Ok(()) }
-    }
-
-    /// What cannot be read is as if it were not there, and does not take the others along.
-    fn take_in(&mut self, kind: Kind, document: &Document) {
-        let taken = match kind {
-            API => api(document).map(|api| self.insert_api(api)),
-            _ => consumer(document).map(|consumer| self.insert_consumer(consumer)),
-        };
-        if let Err(error) = taken {
-            tracing::error!(%error, "a document of the registry cannot be used");
-        }
-    }
-
-    fn insert_api(&mut self, api: Api) {
-        self.contexts.insert(api.prefix.clone(), api.id, api.owner);
-        self.apis.insert(api.id, Arc::new(api));
-    }
-
-    fn insert_consumer(&mut self, consumer: Consumer) {
-        let (owner, id) = (consumer.owner, consumer.id);
-        self.names.insert((owner, consumer.username.clone()), id);
-        self.keys.extend(consumer.digests().map(|digest| ((owner, digest), id)));
-        self.claims.extend(consumer.claims().map(|key| ((owner, key.to_owned()), id)));
-        self.consumers.insert(id, Arc::new(consumer));
-    }
-
-    fn forget(&mut self, kind: Kind, id: &str) {
-        if kind == API {
-            let api = ApiId::from_hex(id).and_then(|id| self.apis.remove(&id));
-            if let Some(api) = api {
-                self.contexts.remove(&api.prefix, api.id);
-            }
-        } else if let Some(id) = ConsumerId::from_hex(id)
-            && let Some(consumer) = self.consumers.remove(&id)
-        {
-            // A name or key may be another's by now, whose notice came first.
-            let (owner, is_own) = (consumer.owner, |known: &ConsumerId| *known == id);
-            let name = (owner, consumer.username.clone());
-            if self.names.get(&name).is_some_and(is_own) {
-                self.names.remove(&name);
-            }
-            for digest in consumer.digests() {
-                if self.keys.get(&(owner, digest)).is_some_and(is_own) {
-                    self.keys.remove(&(owner, digest));
-                }
-            }
-            for claim in consumer.claims() {
-                let claim = (owner, claim.to_owned());
-                if self.claims.get(&claim).is_some_and(is_own) {
-                    self.claims.remove(&claim);
-                }
-            }
-        }
-    }
-}
-
-fn api(document: &Document) -> Result<Api, StoreError> {
-    let id = ApiId::from_hex(&document.id);
-    let id = id.ok_or_else(|| StoreError::Corrupt(format!("{:?} is no API's id", document.id)))?;
-    ApiRecord::from_body(&document.body)?.to_api(id, document.revision)
-}
-
-fn consumer(document: &Document) -> Result<Consumer, StoreError> {
-    let id = ConsumerId::from_hex(&document.id);
-    let id =
-        id.ok_or_else(|| StoreError::Corrupt(format!("{:?} is no consumer's id", document.id)))?;
-    ConsumerRecord::from_body(&document.body)?.to_consumer(id, document.revision)
 }
 
 #[cfg(test)]

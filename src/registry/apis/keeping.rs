@@ -135,7 +135,7 @@ impl Registry {
     }
 
     /// What cannot be read back is not believed any more: the next who asks reads everything.
-    async fn read_back(&self, kind: Kind, id: &str) {
+    pub(in crate::registry) async fn read_back(&self, kind: Kind, id: &str) {
         if let Err(error) = self.heed_api(kind, id).await {
             tracing::warn!(kind = kind.0, %error, "what was written could not be read back");
             self.directory.unload();

@@ -19,6 +19,8 @@ use crate::secret::SecretDigest;
 use crate::tenant::{Instance, InstanceTls, OnChange, Password, Tenant};
 use crate::tls::runtimes::{authorities, server_name};
 
+pub mod application;
+
 /// What is stored of an API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

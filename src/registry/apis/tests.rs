@@ -6,6 +6,7 @@ use crate::api::{Definition, Endpoint, Node, Security, State};
 use crate::client::{Client, RequestIds};
 use crate::grant::KeyId;
 use crate::registry::audit::By;
+use crate::registry::record::{API, CONSUMER};
 use crate::registry::testing::{self, registry};
 use crate::secret::{Secret, SecretDigest};
 
@@ -234,3 +235,4 @@ async fn an_owner_who_goes_takes_all_of_theirs_along() {
     assert_eq!(registry.directory().counts(), (1, 1));
     assert!(registry.api_at("/theirs/1").await.unwrap().is_none());
 }
+mod tokens;

@@ -1,8 +1,11 @@
-//! What is wrong with one API's or consumer's document, seen by itself.
+//! What is wrong with one API's, consumer's or application's document, seen by itself.
 
 use crate::api::Owner;
-use crate::grant::{ApiId, ConsumerId};
+use crate::grant::{ApiId, ApplicationId, ConsumerId};
 use crate::registry::apis::keeping::Record;
+use crate::registry::apis::record::application::{
+    ApplicationRecord, RevocationRecord, SigningRecord,
+};
 use crate::registry::apis::record::{ApiRecord, ConsumerRecord};
 use crate::registry::store::Document;
 
@@ -26,6 +29,25 @@ pub(super) fn consumer(document: &Document) -> Seen {
         let consumer = record.to_consumer(id.unwrap_or(ConsumerId(0)), document.revision);
         consumer.map(|consumer| consumer.owner).map_err(|error| error.to_string())
     })
+}
+
+pub(super) fn application(document: &Document) -> Seen {
+    let id = ApplicationId::from_hex(&document.id);
+    see::<ApplicationRecord>(document, id.map(|id| id.to_string()), |record| {
+        let id = id.unwrap_or(ApplicationId(0));
+        let application = record.to_application(id, document.revision);
+        application.map(|it| it.owner).map_err(|error| error.to_string())
+    })
+}
+
+pub(super) fn signing(document: &Document) -> Result<(), String> {
+    let ring = SigningRecord::from_body(&document.body).and_then(|record| record.to_ring());
+    ring.map(|_| ()).map_err(|error| error.to_string())
+}
+
+pub(super) fn revocation(document: &Document) -> Result<(), String> {
+    let read = RevocationRecord::read(&document.id, &document.body);
+    read.map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn see<R: Record>(

@@ -8,8 +8,8 @@ use redb::{ReadTransaction, ReadableDatabase};
 use tokio::sync::{Semaphore, watch};
 
 use super::error::StoreError;
-use super::limits::FEED_KEPT;
-use super::types::{Bucket, Document, FeedPage, Kind, SeriesUpdate, Write};
+use super::limits::{FEED_KEPT, SERIES_KEPT_DAYS};
+use super::types::{Bucket, Document, FeedPage, Kind, SeriesBatch, SeriesUpdate, Write};
 use crate::clock::{Clock, Wall};
 use handle::Handle;
 use open::Known;
@@ -260,7 +260,11 @@ impl Embedded {
     }
 
     pub(super) async fn merge(&self, updates: Vec<SeriesUpdate>) -> Result<(), StoreError> {
-        self.change(move |tables| tables.merge(&updates)).await
+        self.change(move |tables| tables.merge(&updates, SERIES_KEPT_DAYS)).await
+    }
+
+    pub(super) async fn merge_once(&self, batch: SeriesBatch) -> Result<(), StoreError> {
+        self.change(move |tables| tables.merge_once(&batch)).await
     }
 
     pub(super) async fn series(

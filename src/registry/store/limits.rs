@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::error::StoreError;
-use super::types::{Change, SeriesUpdate, Write};
+use super::types::{Change, SeriesBatch, SeriesUpdate, Write};
 
 /// Bytes of a kind.
 pub const KIND_BYTES_MAX: usize = 32;
@@ -35,7 +35,15 @@ pub const FIELDS_MAX: usize = 128;
 /// Updates in one call.
 pub const UPDATES_MAX: usize = 16_384;
 /// For how long buckets are kept.
-pub const SERIES_KEPT_MINUTES: u64 = 32 * 24 * 60;
+pub const SERIES_KEPT_MINUTES: u64 = SERIES_KEPT_DAYS as u64 * MINUTES_PER_DAY;
+/// The same in days.
+pub const SERIES_KEPT_DAYS: u32 = 32;
+/// Minutes of a day.
+pub const MINUTES_PER_DAY: u64 = 24 * 60;
+/// For how long it is known that a batch was merged.
+pub const BATCH_KNOWN: Duration = Duration::from_secs(2 * 60 * 60);
+/// What the entry that knows it begins with.
+pub(super) const BATCH_PREFIX: &str = "merged:";
 /// How far ahead of the store's clock a bucket may be.
 pub const SERIES_AHEAD_MINUTES: u64 = 60;
 /// Notices that the feed keeps.
@@ -102,4 +110,13 @@ pub(super) fn check_updates(updates: &[SeriesUpdate]) -> Result<(), StoreError> 
         check_text("a field's name", &update.field, SERIES_BYTES_MAX)?;
     }
     Ok(())
+}
+
+pub(super) fn check_batch(batch: &SeriesBatch) -> Result<(), StoreError> {
+    check_text("a batch's id", &batch.id, KEY_BYTES_MAX - BATCH_PREFIX.len())?;
+    if !(1..=SERIES_KEPT_DAYS).contains(&batch.kept_days) {
+        let what = format!("buckets cannot be kept for {} days, but for 1 to 32", batch.kept_days);
+        return Err(StoreError::Invalid(what));
+    }
+    check_updates(&batch.updates)
 }

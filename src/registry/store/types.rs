@@ -70,6 +70,18 @@ pub struct SeriesUpdate {
     pub merge: Merge,
 }
 
+/// Updates that are carried out together, and once only however often they are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeriesBatch {
+    /// Names the batch; no other one has this name.
+    pub id: String,
+    /// For how many days its buckets are kept, from their minute on. The same for all batches that
+    /// write to a series, but for changed settings: then a bucket may go by the earlier one.
+    pub kept_days: u32,
+    /// What is to be merged.
+    pub updates: Vec<SeriesUpdate>,
+}
+
 /// How a number joins the one that is there. A number that is not there is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {

@@ -4,6 +4,7 @@ use super::Seated;
 use crate::client::text::Text;
 use crate::clock::Millis;
 use crate::close::Cause;
+use crate::ledger::Measure;
 use crate::plan::Throttled;
 use crate::relay::counts::Counts;
 use crate::relay::pair::{Ending, Side};
@@ -24,6 +25,9 @@ pub(super) fn publish(seated: &mut Seated, all: &Counts, now: Millis) {
             all.throttled(paced, dropped);
             let more = Throttled { paced, dropped, refused: 0 };
             entry.accounts().each().for_each(|account| account.note(more));
+            if let Some(cell) = entry.cell() {
+                cell.add(Measure::Throttled, paced + dropped);
+            }
         }
     }
 }
@@ -45,6 +49,12 @@ pub(super) fn report(seated: &Seated, all: &Counts, now: Millis) {
         None => ("flowgate", ABNORMAL, "cut"),
     };
     all.ended(seated.row, ended_by, code, now.since(entry.since));
+    entry.end(now);
+    if let (Some(Ending::Flowgate(Cause::BudgetExhausted)), Some(cell)) =
+        (pair.ending(), entry.cell())
+    {
+        cell.add(Measure::Throttled, 1);
+    }
     tracing::info!(
         request_id = %entry.client.request_id,
         client = %Text::from(entry.client.address),

@@ -21,6 +21,8 @@ exports.launch = async (conduct) => {
     } finally {
         await context.close();
     }
+    // What a script that failed has left open must not keep it.
+    process.exit();
 };
 
 // Takes pictures into a folder, if there is one.

@@ -9,6 +9,7 @@ pub mod front;
 pub mod http2;
 pub mod link;
 pub mod node;
+pub mod oauth;
 pub mod profiles;
 pub mod prometheus;
 pub mod redis;

@@ -213,6 +213,23 @@ pub fn run_script(script: &str, arguments: &[&str]) -> String {
     printed
 }
 
+/// What the AsyncAPI initiative's own parser has against a document, but for advice.
+pub fn asyncapi_faults(document: &Value) -> Vec<Value> {
+    let parser = folder().join("asyncapi/node_modules/@asyncapi/parser");
+    assert!(parser.exists(), "AsyncAPI's parser is not installed: run scripts/test");
+    let script = r#"
+        const { Parser } = require("./asyncapi/node_modules/@asyncapi/parser");
+        const ADVICE = 2;
+        new Parser().parse(process.argv[1]).then(({ document, diagnostics }) => {
+            const faults = diagnostics.filter(({ severity }) => severity < ADVICE);
+            if (!document && faults.length === 0) throw new Error("nothing was read");
+            console.log(JSON.stringify(faults.map(({ message, path }) => `${path.join("/")}: ${message}`)));
+        });
+    "#;
+    let said: Value = serde_json::from_str(&run_script(script, &[&document.to_string()])).unwrap();
+    said.as_array().unwrap().clone()
+}
+
 /// The folder for pictures of the documentation, if they are to be taken anew; a test run leaves the
 /// tree as it is.
 pub fn pictures() -> Option<String> {

@@ -1,9 +1,9 @@
 //! Looks at every table and compares them (see [`crate::registry::store::Store::check`]).
 
-use redb::{ReadTransaction, ReadableTable};
+use redb::{ReadTransaction, ReadableTable, TableError};
 
 use super::documents::last_revision;
-use super::tables::{DOCUMENTS, ENDS, EXPIRING, FEED, INDEXES, MINUTES, SERIES};
+use super::tables::{DOCUMENTS, ENDS, EXPIRING, FEED, INDEXES, MINUTES, SERIES, SERIES_ENDS};
 use crate::registry::store::error::StoreError;
 
 /// Lines of a report; more say nothing new.
@@ -131,6 +131,19 @@ fn series(view: &ReadTransaction, findings: &mut Findings) -> Result<(), StoreEr
         let (minute, name) = key.value();
         let is_there = series.get((name, minute))?.is_some();
         findings.expect(is_there, || format!("minute {minute} of {name:?} has no bucket"));
+    }
+    let ends = match view.open_table(SERIES_ENDS) {
+        Ok(ends) => ends,
+        // An earlier version has made the file, and nothing was written since.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    for entry in ends.iter()? {
+        let key = entry?.0;
+        let (end, name, minute) = key.value();
+        findings.expect(end > minute, || {
+            format!("minute {minute} of {name:?} ends at {end}, before it began")
+        });
     }
     Ok(())
 }

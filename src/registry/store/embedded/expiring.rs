@@ -48,6 +48,10 @@ impl Tables<'_> {
         self.set(Space::Value, key, ends_ms, 0, value)
     }
 
+    pub(super) fn has_value(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.live(Space::Value, key)?.is_some())
+    }
+
     pub(super) fn take_value(&mut self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(entry) = self.live(Space::Value, key)? else { return Ok(None) };
         self.clear(Space::Value, key)?;

@@ -37,6 +37,11 @@ pub(super) const SERIES: TableDefinition<(&str, u64), Vec<(&str, u64)>> =
 /// The entries of [`SERIES`] by their minute.
 pub(super) const MINUTES: TableDefinition<(u64, &str), ()> = TableDefinition::new("minutes");
 
+/// The entries of [`SERIES`] that go sooner than by their minute, with the first minute at which they
+/// are gone. Later than the other tables: a file may lack it.
+pub(super) const SERIES_ENDS: TableDefinition<(u64, &str, u64), ()> =
+    TableDefinition::new("series_ends");
+
 /// The kinds of expiring entries. The numbers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -59,6 +64,7 @@ pub(super) struct Tables<'t> {
     pub(super) ends: Table<'t, (u64, u8, &'static str), ()>,
     pub(super) series: Table<'t, (&'static str, u64), Vec<(&'static str, u64)>>,
     pub(super) minutes: Table<'t, (u64, &'static str), ()>,
+    pub(super) series_ends: Table<'t, (u64, &'static str, u64), ()>,
     /// The time of day at the transaction's begin.
     pub(super) now_ms: u64,
     pub(super) last_revision: u64,
@@ -81,6 +87,7 @@ impl<'t> Tables<'t> {
             ends: transaction.open_table(ENDS)?,
             series: transaction.open_table(SERIES)?,
             minutes: transaction.open_table(MINUTES)?,
+            series_ends: transaction.open_table(SERIES_ENDS)?,
             now_ms,
             last_revision,
             last_fence,

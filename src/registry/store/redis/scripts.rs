@@ -88,6 +88,7 @@ scripts! {
     ACQUIRE = "scripts/passing.lua", "scripts/acquire.lua";
     RELEASE = "scripts/passing.lua", "scripts/release.lua";
     MERGE = "scripts/minutes.lua", "scripts/merge.lua";
+    MERGE_ONCE = "scripts/passing.lua", "scripts/once.lua", "scripts/minutes.lua", "scripts/merge.lua";
     SERIES = "scripts/minutes.lua", "scripts/series.lua";
     CHECK_KEYS = "scripts/minutes.lua", "scripts/check.lua", "scripts/check_keys.lua";
     CHECK_IDS = "scripts/minutes.lua", "scripts/check.lua", "scripts/check_ids.lua";

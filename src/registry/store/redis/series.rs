@@ -3,17 +3,43 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Redis;
-use super::scripts::{Arguments, MERGE, SERIES};
+use super::scripts::{Arguments, MERGE, MERGE_ONCE, SERIES};
 use crate::registry::store::error::StoreError;
-use crate::registry::store::limits::{FIELDS_MAX, SERIES_AHEAD_MINUTES, SERIES_KEPT_MINUTES};
-use crate::registry::store::types::{Bucket, Merge, SeriesUpdate};
+use crate::registry::store::limits::{
+    BATCH_KNOWN, BATCH_PREFIX, FIELDS_MAX, MINUTES_PER_DAY, SERIES_AHEAD_MINUTES,
+    SERIES_KEPT_MINUTES,
+};
+use crate::registry::store::types::{Bucket, Merge, SeriesBatch, SeriesUpdate};
 
 /// Buckets that one script reads: a script holds up everybody.
 const PAGE: usize = 1_000;
 
 /// The minutes whose buckets are kept, as `minutes.lua` wants them.
 pub(super) fn kept() -> Arguments {
-    Arguments::default().number(SERIES_KEPT_MINUTES).number(SERIES_AHEAD_MINUTES)
+    kept_for(SERIES_KEPT_MINUTES)
+}
+
+fn kept_for(minutes: u64) -> Arguments {
+    Arguments::default().number(minutes).number(SERIES_AHEAD_MINUTES)
+}
+
+/// What `merge.lua` wants behind the minutes that are kept.
+fn merged(mut arguments: Arguments, updates: &[SeriesUpdate]) -> Arguments {
+    let mut buckets: HashMap<(&str, u64), Vec<&SeriesUpdate>> = HashMap::new();
+    for update in updates {
+        buckets.entry((&update.name, update.minute)).or_default().push(update);
+    }
+    arguments = arguments.number(FIELDS_MAX).number(buckets.len());
+    for ((name, minute), updates) in buckets {
+        arguments = arguments.text(name).number(minute).number(updates.len());
+        for SeriesUpdate { field, merge, .. } in updates {
+            arguments = match merge {
+                Merge::Add(number) => arguments.text(field).text("add").number(number),
+                Merge::Max(number) => arguments.text(field).text("max").number(number),
+            };
+        }
+    }
+    arguments
 }
 
 impl Redis {
@@ -21,21 +47,16 @@ impl Redis {
         &self,
         updates: Vec<SeriesUpdate>,
     ) -> Result<(), StoreError> {
-        let mut buckets: HashMap<(&str, u64), Vec<&SeriesUpdate>> = HashMap::new();
-        for update in &updates {
-            buckets.entry((&update.name, update.minute)).or_default().push(update);
-        }
-        let mut arguments = kept().number(FIELDS_MAX).number(buckets.len());
-        for ((name, minute), updates) in buckets {
-            arguments = arguments.text(name).number(minute).number(updates.len());
-            for SeriesUpdate { field, merge, .. } in updates {
-                arguments = match merge {
-                    Merge::Add(number) => arguments.text(field).text("add").number(number),
-                    Merge::Max(number) => arguments.text(field).text("max").number(number),
-                };
-            }
-        }
+        let arguments = merged(kept(), &updates);
         self.change(&MERGE, arguments, None).await.map(|_| ())
+    }
+
+    pub(in super::super) async fn merge_once(&self, batch: SeriesBatch) -> Result<(), StoreError> {
+        let SeriesBatch { id, kept_days, updates } = batch;
+        let arguments = merged(kept_for(u64::from(kept_days) * MINUTES_PER_DAY), &updates)
+            .text(&format!("{BATCH_PREFIX}{id}"))
+            .number(BATCH_KNOWN.as_millis());
+        self.change(&MERGE_ONCE, arguments, None).await.map(|_| ())
     }
 
     pub(in super::super) async fn series(

@@ -2,8 +2,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{BEGIN_MS, Place, on_every_store};
-use crate::registry::store::limits::{FIELDS_MAX, SERIES_AHEAD_MINUTES, SERIES_KEPT_MINUTES};
-use crate::registry::store::{Bucket, Merge, SeriesUpdate};
+use crate::registry::store::limits::{
+    BATCH_KNOWN, FIELDS_MAX, SERIES_AHEAD_MINUTES, SERIES_KEPT_DAYS, SERIES_KEPT_MINUTES,
+};
+use crate::registry::store::{Bucket, Merge, SeriesBatch, SeriesUpdate, StoreError};
 
 const NOW: u64 = BEGIN_MS / 60_000;
 
@@ -12,6 +14,8 @@ on_every_store!(
     a_series_is_read_by_minutes,
     old_buckets_go,
     a_bucket_is_bounded,
+    a_batch_is_merged_once,
+    a_batchs_buckets_go_when_it_says,
 );
 
 fn update(name: &str, minute: u64, field: &str, merge: Merge) -> SeriesUpdate {
@@ -84,4 +88,65 @@ async fn a_bucket_is_bounded(place: &Place) {
     let buckets = store.series("a", NOW, NOW).await.unwrap();
     assert_eq!(buckets[0].fields.len(), FIELDS_MAX);
     assert_eq!(buckets[0].fields["0"], 2);
+}
+
+fn batch(id: &str, kept_days: u32, minute: u64) -> SeriesBatch {
+    let updates = vec![
+        update("a", minute, "n", Merge::Add(3)),
+        update("a", minute, "top", Merge::Max(7)),
+        update("b", minute, "n", Merge::Add(1)),
+    ];
+    SeriesBatch { id: id.to_owned(), kept_days, updates }
+}
+
+async fn a_batch_is_merged_once(place: &Place) {
+    let store = place.open().await;
+    let number = async || {
+        let buckets = store.series("a", NOW, NOW).await.unwrap();
+        buckets.first().map(|bucket| bucket.fields["n"])
+    };
+    for _ in 0..3 {
+        store.merge_once(batch("one", 2, NOW)).await.unwrap();
+        assert_eq!(number().await, Some(3));
+    }
+    store.merge_once(batch("two", 2, NOW)).await.unwrap();
+    assert_eq!(number().await, Some(6));
+    place.wall.advance(BATCH_KNOWN - Duration::from_millis(1));
+    store.merge_once(batch("two", 2, NOW)).await.unwrap();
+    assert_eq!(number().await, Some(6));
+    place.wall.advance(Duration::from_millis(1));
+    store.merge_once(batch("two", 2, NOW)).await.unwrap();
+    assert_eq!(number().await, Some(9), "by then nobody asks again");
+    for kept_days in [0, SERIES_KEPT_DAYS + 1] {
+        let refused = store.merge_once(batch("three", kept_days, NOW)).await;
+        assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
+    }
+    let mut lines = Vec::new();
+    store.check(&mut |line| lines.push(line)).await.unwrap();
+    assert_eq!(lines, [""; 0]);
+}
+
+async fn a_batchs_buckets_go_when_it_says(place: &Place) {
+    const DAY: u64 = 24 * 60;
+    let store = place.open().await;
+    let minutes = async |name| {
+        let buckets = store.series(name, 0, u64::MAX).await.unwrap();
+        buckets.into_iter().map(|bucket| bucket.minute).collect::<Vec<_>>()
+    };
+    store.merge_once(batch("before", 2, NOW - 2 * DAY - 1)).await.unwrap();
+    assert_eq!(minutes("a").await, [0; 0], "it is too old already");
+    store.merge_once(batch("first", 2, NOW - 2 * DAY)).await.unwrap();
+    store.merge_once(batch("second", 2, NOW)).await.unwrap();
+    store.merge(vec![update("c", NOW - 2 * DAY, "n", Merge::Add(1))]).await.unwrap();
+    assert_eq!(minutes("a").await, [NOW - 2 * DAY, NOW]);
+    place.wall.advance(Duration::from_secs(60));
+    store.merge_once(batch("third", 2, NOW + 1)).await.unwrap();
+    store.merge_once(batch("fourth", 2, NOW + 1)).await.unwrap();
+    for name in ["a", "b"] {
+        assert_eq!(minutes(name).await, [NOW, NOW + 1]);
+    }
+    assert_eq!(minutes("c").await, [NOW - 2 * DAY], "others stay as long as they did");
+    let mut lines = Vec::new();
+    store.check(&mut |line| lines.push(line)).await.unwrap();
+    assert_eq!(lines, [""; 0]);
 }

@@ -7,7 +7,8 @@ for _, minute in ipairs(minutes) do
   last = math.max(last, score)
   if whole(score) ~= minute then
     say(series, ': ', minute, ' is at ', whole(score))
-  elseif score >= first_kept
+  -- An older one may have gone by itself: no bucket is kept for less than a day.
+  elseif score >= minute_now - 1440
     and redis.call('EXISTS', prefix .. 'bucket:' .. minute .. ':' .. ARGV[10]) == 0 then
     say(series, ': the bucket of ', minute, ' is not there')
   end

@@ -51,6 +51,8 @@ for _ = 1, tonumber(ARGV[11]) do
     local left = minute + tonumber(ARGV[8]) + 1 - minute_now
     redis.call('PEXPIRE', bucket, whole(left * 60000 + GRACE_MS))
     redis.call('ZADD', series, ARGV[at + 1], ARGV[at + 1])
+    local old = redis.call('ZRANGEBYSCORE', series, '-inf', '(' .. whole(first_kept), 'LIMIT', '0', '100')
+    for _, its in ipairs(old) do redis.call('DEL', prefix .. 'bucket:' .. its .. ':' .. name) end
     redis.call('ZREMRANGEBYSCORE', series, '-inf', '(' .. whole(first_kept))
     left = last_kept + tonumber(ARGV[8]) + 1 - minute_now
     redis.call('PEXPIRE', series, whole(left * 60000 + GRACE_MS))

@@ -1,0 +1,54 @@
+// mike looks at what was counted: by time and by API, as a table, as a file, without scripts. Prints what was seen.
+const { launch, camera, complaints: listen, faults, overflow } = require(process.argv[1]);
+const [, , port, password, pictures] = process.argv;
+
+launch(async (context) => {
+    const take = camera(pictures);
+    const page = await context.newPage();
+    const complaints = listen(page);
+    const serious = [];
+    await page.goto(`http://127.0.0.1:${port}/profile`);
+    await page.getByLabel("Username").fill("mike");
+    await page.getByLabel("Password").fill(password);
+    await page.getByRole("button", { name: "Log in" }).click();
+    await page.waitForURL("**/profile");
+    await page.getByRole("link", { name: "Analytics" }).click();
+    await page.waitForURL("**/profile/analytics");
+    await page.getByRole("navigation", { name: "Time" }).getByRole("link", { name: "Hour", exact: true }).click();
+    await page.waitForURL("**last=1h**");
+    const messages = page.getByRole("img", { name: /^Messages: / });
+    const summary = await messages.getAttribute("aria-label");
+    const bars = await messages.locator("rect.in").count();
+    const bar = await messages.locator("title").first().textContent();
+    const charts = await page.locator("figure").count();
+    await page.getByRole("navigation", { name: "By" }).getByRole("link", { name: "API", exact: true }).click();
+    await page.waitForURL("**by=api**");
+    const rows = async () => page.locator("section:last-of-type tbody tr th").allInnerTexts();
+    const apis = await rows();
+    await page.getByText("The same as a table").click();
+    const times = await page.locator("details tbody tr").count();
+    serious.push(...(await faults(page)));
+    await page.getByText("The same as a table").click();
+    await take(page, "analytics", { fullPage: true });
+    await page.emulateMedia({ colorScheme: "dark" });
+    serious.push(...(await faults(page)));
+    await page.setViewportSize({ width: 360, height: 740 });
+    await page.getByText("The same as a table").click();
+    const tooWide = await overflow(page);
+    serious.push(...(await faults(page)));
+    await page.getByText("The same as a table").click();
+    await take(page, "analytics-narrow-dark", { fullPage: true });
+    await page.setViewportSize({ width: 1280, height: 900 });
+    // From an API to its applications.
+    await page.locator("section:last-of-type tbody a").first().click();
+    await page.waitForURL("**by=application**");
+    const applications = await rows();
+    const download = page.waitForEvent("download");
+    await page.getByRole("link", { name: "Save as CSV" }).click();
+    const file = await download;
+    const name = file.suggestedFilename();
+    const chunks = [];
+    for await (const chunk of await file.createReadStream()) chunks.push(chunk);
+    const csv = Buffer.concat(chunks).toString();
+    return { summary, bars, bar, charts, apis, times, applications, name, csv, serious, tooWide, complaints };
+});

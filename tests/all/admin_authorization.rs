@@ -32,8 +32,8 @@ fn operations(flowgate: &Flowgate) -> Vec<Operation> {
         for (method, operation) in item.as_object().unwrap() {
             let role = operation.pointer("/security/0/admin_token/0").and_then(Value::as_str);
             let place = ROLES.iter().position(|(name, _)| Some(*name) == role);
-            let path =
-                path.replace("{username}", "mike").replace("{id}", "1").replace("{name}", "x");
+            let path = path.replace("{username}", "mike").replace("{name}", "x");
+            let path = path.replace("{id}", "1").replace("{subscription}", "1");
             assert!(!path.contains('{'), "what is that in {path}?");
             operations.push(Operation {
                 line: format!("{} {path}", method.to_uppercase()),

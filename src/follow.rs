@@ -18,7 +18,8 @@ use crate::registry::record::{
 use crate::registry::store::{FeedPage, Notice, StoreError};
 use crate::revoke::{
     follow_subscriptions_of, recheck_all, recheck_all_tokens, recheck_api, recheck_applications_of,
-    recheck_consumer, recheck_one, recheck_session, recheck_sessions, recheck_tokens,
+    recheck_consumer, recheck_one, recheck_session, recheck_sessions, recheck_token,
+    recheck_tokens,
 };
 use crate::tenant::TenantId;
 
@@ -227,8 +228,10 @@ async fn apply_of_application(
     } else if notice.kind == REVOCATION.0 {
         registry.heed_api(REVOCATION, &notice.id).await?;
         let jti = KeyId::from_hex(&notice.id);
-        let application = jti.and_then(|jti| registry.directory().revoked_of(jti.0));
-        recheck_tokens(live, registry, apis_of(application));
+        if let Some(KeyId(jti)) = jti {
+            let application = registry.directory().revoked_of(jti);
+            recheck_token(live, registry, apis_of(application), jti);
+        }
     } else if notice.kind == SIGNING.0 {
         registry.heed_api(SIGNING, &notice.id).await?;
         recheck_all_tokens(live, registry);

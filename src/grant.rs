@@ -157,6 +157,15 @@ impl Grant {
         self.is_strangers() || matches!(self, Self::Consumer { .. })
     }
 
+    /// When what it rests on at a published API is over by itself.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<UnixMillis> {
+        match self {
+            Self::Consumer { until, .. } | Self::Token { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+
     /// The published API that it rests on, if it does.
     #[must_use]
     pub fn api(&self) -> Option<ApiId> {

@@ -126,11 +126,27 @@ pub fn recheck_tokens(
     registry: &Registry,
     apis: impl IntoIterator<Item = ApiId>,
 ) {
+    for account in accounts_of(registry, apis) {
+        end_where_due(live, registry, account, |grant| matches!(grant, Grant::Token { .. }));
+    }
+}
+
+fn accounts_of(registry: &Registry, apis: impl IntoIterator<Item = ApiId>) -> HashSet<TenantId> {
     let directory = registry.directory();
     let apis = apis.into_iter().filter_map(|id| directory.api(id));
-    let accounts: HashSet<TenantId> = apis.map(|api| api.account_id()).collect();
-    for account in accounts {
-        end_where_due(live, registry, account, |grant| matches!(grant, Grant::Token { .. }));
+    apis.map(|api| api.account_id()).collect()
+}
+
+/// The same for what rests on one of them.
+pub fn recheck_token(
+    live: &LiveTable,
+    registry: &Registry,
+    apis: impl IntoIterator<Item = ApiId>,
+    revoked: u64,
+) {
+    let is_it = |grant: &Grant| matches!(grant, Grant::Token { jti, .. } if *jti == revoked);
+    for account in accounts_of(registry, apis) {
+        end_where_due(live, registry, account, is_it);
     }
 }
 
@@ -185,6 +201,13 @@ fn end_where_due(
     }
 }
 
+/// Ends what is over by itself, whatever else is known.
+fn end_by_time(registry: &Registry, entries: &[Arc<Entry>]) -> usize {
+    let now = registry.wall().now();
+    let is_over = |entry: &&Arc<Entry>| entry.grant.ends_at().is_some_and(|end| now >= end);
+    entries.iter().filter(is_over).filter(|entry| entry.close(Cause::TokenExpired)).count()
+}
+
 /// Ends everything of a tenant who is not there any more.
 fn end_all(entries: &[Arc<Entry>]) -> usize {
     entries.iter().filter(|entry| entry.close(Cause::TenantDisabled)).count()
@@ -222,7 +245,7 @@ pub(crate) async fn recheck_one(live: &LiveTable, registry: &Registry, id: Tenan
         // by `recheck`.
         Err(_) => match registry.cached(id) {
             Some(tenant) => hold(live, registry, &tenant, &entries),
-            None => 0,
+            None => end_by_time(registry, &entries),
         },
     }
 }

@@ -10,8 +10,9 @@ use super::{At, Desk, From, unkept};
 use crate::authenticate::access::AccessToken;
 use crate::grant::{Grant, KeyId};
 use crate::refusal::{OAuthRefusal, Refusal};
+use crate::registry::apis::revocations::Revoked;
 use crate::registry::away;
-use crate::revoke::recheck_tokens;
+use crate::revoke::recheck_token;
 
 impl Desk {
     /// The token of a form, if it is one that is not over.
@@ -36,12 +37,16 @@ pub(super) async fn revoke(
         return Err(Refusal::OAuth(OAuthRefusal::InvalidGrant));
     }
     let revoked = desk.registry.revoke_token(application.id, token.jti, token.until);
-    if !revoked.await.map_err(crate::change::unwritten)? {
-        let why = "there are as many revoked tokens as there can be";
-        return Err(Refusal::OAuth(OAuthRefusal::Unavailable(why)));
+    match revoked.await.map_err(crate::change::unwritten)? {
+        Revoked::Now => {}
+        // Whatever rested on it has ended.
+        Revoked::Before => return Ok(done),
+        Revoked::TooMany => {
+            let why = "there are as many revoked tokens as there can be";
+            return Err(Refusal::OAuth(OAuthRefusal::Unavailable(why)));
+        }
     }
-    let apis = application.subscriptions.iter().map(|subscription| subscription.api);
-    recheck_tokens(&desk.live, &desk.registry, apis);
+    recheck_token(&desk.live, &desk.registry, token.apis.iter().copied(), token.jti);
     tracing::info!(
         request_id = %client.request_id,
         application = %application.id,

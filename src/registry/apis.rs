@@ -19,7 +19,7 @@ pub mod applications;
 pub mod directory;
 pub mod keeping;
 pub mod record;
-mod revocations;
+pub mod revocations;
 pub mod signing;
 
 pub use directory::Directory;

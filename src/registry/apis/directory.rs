@@ -31,6 +31,15 @@ pub(super) const KINDS: [Kind; 6] = [API, CONSUMER, APPLICATION, SIGNING, REVOCA
 /// Readings of everything that may be overtaken by gaps.
 const LOADS_MAX: usize = 4;
 
+/// How many revoked tokens are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RevocationCounts {
+    pub(super) all: usize,
+    /// Of the tenant's applications; an operator's have no limit together.
+    pub(super) of_owner: usize,
+    pub(super) of_application: usize,
+}
+
 /// What is known of APIs and whoever calls them.
 #[derive(Debug, Default)]
 pub struct Directory {
@@ -279,18 +288,35 @@ impl Directory {
         self.read().revoked.get(&jti).map(|(application, _)| *application)
     }
 
-    /// How many tokens are revoked: in all, and of this application.
+    /// How many tokens are revoked.
     #[must_use]
-    pub(super) fn count_revocations(&self, application: ApplicationId) -> (usize, usize) {
+    pub(super) fn count_revocations(
+        &self,
+        application: ApplicationId,
+        owner: Option<Owner>,
+    ) -> RevocationCounts {
         let known = self.read();
-        (known.revoked.len(), known.revoked_of.get(&application).copied().unwrap_or_default())
+        let of = |id: &ApplicationId| known.revoked_of.get(id).copied().unwrap_or_default();
+        let owners = match owner {
+            Some(Owner::Tenant(id)) => known.owners.get(&id),
+            _ => None,
+        };
+        RevocationCounts {
+            all: known.revoked.len(),
+            of_owner: owners.map_or(0, |owner| owner.applications.iter().map(of).sum()),
+            of_application: of(&application),
+        }
     }
 
-    /// Some of the revoked tokens that are over.
+    /// Some of the revoked tokens that are over or of applications that are gone.
     #[must_use]
     pub(super) fn revocations_over(&self, now: UnixMillis, max: usize) -> Vec<u64> {
         let known = self.read();
-        let over = known.revoked.iter().filter(|(_, (_, until))| now >= *until);
+        let is_over = |application: &ApplicationId, until: UnixMillis| {
+            now >= until
+                || (until != UnixMillis::NEVER && !known.applications.contains_key(application))
+        };
+        let over = known.revoked.iter().filter(|(_, (id, until))| is_over(id, *until));
         over.map(|(jti, _)| *jti).take(max).collect()
     }
 
@@ -298,6 +324,10 @@ impl Directory {
     #[must_use]
     pub fn allows(&self, grant: &Grant, now: UnixMillis) -> Option<Result<(), Cause>> {
         let Some(api) = grant.api() else { return Some(Ok(())) };
+        // That is known without anything else.
+        if grant.ends_at().is_some_and(|end| now >= end) {
+            return Some(Err(Cause::TokenExpired));
+        }
         let known = self.read();
         known.is_loaded.then(|| known.allows(api, grant, now))
     }

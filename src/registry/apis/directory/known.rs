@@ -168,7 +168,8 @@ impl Known {
                 self.plans.insert(document.id.clone(), Arc::new(plan));
             }),
             _ => RevocationRecord::read(&document.id, &document.body)
-                .map(|(jti, application, until)| self.insert_revocation(jti, application, until)),
+                .map(|(jti, application, until)| self.insert_revocation(jti, application, until))
+                .inspect_err(|_| self.insert_unreadable_revocation(&document.id)),
         };
         if let Err(error) = taken {
             tracing::error!(%error, "a document of the registry cannot be used");
@@ -207,6 +208,13 @@ impl Known {
     fn insert_revocation(&mut self, jti: u64, application: ApplicationId, until: UnixMillis) {
         if self.revoked.insert(jti, (application, until)).is_none() {
             *self.revoked_of.entry(application).or_default() += 1;
+        }
+    }
+
+    /// Whose token it was and until when is not known; that it was revoked is.
+    fn insert_unreadable_revocation(&mut self, id: &str) {
+        if let Some(KeyId(jti)) = KeyId::from_hex(id) {
+            self.insert_revocation(jti, ApplicationId(0), UnixMillis::NEVER);
         }
     }
 

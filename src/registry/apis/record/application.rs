@@ -218,9 +218,9 @@ impl SigningKeyRecord {
     }
 }
 
-/// What is stored of a revoked access token. Its id is the token's `jti`.
+/// What is stored of a revoked access token. Its id is the token's `jti`. What a later version writes
+/// beside this is of no matter: the token is revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RevocationRecord {
     /// Whose token it is.
     pub application: String,

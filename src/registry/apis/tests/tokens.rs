@@ -3,13 +3,14 @@ use std::time::Duration;
 use super::*;
 use crate::api::signing::Use;
 use crate::clock::Wall;
-use crate::grant::SubscriptionId;
+use crate::grant::{KeyId, SubscriptionId};
 use crate::plan::Plan;
 use crate::registry::apis::record::application::{
     ApplicationRecord, SecretRecord, SubscriptionRecord,
 };
+use crate::registry::apis::revocations::Revoked;
 use crate::registry::record::{APPLICATION, PreviousRecord, REVOCATION, SIGNING};
-use crate::registry::store::Expected;
+use crate::registry::store::{Change, Expected, Write};
 use crate::registry::testing::CACHING;
 use crate::sealing::Sealing;
 
@@ -91,9 +92,9 @@ async fn a_token_rests_on_subscription_secret_key_and_time() {
     let fresh = token(&registry, &api, "new").await;
     assert_eq!(verdict(&fresh, 600), Some(Ok(())));
     // Another token that is revoked ends nothing else.
-    assert!(registry.revoke_token(made.id, 8, at(3600)).await.unwrap());
+    assert_eq!(registry.revoke_token(made.id, 8, at(3600)).await.unwrap(), Revoked::Now);
     assert_eq!(verdict(&fresh, 0), Some(Ok(())));
-    assert!(registry.revoke_token(made.id, 7, at(3600)).await.unwrap());
+    assert_eq!(registry.revoke_token(made.id, 7, at(3600)).await.unwrap(), Revoked::Now);
     assert_eq!(verdict(&fresh, 0), Some(Err(Cause::TokenRevoked)));
     let Grant::Token { api: id, subscription, secret, key, until, .. } = fresh else { panic!() };
     let other = Grant::Token { api: id, subscription, secret, key, jti: 9, until };
@@ -182,21 +183,46 @@ async fn another_replica_hears_of_applications_revocations_and_keys() {
 #[tokio::test]
 async fn revocations_are_bounded_and_go_when_their_tokens_are_over() {
     let (registry, wall) = sealed().await;
-    let application = crate::grant::ApplicationId(1);
+    let api = published(&registry).await;
+    registry.know_apis().await.unwrap();
+    let application = registry.create_application(&act(), &record(&api, "old")).await.unwrap().id;
     let until = testing::BEGIN.plus(Duration::from_secs(60));
     let max = crate::registry::apis::revocations::REVOCATIONS_PER_APPLICATION_MAX as u64;
+    let revoke = async |jti| registry.revoke_token(application, jti, until).await.unwrap();
     for jti in 0..max {
-        assert!(registry.revoke_token(application, jti, until).await.unwrap());
+        assert_eq!(revoke(jti).await, Revoked::Now);
     }
-    assert!(!registry.revoke_token(application, max, until).await.unwrap());
-    assert!(registry.revoke_token(application, 0, until).await.unwrap(), "it is already");
+    assert_eq!(revoke(max).await, Revoked::TooMany);
+    assert_eq!(revoke(0).await, Revoked::Before);
+    // Others' clocks may be behind.
+    wall.advance(Duration::from_secs(60));
     registry.sweep_revocations().await.unwrap();
     assert!(registry.directory().is_revoked(0));
-    wall.advance(Duration::from_secs(60));
-    while registry.directory().is_revoked(0) || registry.directory().is_revoked(max - 1) {
-        registry.sweep_revocations().await.unwrap();
+    wall.advance(Duration::from_secs(5 * 60));
+    registry.sweep_revocations().await.unwrap();
+    assert!(!registry.directory().is_revoked(0) && !registry.directory().is_revoked(max - 1));
+    assert_eq!(revoke(max).await, Revoked::Now);
+    // Nobody's tokens open anything.
+    registry.remove_application::<Infallible>(&act(), application).await.unwrap();
+    registry.sweep_revocations().await.unwrap();
+    assert!(!registry.directory().is_revoked(max));
+}
+
+#[tokio::test]
+async fn a_revocation_that_cannot_be_read_is_one() {
+    let (registry, _) = sealed().await;
+    let bodies = [(7, "{}"), (8, r#"{"application":"1","until_unix_ms":1,"new":1}"#), (9, "")];
+    for (jti, body) in bodies {
+        let change = Change::Put { indexes: Vec::new(), body: body.as_bytes().to_vec() };
+        let (id, expected) = (KeyId(jti).to_string(), Expected::Absent);
+        let write = Write { kind: REVOCATION, id, expected, change };
+        registry.store().write(vec![write]).await.unwrap();
     }
-    assert!(registry.revoke_token(application, max, until).await.unwrap());
+    registry.know_apis().await.unwrap();
+    registry.sweep_revocations().await.unwrap();
+    for (jti, _) in bodies {
+        assert!(registry.directory().is_revoked(jti), "{jti}");
+    }
 }
 
 #[tokio::test]

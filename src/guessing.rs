@@ -7,7 +7,7 @@
 //!
 //! # Bounds
 //!
-//! [`ENTRIES_MAX`] counts; the one that rose longest ago makes room. Only a password that bcrypt has
+//! [`ENTRIES_MAX`] counts of passwords; the one that rose longest ago makes room. Only a password that bcrypt has
 //! found wrong makes an entry, so to have one forgotten takes as many wrong passwords for other names or
 //! from other addresses, at the pool's pace: far more than the few free ones that it gives back.
 //! Attempts under way are counted beside that, and are as many as have a place in the pool's queue.
@@ -36,7 +36,7 @@ pub mod count;
 use bounded::Bounded;
 use count::{Count, Law, Told};
 
-/// Counts that are kept.
+/// Counts of passwords that are kept.
 pub const ENTRIES_MAX: usize = 65_536;
 /// For how long an address from which a name was logged in counts as known for it.
 const KNOWN_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -154,10 +154,18 @@ struct News {
 
 impl Default for Guessing {
     fn default() -> Self {
+        Self::with_room(ENTRIES_MAX, KNOWN_MAX)
+    }
+}
+
+impl Guessing {
+    /// One that keeps so many counts, and so many (name, address) that are known.
+    #[must_use]
+    pub fn with_room(entries_max: usize, known_max: usize) -> Self {
         Self {
-            counts: Mutex::new(Bounded::new(ENTRIES_MAX)),
+            counts: Mutex::new(Bounded::new(entries_max)),
             pending: Mutex::default(),
-            known: Mutex::new(Bounded::new(KNOWN_MAX)),
+            known: Mutex::new(Bounded::new(known_max)),
             news: Mutex::default(),
             told: Notify::new(),
             is_shared: AtomicBool::new(false),

@@ -79,6 +79,7 @@ pub struct Passwords {
     queue: Arc<Queue>,
     memory: Arc<Memory>,
     guessing: Arc<Guessing>,
+    guessing_secrets: Arc<Guessing>,
     verdicts: Tally<5>,
     durations: Latencies,
     /// What an unknown tenant's password is checked against; nobody knows what it is the hash of.
@@ -101,6 +102,7 @@ impl Passwords {
             queue: Arc::new(Queue::new(clock, threads)),
             memory: Arc::new(Memory::new(key, clock)),
             guessing: Arc::default(),
+            guessing_secrets: secrets::guessing(),
             verdicts: Tally::default(),
             durations: Latencies::default(),
             decoy: Password::from_hash(&decoy, 0),
@@ -114,7 +116,7 @@ impl Passwords {
         Ok(passwords)
     }
 
-    /// Who was wrong how often.
+    /// Who was wrong how often; secrets of applications are counted apart.
     #[must_use]
     pub fn guessing(&self) -> &Arc<Guessing> {
         &self.guessing

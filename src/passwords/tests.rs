@@ -10,6 +10,7 @@ use super::*;
 use crate::clock::Millis;
 
 mod guesses;
+mod random;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -40,6 +41,7 @@ fn stuck() -> Passwords {
         queue: Arc::new(Queue::new(clock, 1)),
         memory: Arc::new(memory()),
         guessing: Arc::default(),
+        guessing_secrets: secrets::guessing(),
         verdicts: Tally::default(),
         durations: Latencies::default(),
         decoy: stored("nobody knows it"),

@@ -27,7 +27,7 @@ use crate::registry::{Registry, away};
 mod form;
 pub mod issue;
 mod revoke;
-mod ticket;
+pub mod ticket;
 
 /// How long others may keep our keys and metadata.
 const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=300");
@@ -68,6 +68,8 @@ pub struct Desk {
     pub live: Arc<LiveTable>,
     /// How tokens are issued.
     pub settings: OAuthSettings,
+    /// How many tickets were.
+    pub tickets: ticket::Tickets,
 }
 
 type At = State<Arc<Desk>>;

@@ -15,7 +15,7 @@ use crate::guessing::Claim;
 use crate::passwords::{self, Verdict};
 use crate::refusal::Refusal;
 use crate::registry::record::PasswordRecord;
-use crate::registry::tickets::{TICKET_TTL, Ticket};
+use crate::registry::tickets::{BAD_ORIGIN, TICKET_TTL, Ticket, is_origin};
 use crate::route::PATH_BYTES_MAX;
 use crate::secret::Secret;
 use crate::tenant::Tenant;
@@ -112,7 +112,11 @@ pub(super) async fn issue_ticket(
         return Err(Refusal::BadInput(what.to_owned()));
     }
     let own = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
-    let ticket = Ticket::new(identity.tenant.id, input.path, input.origin.or(own), identity.grant);
+    let origin = input.origin.or(own);
+    if !origin.as_deref().is_none_or(is_origin) {
+        return Err(Refusal::BadInput(BAD_ORIGIN.to_owned()));
+    }
+    let ticket = Ticket::new(identity.tenant.id, input.path, origin, identity.grant);
     let secret = desk.registry.issue_ticket(&ticket).await.map_err(away)?;
     let said = json!({
         "ticket": secret.expose(),

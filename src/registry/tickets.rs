@@ -13,6 +13,16 @@ use crate::tenant::TenantId;
 
 /// How long a ticket is good.
 pub const TICKET_TTL: Duration = Duration::from_secs(30);
+/// The longest origin: a host name has 253 characters at most, but those of pages are far shorter.
+pub const ORIGIN_BYTES_MAX: usize = 256;
+/// What is said of a longer one.
+pub const BAD_ORIGIN: &str = "The origin must have at most 256 bytes.";
+
+/// Whether a ticket may be for pages of this origin.
+#[must_use]
+pub fn is_origin(text: &str) -> bool {
+    text.len() <= ORIGIN_BYTES_MAX
+}
 
 /// What a ticket stands for. It inherits the grant of whoever asked for it, and ends with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

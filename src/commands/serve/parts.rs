@@ -62,6 +62,7 @@ fn oauth_desk(desk: &Desk) -> oauth::Desk {
         passwords: Arc::clone(&desk.passwords),
         live: Arc::clone(&desk.live),
         settings: desk.oauth.clone(),
+        tickets: oauth::ticket::Tickets::default(),
     }
 }
 

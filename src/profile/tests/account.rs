@@ -98,6 +98,17 @@ async fn a_ticket_is_for_a_runtime() {
 }
 
 #[tokio::test]
+async fn a_ticket_is_for_no_long_origin() {
+    let mike = Mike::new().await;
+    for (length, is_taken) in [(256, true), (257, false), (15_000, false)] {
+        let body = json!({ "path": "/api/thing", "origin": "x".repeat(length) });
+        let outcome = mike.ask("POST /profile/tickets", body).await;
+        let is_refused = matches!(outcome, Err(Refusal::BadInput(_)));
+        assert_eq!(!is_refused, is_taken, "{length}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn connections_are_seen_and_closed_by_their_owner_alone() {
     let mike = Mike::new().await;
     let made = mike.ok("POST /profile/keys", json!({ "name": "kitchen" })).await;

@@ -133,17 +133,18 @@ impl Analytics {
             let mut state = self.state.lock().await;
             let now = self.registry.clock().now();
             let is_fresh = |at: Millis| now.since(at) < FRESH_FOR;
-            if state.fresh_at.is_some_and(is_fresh) && state.waiting.is_empty() {
-                return Ok(());
+            if !state.fresh_at.is_some_and(is_fresh) {
+                state.fresh_at = Some(now);
+                self.collect(&mut state);
+                self.write(&mut state).await?;
             }
-            state.fresh_at = Some(now);
-            self.collect(&mut state);
-            self.write(&mut state).await
+            // While the registry is away, those who ask one after another do not all try.
+            Ok::<_, StoreError>(state.waiting.is_empty())
         };
         match timeout(FRESH_MAX, fresh).await {
-            Ok(Ok(())) => None,
+            Ok(Ok(true)) => None,
             Ok(Err(error)) => Some(format!("what was counted last is not written yet: {error}")),
-            Err(_) => Some("what was counted last is not written yet".to_owned()),
+            Ok(Ok(false)) | Err(_) => Some("what was counted last is not written yet".to_owned()),
         }
     }
 
@@ -162,6 +163,12 @@ impl Analytics {
         let sums = self.live.news(self.registry.clock().now());
         if sums.is_empty() {
             return;
+        }
+        // Whoever asks has it collected as well: that must not push out other minutes.
+        if let Some(Waiting::Counted { minute: last, sums: known }) = state.waiting.back_mut()
+            && *last == minute
+        {
+            return add_up(known, sums);
         }
         if state.waiting.len() >= WAITING_MAX {
             state.waiting.pop_front();
@@ -260,6 +267,14 @@ impl State {
             batches.pop_front();
         }
     }
+}
+
+fn add_up(known: &mut Vec<(Key, Sums)>, more: Vec<(Key, Sums)>) {
+    let mut all: HashMap<Key, Sums> = std::mem::take(known).into_iter().collect();
+    for (key, sums) in more {
+        all.entry(key).or_default().add_all(&sums);
+    }
+    known.extend(all);
 }
 
 /// The minute of a moment, counted from 1970.

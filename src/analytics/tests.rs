@@ -155,6 +155,46 @@ async fn what_is_kept_for_an_hour_waits_and_no_more() {
     );
 }
 
+/// Whoever asks while the registry is away has what was counted collected: that pushes out nothing.
+#[tokio::test]
+async fn whoever_asks_again_and_again_has_nothing_forgotten() {
+    let world = World::new().await;
+    let replica = &world.replicas[0];
+    world.tick(0).await.unwrap();
+    world.add(0, world.ann, 7, 100);
+    world.advance(MINUTE);
+    replica.pass_minute(&mut *replica.state.lock().await);
+    for _ in 0..2 * WAITING_MAX {
+        world.add(0, world.mike, 7, 1);
+        replica.collect(&mut *replica.state.lock().await);
+    }
+    assert_eq!(replica.state.lock().await.waiting.len(), 2, "of each minute one");
+    world.tick(0).await.unwrap();
+    let asked = 2 * WAITING_MAX as u64;
+    assert_eq!(world.requests(world.mike, By::Tenant).await, [("mike".into(), asked)]);
+    assert_eq!(world.requests(world.ann, By::Tenant).await, [("ann".into(), 100)]);
+}
+
+#[tokio::test]
+async fn while_something_waits_not_everybody_who_asks_has_it_tried_again() {
+    let world = World::new().await;
+    let replica = &world.replicas[0];
+    world.add(0, world.mike, 7, 1);
+    {
+        let mut state = replica.state.lock().await;
+        replica.collect(&mut state);
+        // Somebody has just asked.
+        state.fresh_at = Some(replica.registry.clock().now().plus(MINUTE));
+    }
+    world.add(0, world.mike, 7, 1);
+    let missing = replica.freshen().await;
+    assert_eq!(missing.as_deref(), Some("what was counted last is not written yet"));
+    assert_eq!(replica.state.lock().await.waiting.len(), 1);
+    replica.state.lock().await.fresh_at = None;
+    assert_eq!(replica.freshen().await, None);
+    assert_eq!(world.requests(world.mike, By::Tenant).await, [("mike".into(), 2)]);
+}
+
 /// However many keys there are, nothing is left out of a tenant's sum, and every group is found.
 #[tokio::test]
 async fn what_is_too_much_is_summed_up_with_the_rest() {

@@ -90,7 +90,8 @@ pub(super) async fn set_plan(
     let publishing = desk.publishing();
     let before = publishing.application(None, &id).await?;
     let act = operator.act("change subscription's plan", format!("application/{id}"));
-    let changed = publishing.set_plan(&act, &before, &subscription, wanted).await?;
+    let changed =
+        publishing.set_plan(&act, &before, &subscription, wanted, Side::Publisher).await?;
     let application = publishing.show_application(&changed.present);
     let answer = ChangedApplication { application, closed: changed.ended };
     Ok((tag(changed.present.revision), Private(StatusCode::OK, answer)))

@@ -58,6 +58,10 @@ pub struct Subscription {
     pub created_at: UnixMillis,
     /// Since when the API's owner lets nothing through by it.
     pub blocked_since: Option<UnixMillis>,
+    /// An operator does so, and they alone let it through again.
+    pub blocked_by_operator: bool,
+    /// The API's owner or an operator has chosen the plan, and the application's owner has to keep it.
+    pub plan_by_publisher: bool,
 }
 
 /// An application, as requests meet it.

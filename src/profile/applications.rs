@@ -204,7 +204,7 @@ async fn set_plan(
     let publishing = desk.publishing();
     let before = publishing.application(Some(owner(&identity)), &id).await?;
     let act = act(&identity, client, "change subscription's plan", format!("application/{id}"));
-    let changed = publishing.set_plan(&act, &before, &subscription, wanted).await?;
+    let changed = publishing.set_plan(&act, &before, &subscription, wanted, Side::Caller).await?;
     let mut said = json!(publishing.show_application(&changed.present));
     said["closed"] = json!(changed.ended);
     Ok(Private(StatusCode::OK, said))

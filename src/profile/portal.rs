@@ -201,7 +201,7 @@ impl Desk {
     fn subscription(&self, view: SubscriptionView) -> Subscription {
         let api = ApiId::from_hex(&view.api).and_then(|id| self.registry.directory().api(id));
         let mut others = api.map(|api| api.definition.plans.clone()).unwrap_or_default();
-        others.retain(|plan| Some(plan) != view.plan.as_ref());
+        others.retain(|plan| !view.plan_by_publisher && Some(plan) != view.plan.as_ref());
         let left = view.plan_use.limits.iter().map(limit_in_words);
         let left = left.map(|(limit, left)| format!("{limit}: {left}")).collect();
         Subscription { view, left, others }
@@ -305,7 +305,10 @@ impl Asked<'_> {
         let text = format!("The subscription has the plan {plan:?} now.");
         let act = self.act("change subscription's plan");
         let wanted = SubscriptionPlan { plan: Some(plan) };
-        self.desk.publishing().set_plan(&act, &before, &self.fields.api, wanted).await?;
+        self.desk
+            .publishing()
+            .set_plan(&act, &before, &self.fields.api, wanted, Side::Caller)
+            .await?;
         Ok(Outcome { text, ..Outcome::default() })
     }
 

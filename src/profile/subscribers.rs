@@ -82,7 +82,10 @@ impl<'a> Subscriber<'a> {
 
     async fn set_plan(&self, wanted: SubscriptionPlan) -> Result<Changed<Application>, Refusal> {
         let (application, act) = self.application("change subscription's plan").await?;
-        self.desk.publishing().set_plan(&act, &application, self.subscription, wanted).await
+        self.desk
+            .publishing()
+            .set_plan(&act, &application, self.subscription, wanted, Side::Publisher)
+            .await
     }
 
     fn answer(&self, changed: &Changed<Application>) -> Answer {

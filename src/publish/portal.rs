@@ -73,6 +73,10 @@ pub struct SubscriptionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub blocked_since: Option<String>,
+    /// An operator has blocked it: they alone let it through again.
+    pub blocked_by_operator: bool,
+    /// The API's owner or an operator has chosen the plan: the application's owner cannot change it.
+    pub plan_by_publisher: bool,
     /// What is left of the plan, on the replica that was asked.
     pub plan_use: PlanUse,
 }
@@ -119,6 +123,10 @@ pub struct SubscriberView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub blocked_since: Option<String>,
+    /// An operator has blocked it: they alone let it through again.
+    pub blocked_by_operator: bool,
+    /// The API's owner or an operator has chosen the plan: the application's owner cannot change it.
+    pub plan_by_publisher: bool,
     /// Its connections on the replica that was asked.
     pub connections: u32,
     /// What is left of the plan there.
@@ -158,6 +166,8 @@ impl Publishing<'_> {
             plan: subscription.plan.clone(),
             created: subscription.created_at.to_string(),
             blocked_since: subscription.blocked_since.map(|since| since.to_string()),
+            blocked_by_operator: subscription.blocked_by_operator,
+            plan_by_publisher: subscription.plan_by_publisher,
             connections,
             plan_use,
         }
@@ -185,6 +195,8 @@ impl Publishing<'_> {
                 plan: it.plan.clone(),
                 created: it.created_at.to_string(),
                 blocked_since: it.blocked_since.map(|since| since.to_string()),
+                blocked_by_operator: it.blocked_by_operator,
+                plan_by_publisher: it.plan_by_publisher,
                 plan_use: self.use_of(application.id, it.api).1,
             }
         };

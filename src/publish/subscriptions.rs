@@ -14,8 +14,9 @@ use crate::grant::{ApiId, SubscriptionId};
 use crate::refusal::{OperatorRefusal, Refusal};
 use crate::registry::apis::applications::SUBSCRIPTIONS_MAX;
 use crate::registry::apis::record::application::{ApplicationRecord, SubscriptionRecord};
-use crate::registry::audit::Act;
+use crate::registry::audit::{Act, By};
 use crate::registry::away;
+use crate::registry::record::API;
 
 const NO_SUBSCRIPTION: Refusal =
     Refusal::Operator(OperatorRefusal::Missing("The application has no such subscription."));
@@ -81,14 +82,13 @@ impl Publishing<'_> {
             plan: wanted.plan,
             created_unix_ms: self.now().0,
             blocked_unix_ms: None,
+            blocked_by_operator: false,
+            plan_by_publisher: false,
         };
-        let directory = self.registry.directory();
-        let is_there = |it: &SubscriptionRecord| {
-            ApiId::from_hex(&it.api).is_some_and(|id| directory.api(id).is_some())
-        };
+        let gone = self.gone_of(before).await?;
         let change = |record: &mut ApplicationRecord| {
             // Those to APIs that are gone are of no use to anybody.
-            record.subscriptions.retain(is_there);
+            record.subscriptions.retain(|it| !gone.contains(&it.api));
             if record.subscriptions.iter().any(|it| it.api == fresh.api) {
                 return Err(Refusal::Conflicting("The application is subscribed to this API."));
             }
@@ -106,8 +106,8 @@ impl Publishing<'_> {
     /// Takes a subscription away; what rests on it ends.
     ///
     /// # Errors
-    /// There is no such subscription; the application's owner may not end one that is blocked, to make
-    /// another one; or the store's.
+    /// There is no such subscription; the application's owner may not end one that is blocked, or whose
+    /// plan another has chosen, to make another one; an operator has blocked it; or the store's.
     pub async fn unsubscribe(
         self,
         act: &Act,
@@ -118,33 +118,53 @@ impl Publishing<'_> {
         const BLOCKED: Refusal = Refusal::Conflicting(
             "The API's owner has blocked the subscription, and they alone can end it.",
         );
+        const CHOSEN: Refusal = Refusal::Conflicting(
+            "The API's owner has chosen the subscription's plan, and they alone can end it.",
+        );
         let change = |record: &mut ApplicationRecord| {
-            if side == Side::Caller && subscription(record, id)?.blocked_unix_ms.is_some() {
-                return Err(BLOCKED);
+            let known = subscription(record, id)?;
+            check_block(act, known)?;
+            match side {
+                Side::Caller if known.blocked_unix_ms.is_some() => return Err(BLOCKED),
+                Side::Caller if known.plan_by_publisher && act.by != By::Operator => {
+                    return Err(CHOSEN);
+                }
+                _ => record.subscriptions.retain(|subscription| subscription.id != id),
             }
-            let count = record.subscriptions.len();
-            record.subscriptions.retain(|subscription| subscription.id != id);
-            if record.subscriptions.len() == count { Err(NO_SUBSCRIPTION) } else { Ok(()) }
+            Ok(())
         };
         self.change_application(act, before, change).await.map(|(changed, ())| changed)
     }
 
-    /// Gives a subscription another of the API's plans, also for what runs.
+    /// Gives a subscription another of the API's plans, also for what runs. What the API's owner or an
+    /// operator has chosen, the application's owner keeps.
     ///
     /// # Errors
-    /// There is no such subscription, or no such plan among the API's; or the store's.
+    /// There is no such subscription, or no such plan among the API's; it is not theirs to choose; or the
+    /// store's.
     pub async fn set_plan(
         self,
         act: &Act,
         before: &Application,
         id: &str,
         wanted: SubscriptionPlan,
+        side: Side,
     ) -> Result<Changed<Application>, Refusal> {
+        const CHOSEN: Refusal = Refusal::Conflicting(
+            "The API's owner has chosen the subscription's plan, and they alone can change it.",
+        );
         let known = SubscriptionId::from_hex(id).and_then(|id| before.subscription(id));
         let api = known.and_then(|known| self.registry.directory().api(known.api));
         check_plan(&*api.ok_or(NO_SUBSCRIPTION)?, wanted.plan.as_deref())?;
+        let is_callers = side == Side::Caller && act.by != By::Operator;
         let change = |record: &mut ApplicationRecord| {
-            subscription(record, id)?.plan.clone_from(&wanted.plan);
+            let known = subscription(record, id)?;
+            check_block(act, known)?;
+            if is_callers && known.plan_by_publisher {
+                return Err(CHOSEN);
+            }
+            known.plan.clone_from(&wanted.plan);
+            known.plan_by_publisher = !is_callers;
             Ok(())
         };
         self.change_application(act, before, change).await.map(|(changed, ())| changed)
@@ -153,7 +173,7 @@ impl Publishing<'_> {
     /// Blocks a subscription, and ends what rests on it; or lets it through again.
     ///
     /// # Errors
-    /// There is no such subscription; or the store's.
+    /// There is no such subscription; an operator has blocked it; or the store's.
     pub async fn set_blocked(
         self,
         act: &Act,
@@ -163,8 +183,10 @@ impl Publishing<'_> {
     ) -> Result<Changed<Application>, Refusal> {
         let now = self.now();
         let change = |record: &mut ApplicationRecord| {
-            let known = &mut subscription(record, id)?.blocked_unix_ms;
-            *known = blocked.then(|| known.unwrap_or(now.0));
+            let known = subscription(record, id)?;
+            check_block(act, known)?;
+            known.blocked_unix_ms = blocked.then(|| known.blocked_unix_ms.unwrap_or(now.0));
+            known.blocked_by_operator = blocked && act.by == By::Operator;
             Ok(())
         };
         self.change_application(act, before, change).await.map(|(changed, ())| changed)
@@ -195,6 +217,24 @@ impl Publishing<'_> {
         found.filter_map(both).collect()
     }
 
+    /// The APIs of an application's subscriptions that there are no more. The store has to say so: one
+    /// whose document is unreadable here is not in the directory, either.
+    ///
+    /// # Errors
+    /// The store's.
+    async fn gone_of(self, application: &Application) -> Result<Vec<String>, Refusal> {
+        let mut gone = Vec::new();
+        for subscription in &application.subscriptions {
+            let id = subscription.api.to_string();
+            if self.registry.directory().api(subscription.api).is_none()
+                && self.registry.store().get(API, &id).await.map_err(away)?.is_none()
+            {
+                gone.push(id);
+            }
+        }
+        Ok(gone)
+    }
+
     /// What can be subscribed to: it is published, and takes access tokens. Owners may try out what they
     /// have not published yet.
     ///
@@ -222,6 +262,14 @@ impl Publishing<'_> {
     }
 }
 
+/// What an operator has blocked stays as it is.
+fn check_block(act: &Act, known: &SubscriptionRecord) -> Result<(), Refusal> {
+    match known.blocked_by_operator && act.by != By::Operator {
+        true => Err(Refusal::Conflicting("An operator has blocked this subscription.")),
+        false => Ok(()),
+    }
+}
+
 fn subscription<'a>(
     record: &'a mut ApplicationRecord,
     id: &str,
@@ -243,3 +291,6 @@ fn check_plan(api: &Api, wanted: Option<&str>) -> Result<(), Refusal> {
         false => format!("plan must be one of the API's: {}.", plans.join(", ")),
     }))
 }
+
+#[cfg(test)]
+mod tests;

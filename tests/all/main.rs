@@ -62,6 +62,7 @@ mod revocation;
 mod secrets;
 mod sessions;
 mod stopping;
+mod subscription_rights;
 mod subscriptions;
 mod support;
 mod tidy;

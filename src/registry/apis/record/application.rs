@@ -65,6 +65,13 @@ pub struct SubscriptionRecord {
     /// Since when it is blocked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_unix_ms: Option<u64>,
+    /// Whether it was an operator who blocked it, so that the API's owner cannot let it through again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blocked_by_operator: bool,
+    /// Whether the API's owner or an operator chose the plan, so that the application's owner cannot
+    /// choose another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan_by_publisher: bool,
 }
 
 impl Record for ApplicationRecord {
@@ -142,6 +149,8 @@ impl SubscriptionRecord {
             plan: self.plan.clone(),
             created_at: UnixMillis(self.created_unix_ms),
             blocked_since: self.blocked_unix_ms.map(UnixMillis),
+            blocked_by_operator: self.blocked_by_operator,
+            plan_by_publisher: self.plan_by_publisher,
         })
     }
 }

@@ -36,6 +36,8 @@ fn record(api: &Api, secret: &str) -> ApplicationRecord {
         }),
         subscriptions: vec![SubscriptionRecord {
             blocked_unix_ms: None,
+            blocked_by_operator: false,
+            plan_by_publisher: false,
             id: SubscriptionId(5).to_string(),
             api: api.id.to_string(),
             plan: None,

@@ -151,10 +151,11 @@ impl Grant {
         matches!(self, Self::Anonymous | Self::Open { .. })
     }
 
-    /// Whether it is somebody's else than the tenant's: a stranger's, or a consumer's.
+    /// Whether it is somebody's else than the tenant's: a stranger's, or that of whoever calls a
+    /// published API.
     #[must_use]
     pub fn is_guests(&self) -> bool {
-        self.is_strangers() || matches!(self, Self::Consumer { .. })
+        matches!(self, Self::Anonymous) || self.api().is_some()
     }
 
     /// When what it rests on at a published API is over by itself.

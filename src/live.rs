@@ -34,8 +34,8 @@ use traffic::{Meter, Traffic};
 
 /// Plain requests of one tenant at once.
 const EXCHANGES_PER_TENANT_MAX: u32 = 1000;
-/// Of them, one consumer's.
-const EXCHANGES_PER_CONSUMER_MAX: u32 = EXCHANGES_PER_TENANT_MAX / 4;
+/// Of them, one consumer's or one subscription's.
+const EXCHANGES_PER_GUEST_MAX: u32 = EXCHANGES_PER_TENANT_MAX / 4;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,12 +229,12 @@ impl LiveTable {
         let mut entries = shared.entries();
         let max = match kind {
             Kind::Connection => tenant.plan.connections_for(&grant),
-            // As with the plan's connections, strangers and consumers do not get them all.
+            // As with the plan's connections, guests do not get them all.
             Kind::Exchange if grant.is_guests() => Some(EXCHANGES_PER_TENANT_MAX / 4 * 3),
             Kind::Exchange => Some(EXCHANGES_PER_TENANT_MAX),
         };
-        if kind == Kind::Exchange && entries.exchanges_of(&grant) >= EXCHANGES_PER_CONSUMER_MAX {
-            return Err(TooMany::AtOnce { max: EXCHANGES_PER_CONSUMER_MAX });
+        if kind == Kind::Exchange && entries.exchanges_of(&grant) >= EXCHANGES_PER_GUEST_MAX {
+            return Err(TooMany::AtOnce { max: EXCHANGES_PER_GUEST_MAX });
         }
         if let Some(max) = max
             && entries.count(kind) >= max as usize

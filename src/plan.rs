@@ -169,7 +169,8 @@ impl Plan {
     }
 
     /// How many connections there may be for one more with this grant to come in. A quarter is kept
-    /// from strangers and consumers, so that they cannot shut the tenant out of their own runtime.
+    /// from strangers and callers of published APIs, so that they cannot shut the tenant out of their
+    /// own runtime.
     #[must_use]
     pub fn connections_for(&self, grant: &Grant) -> Option<u32> {
         let all = self.connections?;

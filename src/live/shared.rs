@@ -8,7 +8,7 @@ use slab::Slab;
 
 use super::{Counts, Entry, Kind};
 use crate::clock::Millis;
-use crate::grant::{ConsumerId, Grant};
+use crate::grant::{ConsumerId, Grant, SubscriptionId};
 use crate::plan::{Account, Plan, Share};
 use crate::tenant::{Tenant, TenantId, Username};
 
@@ -58,13 +58,35 @@ fn message_bytes_max(plan: &Plan) -> u64 {
     plan.message_bytes.unwrap_or(u64::MAX)
 }
 
+/// Who has no more than a part of a tenant's exchanges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Guest {
+    Consumer(ConsumerId),
+    Subscription(SubscriptionId),
+}
+
+impl Guest {
+    /// Whose grant it is; `None` for the tenant's own and for those who cannot be told apart.
+    fn of(grant: &Grant) -> Option<Self> {
+        match *grant {
+            Grant::Consumer { consumer, .. } => Some(Self::Consumer(consumer)),
+            Grant::Token { subscription, .. } => Some(Self::Subscription(subscription)),
+            _ => None,
+        }
+    }
+
+    fn of_exchange(entry: &Entry) -> Option<Self> {
+        Self::of(&entry.grant).filter(|_| entry.kind == Kind::Exchange)
+    }
+}
+
 /// A tenant's entries, counted by kind.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     by_place: Slab<Arc<Entry>>,
     exchanges: usize,
-    /// Consumers' among them.
-    of_consumers: HashMap<ConsumerId, u32>,
+    /// Guests' among them.
+    of_guests: HashMap<Guest, u32>,
     /// The path that was called last: a tenant's devices often call the same.
     path: Arc<str>,
     /// What entries relayed that are gone.
@@ -85,10 +107,11 @@ impl Entries {
         }
     }
 
-    /// How many exchanges there are of the consumer whose grant it is; 0 for anybody else's.
+    /// How many exchanges there are of the consumer or the subscription whose grant it is; 0 for
+    /// anybody else's.
     pub(super) fn exchanges_of(&self, grant: &Grant) -> u32 {
-        let Grant::Consumer { consumer, .. } = grant else { return 0 };
-        self.of_consumers.get(consumer).copied().unwrap_or_default()
+        let count = Guest::of(grant).and_then(|guest| self.of_guests.get(&guest));
+        count.copied().unwrap_or_default()
     }
 
     /// The same path as it is kept already, or a new one.
@@ -107,8 +130,8 @@ impl Entries {
     /// Takes in an entry that was made for the vacant place.
     pub(super) fn insert(&mut self, entry: Arc<Entry>) {
         self.exchanges += usize::from(entry.kind == Kind::Exchange);
-        if let (Kind::Exchange, Grant::Consumer { consumer, .. }) = (entry.kind, entry.grant) {
-            *self.of_consumers.entry(consumer).or_default() += 1;
+        if let Some(guest) = Guest::of_exchange(&entry) {
+            *self.of_guests.entry(guest).or_default() += 1;
         }
         self.by_place.insert(entry);
     }
@@ -117,12 +140,12 @@ impl Entries {
     pub(super) fn remove(&mut self, entry: &Entry) -> Option<Counts> {
         self.by_place.try_remove(entry.place as usize)?;
         self.exchanges -= usize::from(entry.kind == Kind::Exchange);
-        if let (Kind::Exchange, Grant::Consumer { consumer, .. }) = (entry.kind, entry.grant)
-            && let Some(count) = self.of_consumers.get_mut(&consumer)
+        if let Some(guest) = Guest::of_exchange(entry)
+            && let Some(count) = self.of_guests.get_mut(&guest)
         {
             *count -= 1;
             if *count == 0 {
-                self.of_consumers.remove(&consumer);
+                self.of_guests.remove(&guest);
             }
         }
         self.gone = self.gone.plus(entry.counts());

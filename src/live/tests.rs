@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::mailbox::MAILBOX_MAX;
 use super::*;
 use crate::client::RequestIds;
-use crate::grant::{ApiId, ConsumerId, KeyId};
+use crate::grant::{ApiId, ConsumerId, KeyId, SubscriptionId};
 use crate::plan::{Cost, Over, Plan, Quota};
 use crate::tenant::{OnChange, sample};
 
@@ -104,21 +104,25 @@ fn a_tenants_plain_requests_are_exactly_so_many_and_strangers_have_most_of_them(
 }
 
 #[test]
-fn one_consumer_does_not_take_all_requests() {
+fn one_consumer_or_subscription_does_not_take_all_requests() {
     let table = Arc::new(LiveTable::default());
     let mike = tenant(1, None);
     let ask = |grant| table.enter(&mike, Kind::Exchange, grant, client(), "/x", Millis(5));
-    let of = |consumer| Grant::Consumer {
-        api: ApiId(5),
-        consumer: ConsumerId(consumer),
-        credential: KeyId(1),
-        secret: 9,
-        until: UnixMillis::NEVER,
+    let (api, secret, until) = (ApiId(5), 9, UnixMillis::NEVER);
+    let of = |guest: u64| match guest {
+        1 => {
+            let subscription = SubscriptionId(2);
+            Grant::Token { api, subscription, secret, key: 1, jti: 1, until }
+        }
+        _ => {
+            let consumer = ConsumerId(guest);
+            Grant::Consumer { api, consumer, credential: KeyId(1), secret, until }
+        }
     };
     let mut all = Vec::new();
-    for consumer in 1..=3 {
-        all.extend((0..250).map(|_| ask(of(consumer)).expect("there is room")));
-        assert_eq!(ask(of(consumer)).unwrap_err(), TooMany::AtOnce { max: 250 });
+    for guest in 1..=3 {
+        all.extend((0..250).map(|_| ask(of(guest)).expect("there is room")));
+        assert_eq!(ask(of(guest)).unwrap_err(), TooMany::AtOnce { max: 250 });
     }
     assert_eq!(ask(of(4)).unwrap_err(), TooMany::AtOnce { max: 750 });
     assert_eq!(ask(Grant::Anonymous).unwrap_err(), TooMany::AtOnce { max: 750 });
@@ -127,9 +131,14 @@ fn one_consumer_does_not_take_all_requests() {
     drop(owners);
     drop(all.pop());
     assert!(ask(of(4)).is_ok());
-    assert_eq!(ask(of(2)).unwrap_err(), TooMany::AtOnce { max: 250 });
+    for guest in 1..=2 {
+        assert_eq!(ask(of(guest)).unwrap_err(), TooMany::AtOnce { max: 250 });
+    }
     drop(all);
-    let _again: Vec<_> = (0..250).map(|_| ask(of(2)).expect("nothing is left of them")).collect();
+    for guest in 1..=2 {
+        let _again: Vec<_> =
+            (0..250).map(|_| ask(of(guest)).expect("nothing is left of them")).collect();
+    }
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub const DEFINITION_BYTES_MAX: usize = 128 * 1024;
 /// There is none, or none of the owner's.
 pub const NO_API: Refusal = Refusal::Operator(OperatorRefusal::Missing("There is no such API."));
 
+const API_BLOCKED: &str = "An operator has blocked this API.";
+
 /// Where changes go, and whose they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Publishing<'a> {
@@ -133,7 +135,7 @@ impl Publishing<'_> {
         self.check(&definition, before.owner, Some(before)).await?;
         let change = |record: &mut ApiRecord, revision| {
             condition(revision)?;
-            check_block(act, record)?;
+            check_block(act, record.blocked_by_operator, API_BLOCKED)?;
             record.definition.clone_from(&definition);
             Ok(())
         };
@@ -165,7 +167,7 @@ impl Publishing<'_> {
         let ends_unix_ms = notice.map(|notice| self.now().plus(notice).0);
         let is_block = act.by == By::Operator && state == State::Blocked;
         let change = |record: &mut ApiRecord, _| {
-            check_block(act, record)?;
+            check_block(act, record.blocked_by_operator, API_BLOCKED)?;
             record.blocked_by_operator = is_block && before.owner != Owner::Operator;
             if record.state == state {
                 return Ok(());
@@ -191,7 +193,7 @@ impl Publishing<'_> {
     ) -> Result<usize, Refusal> {
         let check = |record: &ApiRecord, revision| {
             condition(revision)?;
-            check_block(act, record)
+            check_block(act, record.blocked_by_operator, API_BLOCKED)
         };
         let running = self.running_on(before);
         let removed = self.registry.remove_api(act, before.id, check).await;
@@ -276,10 +278,10 @@ impl Publishing<'_> {
     }
 }
 
-/// What an operator has blocked stays as it is.
-fn check_block(act: &Act, record: &ApiRecord) -> Result<(), Refusal> {
-    match record.blocked_by_operator && act.by != By::Operator {
-        true => Err(Refusal::Conflicting("An operator has blocked this API.")),
+/// What an operator has blocked stays as it is for everybody else, who is told `why`.
+fn check_block(act: &Act, is_blocked: bool, why: &'static str) -> Result<(), Refusal> {
+    match is_blocked && act.by != By::Operator {
+        true => Err(Refusal::Conflicting(why)),
         false => Ok(()),
     }
 }

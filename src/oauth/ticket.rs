@@ -7,7 +7,6 @@ use axum::extract::State;
 use http::StatusCode;
 use http::header::HeaderMap;
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{At, unkept};
 use crate::api::context::is_reserved;
@@ -90,13 +89,7 @@ pub(super) async fn issue(
     }
     let ticket = Ticket::new(api.account_id(), path, origin, grant);
     let secret = desk.registry.issue_ticket(&ticket).await.map_err(away)?;
-    let said = json!({
-        "ticket": secret.expose(),
-        "path": ticket.path,
-        "origin": ticket.origin,
-        "expires_in_seconds": TICKET_TTL.as_secs(),
-    });
-    Ok(unkept(StatusCode::CREATED, &said))
+    Ok(unkept(StatusCode::CREATED, &ticket.told(&secret)))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::guessing::Claim;
 use crate::passwords::{self, Verdict};
 use crate::refusal::Refusal;
 use crate::registry::record::PasswordRecord;
-use crate::registry::tickets::{BAD_ORIGIN, TICKET_TTL, Ticket, is_origin};
+use crate::registry::tickets::{BAD_ORIGIN, Ticket, is_origin};
 use crate::route::PATH_BYTES_MAX;
 use crate::secret::Secret;
 use crate::tenant::Tenant;
@@ -118,11 +118,5 @@ pub(super) async fn issue_ticket(
     }
     let ticket = Ticket::new(identity.tenant.id, input.path, origin, identity.grant);
     let secret = desk.registry.issue_ticket(&ticket).await.map_err(away)?;
-    let said = json!({
-        "ticket": secret.expose(),
-        "path": ticket.path,
-        "origin": ticket.origin,
-        "expires_in_seconds": TICKET_TTL.as_secs(),
-    });
-    Ok(Private(StatusCode::CREATED, said))
+    Ok(Private(StatusCode::CREATED, ticket.told(&secret)))
 }

@@ -10,12 +10,13 @@ use http::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::publishing::{act, owner};
-use super::{Answer, Arc, At, Desk, From, Owner as Asker, Private};
-use crate::api::{Api, State as Life};
+use super::publishing::{changed as as_changed, owner};
+use super::{Answer, Arc, At, Desk, From, Owner as Asker, Private, act};
+use crate::api::{Api, Application, State as Life};
+use crate::client::Client;
 use crate::json::{Asked, Id, Ids, Input};
 use crate::oauth::as_problem;
-use crate::oauth::issue::{Wanted, issue};
+use crate::oauth::issue::{Issued, Wanted, issue};
 use crate::publish::applications::{NewApplication, NewKeys};
 use crate::publish::subscriptions::{NewSubscription, Side, SubscriptionPlan};
 use crate::refusal::Refusal;
@@ -146,16 +147,35 @@ async fn token(
     Input(wanted): Input<NewToken>,
 ) -> Answer {
     let application = desk.publishing().application(Some(owner(&identity)), &id).await?;
-    let no_keys = Refusal::Conflicting("The application has no keys: generate them first.");
-    let secret = application.secret.as_ref().ok_or(no_keys)?.digest.fingerprint();
+    let secret = secret_of(&application)?;
     let life = match wanted.validity_period {
         Some(0) => return Err(Refusal::BadInput("validity_period must be 1 at least.".to_owned())),
         said => said.map(Duration::from_secs),
     };
-    let issuer = desk.oauth.issuer(&headers, client.over_tls);
     let wanted = Wanted { scope: wanted.scope.as_deref(), life };
-    let issued = issue(&desk.registry, &desk.oauth, &issuer, (&application, secret), wanted);
-    Ok(Private(StatusCode::OK, issued.await.map_err(as_problem)?.to_json()))
+    let issued = desk.issue((&application, secret), &headers, client, wanted).await?;
+    Ok(Private(StatusCode::OK, issued.to_json()))
+}
+
+/// The secret on which an application's tokens rest.
+pub(super) fn secret_of(application: &Application) -> Result<u64, Refusal> {
+    let no_keys = Refusal::Conflicting("The application has no keys: generate them first.");
+    Ok(application.secret.as_ref().ok_or(no_keys)?.digest.fingerprint())
+}
+
+impl Desk {
+    /// Issues a token for an application to its owner, who need not show its secret.
+    pub(super) async fn issue(
+        &self,
+        by: (&Application, u64),
+        headers: &HeaderMap,
+        client: Client,
+        wanted: Wanted<'_>,
+    ) -> Result<Issued, Refusal> {
+        let issuer = self.oauth.issuer(headers, client.over_tls);
+        let issued = issue(&self.registry, &self.oauth, &issuer, by, wanted);
+        issued.await.map_err(as_problem)
+    }
 }
 
 /// `POST /profile/applications/{id}/subscriptions`
@@ -187,9 +207,7 @@ async fn unsubscribe(
     let act = act(&identity, client, "end subscription", format!("application/{id}"));
     let publishing = desk.publishing();
     let changed = publishing.unsubscribe(&act, &before, &subscription, Side::Caller).await?;
-    let mut said = json!(desk.publishing().show_application(&changed.present));
-    said["closed"] = json!(changed.ended);
-    Ok(Private(StatusCode::OK, said))
+    as_changed(publishing.show_application(&changed.present), changed.ended)
 }
 
 /// `PUT /profile/applications/{id}/subscriptions/{subscription}/plan`
@@ -205,7 +223,5 @@ async fn set_plan(
     let before = publishing.application(Some(owner(&identity)), &id).await?;
     let act = act(&identity, client, "change subscription's plan", format!("application/{id}"));
     let changed = publishing.set_plan(&act, &before, &subscription, wanted, Side::Caller).await?;
-    let mut said = json!(publishing.show_application(&changed.present));
-    said["closed"] = json!(changed.ended);
-    Ok(Private(StatusCode::OK, said))
+    as_changed(publishing.show_application(&changed.present), changed.ended)
 }

@@ -111,6 +111,28 @@ fn named(id: &str) -> Result<KeyId, Refusal> {
     KeyId::from_hex(id).filter(|id| *id != KeyId::DEFAULT).ok_or(Refusal::NotFound("no such key"))
 }
 
+/// A tenant's act, as the audit log has it.
+fn act(identity: &Identity, client: Client, verb: &'static str, object: String) -> Act {
+    Act { by: By::Tenant, who: identity.tenant.username.to_string(), verb, object, client }
+}
+
+/// The password on which rests who asks; with nothing else an account is changed.
+fn password_of(identity: &Identity) -> Result<u64, Refusal> {
+    match identity.grant {
+        Grant::Password { fingerprint } | Grant::Session { fingerprint, .. } => Ok(fingerprint),
+        _ => Err(Refusal::PasswordOnly),
+    }
+}
+
+/// The password may have been changed since it was checked, and the tenant disabled.
+fn check_current(record: &TenantRecord, fingerprint: u64) -> Result<(), Refusal> {
+    let is_current = record.password.as_ref().is_some_and(|it| it.fingerprint == fingerprint);
+    match is_current && !record.disabled {
+        true => Ok(()),
+        false => Err(Refusal::GrantEnded(Cause::PasswordChanged)),
+    }
+}
+
 impl Desk {
     fn now(&self) -> UnixMillis {
         self.registry.wall().now()
@@ -125,26 +147,12 @@ impl Desk {
         verb: &'static str,
         mut change: impl FnMut(&mut TenantRecord) -> Result<T, Refusal>,
     ) -> Result<(Arc<Tenant>, T, usize), Refusal> {
-        let (Grant::Password { fingerprint } | Grant::Session { fingerprint, .. }) = identity.grant
-        else {
-            return Err(Refusal::PasswordOnly);
-        };
+        let fingerprint = password_of(identity)?;
         let change = |record: &mut TenantRecord, _: u64| {
-            // The password may have been changed since it was checked.
-            let is_current = record.password.as_ref().is_some_and(|p| p.fingerprint == fingerprint);
-            match is_current && !record.disabled {
-                true => change(record),
-                false => Err(Refusal::GrantEnded(Cause::PasswordChanged)),
-            }
+            check_current(record, fingerprint)?;
+            change(record)
         };
-        let username = &identity.tenant.username;
-        let act = Act {
-            by: By::Tenant,
-            who: username.to_string(),
-            verb,
-            object: format!("tenant/{username}"),
-            client,
-        };
+        let act = act(identity, client, verb, format!("tenant/{}", identity.tenant.username));
         let gone = Refusal::GrantEnded(Cause::TenantDisabled);
         let changing = Changing { registry: &self.registry, live: &self.live };
         let Changed { tenant, answer, ended } =

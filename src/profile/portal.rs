@@ -10,16 +10,17 @@ use http::StatusCode;
 use http::header::{HOST, HeaderMap};
 use serde::Deserialize;
 
-use super::publishing::{act as as_act, owner};
+use super::applications::secret_of;
+use super::publishing::owner;
 use super::view::{Moment, limit_in_words};
-use super::{Arc, At, Desk, From, Owner as Asker, asyncapi, away};
+use super::{Arc, At, Desk, From, Owner as Asker, act as as_act, asyncapi, away};
 use crate::api::{Api, Application, Security, State as Life};
 use crate::authenticate::Identity;
 use crate::client::Client;
 use crate::cookies::Way;
 use crate::grant::{ApiId, Grant};
-use crate::oauth::as_problem;
-use crate::oauth::issue::{Wanted, issue};
+use crate::live::PlanUse;
+use crate::oauth::issue::Wanted;
 use crate::publish::applications::{NewApplication, NewKeys};
 use crate::publish::portal::{ApplicationView, OfferView, SubscriptionView};
 use crate::publish::subscriptions::{NewSubscription, Side, SubscriptionPlan};
@@ -202,9 +203,7 @@ impl Desk {
         let api = ApiId::from_hex(&view.api).and_then(|id| self.registry.directory().api(id));
         let mut others = api.map(|api| api.definition.plans.clone()).unwrap_or_default();
         others.retain(|plan| !view.plan_by_publisher && Some(plan) != view.plan.as_ref());
-        let left = view.plan_use.limits.iter().map(limit_in_words);
-        let left = left.map(|(limit, left)| format!("{limit}: {left}")).collect();
-        Subscription { view, left, others }
+        Subscription { left: left_of(&view.plan_use), view, others }
     }
 }
 
@@ -341,14 +340,9 @@ impl Asked<'_> {
 
     async fn issue(&self, headers: &HeaderMap) -> Result<Outcome, Refusal> {
         let application = self.application().await?;
-        let no_keys = Refusal::Conflicting("The application has no keys: generate them first.");
-        let secret = application.secret.as_ref().ok_or(no_keys)?.digest.fingerprint();
-        let settings = &self.desk.oauth;
-        let issuer = settings.issuer(headers, self.client.over_tls);
         let wanted = Wanted { scope: None, life: None };
-        let by = (&*application, secret);
-        let issued = issue(&self.desk.registry, settings, &issuer, by, wanted);
-        let issued = issued.await.map_err(as_problem)?;
+        let by = (&*application, secret_of(&application)?);
+        let issued = self.desk.issue(by, headers, self.client, wanted).await?;
         let token = issued.token.expose().to_owned();
         let ws = base("ws", headers, self.client);
         let apis = application.subscriptions.iter();
@@ -369,6 +363,12 @@ impl Asked<'_> {
         let text = format!("{:?} was removed. {}", before.name, closed(ended));
         Ok(Outcome { text, ..Outcome::default() })
     }
+}
+
+/// What is left of a plan, a line for each limit.
+fn left_of(plan: &PlanUse) -> Vec<String> {
+    let lines = plan.limits.iter().map(limit_in_words);
+    lines.map(|(limit, left)| format!("{limit}: {left}")).collect()
 }
 
 fn closed(count: usize) -> String {

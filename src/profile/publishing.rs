@@ -4,20 +4,21 @@ use axum::Router;
 use axum::extract::{Extension, State};
 use axum::routing::{delete, get, post, put};
 use http::StatusCode;
+use serde::Serialize;
 use serde_json::json;
 
-use super::{Answer, Arc, At, Desk, From, Owner as Asker, Private};
+use super::{
+    Answer, Arc, At, Desk, From, Owner as Asker, Private, act, check_current, password_of,
+};
 use crate::api::{Consumer, Definition, Owner};
 use crate::authenticate::Identity;
-use crate::client::Client;
 use crate::close::Cause;
-use crate::grant::Grant;
 use crate::json::{Asked, Id, Ids, Input};
 use crate::publish::consumers::{NewKey, NewPassword, NewTokens};
 use crate::publish::view::ConsumerView;
 use crate::publish::{Changed, DEFINITION_BYTES_MAX, NewState, Publish, Publishing};
 use crate::refusal::Refusal;
-use crate::registry::audit::{Act, By};
+use crate::registry::audit::By;
 use crate::registry::away;
 use crate::registry::turns::Turn;
 use crate::tenant::TenantId;
@@ -49,18 +50,11 @@ impl Desk {
     }
 
     async fn look_again(&self, identity: &Identity) -> Result<(), Refusal> {
-        let (Grant::Password { fingerprint } | Grant::Session { fingerprint, .. }) = identity.grant
-        else {
-            return Err(Refusal::PasswordOnly);
-        };
+        let fingerprint = password_of(identity)?;
         let record = self.registry.record(identity.tenant.username.as_str()).await.map_err(away)?;
         let record = record.filter(|(id, _, _)| *id == identity.tenant.id);
         let (_, _, record) = record.ok_or(Refusal::GrantEnded(Cause::TenantDisabled))?;
-        let is_current = record.password.is_some_and(|it| it.fingerprint == fingerprint);
-        match is_current && !record.disabled {
-            true => Ok(()),
-            false => Err(Refusal::GrantEnded(Cause::PasswordChanged)),
-        }
+        check_current(&record, fingerprint)
     }
 
     pub(super) fn publishing(&self) -> Publishing<'_> {
@@ -73,19 +67,20 @@ pub(super) fn owner(identity: &Identity) -> Owner {
     Owner::Tenant(identity.tenant.id)
 }
 
-pub(super) fn act(identity: &Identity, client: Client, verb: &'static str, object: String) -> Act {
-    Act { by: By::Tenant, who: identity.tenant.username.to_string(), verb, object, client }
-}
-
 /// A tenant's own changes need no revision: whoever else changes it is themselves.
 fn whatever(_: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn changed(changed: &Changed<Consumer>) -> Answer {
-    let mut said = json!(ConsumerView::new(&changed.present));
-    said["closed"] = json!(changed.ended);
+/// What was changed as it is shown now, with how much that has closed.
+pub(super) fn changed(view: impl Serialize, ended: usize) -> Answer {
+    let mut said = json!(view);
+    said["closed"] = json!(ended);
     Ok(Private(StatusCode::OK, said))
+}
+
+fn changed_consumer(consumer: &Changed<Consumer>) -> Answer {
+    changed(ConsumerView::new(&consumer.present), consumer.ended)
 }
 
 /// `GET /profile/apis`
@@ -138,9 +133,7 @@ async fn define(
     let before = publishing.api(Some(owner(&identity)), &id).await?;
     let act = act(&identity, client, "change API", format!("api/{id}"));
     let Changed { present, ended } = publishing.define(&act, &before, definition, whatever).await?;
-    let mut said = json!(publishing.show(&present).await);
-    said["closed"] = json!(ended);
-    Ok(Private(StatusCode::OK, said))
+    changed(publishing.show(&present).await, ended)
 }
 
 /// `PUT /profile/apis/{id}/state`
@@ -156,9 +149,7 @@ async fn set_state(
     let before = publishing.api(Some(owner(&identity)), &id).await?;
     let act = act(&identity, client, "move API", format!("api/{id}"));
     let Changed { present, ended } = publishing.set_state(&act, &before, wanted).await?;
-    let mut said = json!(publishing.show(&present).await);
-    said["closed"] = json!(ended);
-    Ok(Private(StatusCode::OK, said))
+    changed(publishing.show(&present).await, ended)
 }
 
 /// `DELETE /profile/apis/{id}`
@@ -243,7 +234,7 @@ async fn set_basic(
     let _turn = desk.turn(&identity).await?;
     let consumer = desk.publishing().consumer(owner(&identity), &username).await?;
     let act = act(&identity, client, "set consumer's password", format!("consumer/{username}"));
-    changed(&desk.publishing().set_basic(&act, &consumer, wanted, client).await?)
+    changed_consumer(&desk.publishing().set_basic(&act, &consumer, wanted, client).await?)
 }
 
 /// `PUT /profile/consumers/{username}/jwt`
@@ -257,7 +248,7 @@ async fn set_jwt(
     let _turn = desk.turn(&identity).await?;
     let consumer = desk.publishing().consumer(owner(&identity), &username).await?;
     let act = act(&identity, client, "set consumer's tokens", format!("consumer/{username}"));
-    changed(&desk.publishing().set_tokens(&act, &consumer, wanted).await?)
+    changed_consumer(&desk.publishing().set_tokens(&act, &consumer, wanted).await?)
 }
 
 /// `DELETE /profile/consumers/{username}/credentials/{id}`
@@ -271,5 +262,5 @@ async fn remove_credential(
     let consumer = desk.publishing().consumer(owner(&identity), &username).await?;
     let act =
         act(&identity, client, "remove consumer's credential", format!("consumer/{username}"));
-    changed(&desk.publishing().remove_credential(&act, &consumer, &id).await?)
+    changed_consumer(&desk.publishing().remove_credential(&act, &consumer, &id).await?)
 }

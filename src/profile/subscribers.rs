@@ -6,8 +6,8 @@ use axum::routing::{delete, get, put};
 use http::StatusCode;
 use serde_json::json;
 
-use super::publishing::{act, owner};
-use super::{Answer, Arc, At, Desk, From, Owner as Asker, Private};
+use super::publishing::{changed as as_changed, owner};
+use super::{Answer, Arc, At, Desk, From, Owner as Asker, Private, act};
 use crate::api::Application;
 use crate::authenticate::Identity;
 use crate::client::Client;
@@ -92,9 +92,7 @@ impl<'a> Subscriber<'a> {
         let known = SubscriptionId::from_hex(self.subscription);
         let known = known.and_then(|id| changed.present.subscription(id));
         let shown = known.map(|it| self.desk.publishing().show_subscriber(&changed.present, it));
-        let mut said = json!(shown);
-        said["closed"] = json!(changed.ended);
-        Ok(Private(StatusCode::OK, said))
+        as_changed(shown, changed.ended)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::applications::no_randomness;
-use super::{Changed, Publishing};
+use super::{Changed, Publishing, check_block};
 use crate::api::application::Subscription;
 use crate::api::{Api, Application, Owner, Security, State};
 use crate::grant::{ApiId, SubscriptionId};
@@ -18,6 +18,7 @@ use crate::registry::audit::{Act, By};
 use crate::registry::away;
 use crate::registry::record::API;
 
+const BLOCKED_BY_OPERATOR: &str = "An operator has blocked this subscription.";
 const NO_SUBSCRIPTION: Refusal =
     Refusal::Operator(OperatorRefusal::Missing("The application has no such subscription."));
 
@@ -123,7 +124,7 @@ impl Publishing<'_> {
         );
         let change = |record: &mut ApplicationRecord| {
             let known = subscription(record, id)?;
-            check_block(act, known)?;
+            check_block(act, known.blocked_by_operator, BLOCKED_BY_OPERATOR)?;
             match side {
                 Side::Caller if known.blocked_unix_ms.is_some() => return Err(BLOCKED),
                 Side::Caller if known.plan_by_publisher && act.by != By::Operator => {
@@ -159,7 +160,7 @@ impl Publishing<'_> {
         let is_callers = side == Side::Caller && act.by != By::Operator;
         let change = |record: &mut ApplicationRecord| {
             let known = subscription(record, id)?;
-            check_block(act, known)?;
+            check_block(act, known.blocked_by_operator, BLOCKED_BY_OPERATOR)?;
             if is_callers && known.plan_by_publisher {
                 return Err(CHOSEN);
             }
@@ -184,7 +185,7 @@ impl Publishing<'_> {
         let now = self.now();
         let change = |record: &mut ApplicationRecord| {
             let known = subscription(record, id)?;
-            check_block(act, known)?;
+            check_block(act, known.blocked_by_operator, BLOCKED_BY_OPERATOR)?;
             known.blocked_unix_ms = blocked.then(|| known.blocked_unix_ms.unwrap_or(now.0));
             known.blocked_by_operator = blocked && act.by == By::Operator;
             Ok(())
@@ -259,14 +260,6 @@ impl Publishing<'_> {
             true => Ok(api),
             false => Err(Refusal::Conflicting("The API takes no access tokens of applications.")),
         }
-    }
-}
-
-/// What an operator has blocked stays as it is.
-fn check_block(act: &Act, known: &SubscriptionRecord) -> Result<(), Refusal> {
-    match known.blocked_by_operator && act.by != By::Operator {
-        true => Err(Refusal::Conflicting("An operator has blocked this subscription.")),
-        false => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::Registry;
 use super::store::StoreError;
@@ -42,6 +43,17 @@ impl Ticket {
     #[must_use]
     pub fn new(tenant: TenantId, path: String, origin: Option<String>, grant: Grant) -> Self {
         Self { tenant: tenant.to_string(), path, origin, grant }
+    }
+
+    /// What whoever asked for it is told: its secret, this once, and what it is good for.
+    #[must_use]
+    pub fn told(&self, secret: &Secret) -> Value {
+        json!({
+            "ticket": secret.expose(),
+            "path": self.path,
+            "origin": self.origin,
+            "expires_in_seconds": TICKET_TTL.as_secs(),
+        })
     }
 
     /// Whose runtime it opens.

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{Asked, Outcome, closed};
+use super::{Asked, Outcome, closed, left_of};
 use crate::api::{Api, Owner};
 use crate::profile::subscribers::Subscriber;
-use crate::profile::view::{Moment, limit_in_words};
+use crate::profile::view::Moment;
 use crate::profile::{Arc, Desk};
 use crate::publish::portal::SubscriberView;
 use crate::publish::subscriptions::Blocked;
@@ -51,9 +51,8 @@ impl Desk {
             let row = |(application, it): &(&Arc<_>, &crate::api::application::Subscription)| {
                 let now = self.now();
                 let view = self.publishing().show_subscriber(application, it);
-                let left = view.plan_use.limits.iter().map(limit_in_words);
                 Subscribed {
-                    left: left.map(|(limit, left)| format!("{limit}: {left}")).collect(),
+                    left: left_of(&view.plan_use),
                     created: Moment::of(it.created_at, now),
                     blocked: it.blocked_since.map(|since| Moment::of(since, now)),
                     view,

@@ -94,6 +94,12 @@ impl UnixMillis {
         Self(Millis(self.0).plus(span).0)
     }
 
+    /// How long it is from `earlier` to this moment; nothing if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Millis(self.0).since(Millis(earlier.0))
+    }
+
     /// The moment that lies `span` before this one.
     #[must_use]
     pub fn minus(self, span: Duration) -> Self {

@@ -20,6 +20,8 @@ use crate::registry::Caching;
 use crate::registry::sessions::SessionLimits;
 use crate::registry::store::{self, redis};
 use crate::relay::pair::Patience;
+use crate::runtimes::WakeSettings;
+use crate::runtimes::process::ProcessSettings;
 use crate::secret::{self, Secret};
 use crate::telemetry::{Filter, Format, LogSettings};
 use crate::tls::certificates::CertificateFiles;
@@ -27,6 +29,7 @@ use crate::tls::certificates::CertificateFiles;
 mod bounds;
 mod effective;
 mod keys;
+mod runtimes;
 mod sources;
 
 pub use effective::Effective;
@@ -97,6 +100,10 @@ pub struct Settings {
     pub accept: AcceptSettings,
     /// Runtimes.
     pub connect: ConnectSettings,
+    /// Runtimes of flowgate's own.
+    pub processes: ProcessSettings,
+    /// How they are woken.
+    pub wake: WakeSettings,
     /// Live connections.
     pub patience: Patience,
     /// What requests may be like.
@@ -212,6 +219,8 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         oauth: reader.oauth()?,
         accept: reader.accept()?,
         connect: reader.connect()?,
+        processes: runtimes::processes(&reader)?,
+        wake: runtimes::wake(&reader)?,
         patience: reader.patience()?,
         limits: reader.limits()?,
         probes: reader.probes()?,

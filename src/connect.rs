@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::clock::{Clock, Millis};
 use crate::descriptors::{Descriptors, Use, dial_refusal};
 use crate::keepalive::Probes;
 use crate::metrics::{Phase, Stopwatch};
+use crate::own_network::Network;
 use crate::refusal::Refusal;
 use crate::tenant::Instance;
 use crate::tls::Stream;
@@ -23,11 +24,14 @@ use crate::tls::runtimes::{Connector, RuntimeTlsFault};
 pub mod nodes;
 pub mod pool;
 pub mod reach;
+mod several;
+pub mod statics;
 pub mod upgrade;
 
 use nodes::Shares;
 use pool::Pool;
 use reach::Reach;
+use several::Watched;
 
 /// How long a name's addresses are believed.
 const NAMES_FRESH_FOR: Duration = Duration::from_secs(10);
@@ -64,6 +68,7 @@ pub struct Dialer {
     tls: Connector,
     pool: Arc<Pool>,
     shares: Shares,
+    watched: Watched,
 }
 
 /// What was found of a name last, and until when that is believed.
@@ -83,10 +88,21 @@ impl Dialer {
     ) -> Result<Self, rustls::Error> {
         let tls = Connector::new()?;
         let (names, pool, shares) = (Mutex::default(), Arc::default(), Shares::default());
-        Ok(Self { settings, reach, clock, names, tls, pool, shares })
+        Ok(Self { settings, reach, clock, names, tls, pool, shares, watched: Watched::default() })
     }
 
     pub(in crate::connect) async fn dial(
+        &self,
+        instance: &Instance,
+        watch: &mut Stopwatch,
+    ) -> Result<Stream, Refusal> {
+        match &instance.nodes {
+            Some(nodes) => self.dial_one_of(instance, nodes, watch).await,
+            None => self.dial_there(instance, watch).await,
+        }
+    }
+
+    async fn dial_there(
         &self,
         instance: &Instance,
         watch: &mut Stopwatch,
@@ -96,7 +112,9 @@ impl Dialer {
             let addresses = self.addresses(instance).await.map_err(unreachable)?;
             let addresses = self.reach.filter(instance, addresses)?;
             watch.pass(Phase::Resolve, self.clock.micros());
-            let socket = connect(addresses, self.settings.probes).await.map_err(unreachable)?;
+            let network = instance.network.as_ref();
+            let connected = connect(addresses, network, self.settings.probes).await;
+            let socket = connected.map_err(unreachable)?;
             let Some(tls) = &instance.tls else { return Ok(Stream::Plain(socket)) };
             self.tls.connect(socket, instance, tls).await.map_err(|fault| match fault {
                 RuntimeTlsFault::Certificate(why) => {
@@ -153,7 +171,7 @@ impl Dialer {
     }
 
     fn known(&self, instance: &Instance) -> Option<Vec<SocketAddr>> {
-        if instance.tls.is_some() {
+        if instance.tls.is_some() || instance.nodes.is_some() {
             return None;
         }
         if let Ok(ip) = instance.host.parse() {
@@ -216,10 +234,14 @@ impl Dialer {
 }
 
 /// TCP, at the first address that answers.
-async fn connect(addresses: Vec<SocketAddr>, probes: Probes) -> io::Result<TcpStream> {
+async fn connect(
+    addresses: Vec<SocketAddr>,
+    network: Option<&Network>,
+    probes: Probes,
+) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
-        match TcpStream::connect(address).await {
+        match dial(address, network).await {
             Ok(socket) => {
                 if !Descriptors::of_process().has_room(Use::Runtime, socket.as_raw_fd()) {
                     return Err(Errno::MFILE.into());
@@ -232,4 +254,13 @@ async fn connect(addresses: Vec<SocketAddr>, probes: Probes) -> io::Result<TcpSt
         }
     }
     Err(last)
+}
+
+async fn dial(address: SocketAddr, network: Option<&Network>) -> io::Result<TcpStream> {
+    match network {
+        Some(network) => {
+            TcpSocket::from_std_stream(network.socket(&address)?).connect(address).await
+        }
+        None => TcpStream::connect(address).await,
+    }
 }

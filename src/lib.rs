@@ -8,6 +8,7 @@
 //! 3. [`route`] finds the row for host and path;
 //! 4. [`authenticate`] turns credentials into an identity with its [`grant`];
 //! 5. [`live`] takes it into the live table, where whoever ends the grant will find it;
+//!    A runtime that sleeps is woken by [`runtimes`] then, and waited for.
 //! 6. [`connect`] dials the runtime and does the upstream half of the handshake, with the headers
 //!    that [`exchange`] leaves;
 //! 7. [`relay`] adopts the two sockets once both sides have switched protocols, and relays frames
@@ -28,11 +29,12 @@
 //!   [`publish`], [`analytics`], [`oauth`]
 //! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
 //!   [`relay`]
-//! - 2, services: [`live`], [`ledger`], [`registry`], [`guessing`], [`passwords`], [`telemetry`], [`tls`],
-//!   [`upload`], [`rewound`], [`permits`], [`descriptors`], [`held`]
+//! - 2, services: [`live`], [`ledger`], [`registry`], [`runtimes`], [`guessing`], [`passwords`],
+//!   [`telemetry`], [`tls`], [`upload`], [`rewound`], [`permits`], [`descriptors`], [`held`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`],
-//!   [`networks`], [`proxy_protocol`], [`limits`], [`keepalive`], [`api`], [`sealing`]
+//!   [`own_network`], [`networks`], [`proxy_protocol`], [`limits`], [`keepalive`], [`api`],
+//!   [`sealing`]
 //!
 //! # Invariants
 //!
@@ -85,6 +87,7 @@ pub mod live;
 pub mod metrics;
 pub mod networks;
 pub mod oauth;
+pub mod own_network;
 pub mod passwords;
 pub mod path;
 pub mod permits;
@@ -100,6 +103,7 @@ pub mod revoke;
 pub mod rewound;
 pub mod route;
 pub mod row;
+pub mod runtimes;
 pub mod sealing;
 pub mod secret;
 pub mod settle;

@@ -3,5 +3,10 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    flowgate::commands::run()
+    let arguments = std::env::args_os().skip(1).filter_map(|argument| argument.into_string().ok());
+    let arguments: Vec<String> = arguments.collect();
+    match flowgate::runtimes::process::launch::launch(&arguments) {
+        Some(exit_code) => exit_code.into(),
+        None => flowgate::commands::run(),
+    }
 }

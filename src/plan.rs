@@ -3,6 +3,8 @@
 //! A [`Plan`] is what is written down. An [`Account`] is what an owner of one has left, shared by all
 //! threads; it has a [`Budget`] for each [`Limit`] that the plan sets.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -55,6 +57,13 @@ pub struct Plan {
     /// What becomes of messages that are over one of the limits for messages and bytes.
     #[serde(default, skip_serializing_if = "Over::is_usual")]
     pub over: Over,
+    /// Seconds without a data frame and without a request after which a runtime of flowgate's own is
+    /// put to sleep; at least 1. Absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sleep_after_seconds: Option<u32>,
+    /// Whether such a runtime is never put to sleep, whatever else is said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub always_on: bool,
 }
 
 /// What a plan does with a message for which the budget is used up.
@@ -93,6 +102,9 @@ struct Written {
     handshakes_per_minute: Option<Quota>,
     requests_per_second: Option<Quota>,
     over: Option<Over>,
+    sleep_after_seconds: Option<u32>,
+    #[serde(default)]
+    always_on: bool,
 }
 
 /// The earlier form of `messages_per_second` and `over`.
@@ -128,6 +140,8 @@ impl TryFrom<Written> for Plan {
             handshakes_per_minute: written.handshakes_per_minute,
             requests_per_second: written.requests_per_second,
             over: written.over.or(earlier.map(|it| it.over)).unwrap_or_default(),
+            sleep_after_seconds: written.sleep_after_seconds,
+            always_on: written.always_on,
         })
     }
 }
@@ -140,6 +154,9 @@ impl Plan {
     pub fn check(&self) -> Result<(), &'static str> {
         if self.connections == Some(0) {
             return Err("connections must be at least 1");
+        }
+        if self.sleep_after_seconds == Some(0) {
+            return Err("sleep_after_seconds must be at least 1");
         }
         let is_wrong = |limit: &Limit| self.quota(*limit).is_some_and(|quota| !quota.is_in_range());
         Limit::ALL.into_iter().find(is_wrong).map_or(Ok(()), |limit| Err(limit.out_of_range()))
@@ -166,6 +183,13 @@ impl Plan {
         let limits_frames = |limit: &Limit| matches!(limit.unit(), Unit::Messages | Unit::Bytes);
         self.over == Over::Drop
             && Limit::ALL.into_iter().filter(limits_frames).any(|it| self.quota(it).is_some())
+    }
+
+    /// After how long without use a runtime is put to sleep; `None` for never.
+    #[must_use]
+    pub fn sleep_after(&self) -> Option<Duration> {
+        let span = self.sleep_after_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        span.filter(|_| !self.always_on)
     }
 
     /// How many connections there may be for one more with this grant to come in. A quarter is kept

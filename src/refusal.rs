@@ -1,7 +1,6 @@
 //! Every "no" that a client can get: status and public text for them, detail for the log.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -13,6 +12,7 @@ use crate::tenant::Username;
 
 mod consumers;
 mod faces;
+mod insiders;
 mod labels;
 mod oauth;
 mod operators;
@@ -128,6 +128,17 @@ pub enum Refusal {
     Unprocessable(&'static str),
     /// The tenant has no runtime at present.
     NoRuntime,
+    /// The runtime is being woken, and that takes longer than is waited for.
+    Waking,
+    /// The runtime sleeps, and this grant does not wake it.
+    RuntimeAsleep,
+    /// The runtime does not start.
+    RuntimeFailed {
+        /// Why, for its tenant.
+        why: String,
+        /// After so many seconds it may be tried again.
+        retry_seconds: u32,
+    },
     /// The runtime's address is one that is never dialled; which and why is for the log.
     RuntimeDenied(String),
     /// The runtime could not be reached or broke the connection.
@@ -192,6 +203,9 @@ impl Refusal {
             Self::GrantEnded(Cause::ClosedByOwner),
             Self::NoRuntime,
             Self::GrantEnded(Cause::RuntimeMoved),
+            Self::Waking,
+            Self::RuntimeAsleep,
+            Self::RuntimeFailed { why: "it ended: exit status: 1".into(), retry_seconds: 4 },
             Self::RuntimeDenied("169.254.1.1:1880: a link-local address".into()),
             Self::RuntimeUnreachable("10.0.0.1:1880: Connection refused".into()),
             Self::RuntimeCertificate("10.0.0.1:1880: certificate expired".into()),
@@ -246,11 +260,11 @@ impl Refusal {
     #[must_use]
     pub fn public(&self) -> Cow<'static, str> {
         match self {
-            Self::Malformed(what) | Self::BadHandshake(what) | Self::Conflicting(what) => {
-                (*what).into()
-            }
+            Self::Malformed(what)
+            | Self::BadHandshake(what)
+            | Self::Conflicting(what)
+            | Self::Unprocessable(what) => (*what).into(),
             Self::BadInput(what) => what.clone().into(),
-            Self::Unprocessable(what) => (*what).into(),
             Self::Consumer(refusal) => refusal.message().into(),
             Self::OAuth(refusal) => refusal.description().into(),
             Self::Operator(refusal) => refusal.public(),
@@ -267,13 +281,18 @@ impl Refusal {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::PlanConnections { .. } => Some(10),
-            Self::PlanRate { retry_seconds, .. } => Some(*retry_seconds),
-            Self::NoRuntime | Self::ApiBlocked => Some(NO_RUNTIME_RETRY_SECONDS),
+            Self::PlanRate { retry_seconds, .. } | Self::RuntimeFailed { retry_seconds, .. } => {
+                Some(*retry_seconds)
+            }
+            Self::NoRuntime | Self::RuntimeAsleep | Self::ApiBlocked => {
+                Some(NO_RUNTIME_RETRY_SECONDS)
+            }
             Self::TooManyLogins => Some(LOGINS_RETRY_SECONDS),
             Self::TooManyAttempts { wait_seconds }
             | Self::OAuth(OAuthRefusal::TooManyAttempts { wait_seconds }) => Some(*wait_seconds),
             Self::OAuth(OAuthRefusal::Unavailable(_)) => Some(NO_RUNTIME_RETRY_SECONDS),
             Self::Overloaded(_) | Self::RegistryAway(_) | Self::ReplicaSilent(_) => Some(2),
+            Self::Waking => Some(2),
             Self::GrantEnded(cause) if !faces::takes_the_credential(*cause) => Some(1),
             _ => None,
         }
@@ -341,45 +360,10 @@ impl Refusal {
             | Self::RuntimeUnreachable(_)
             | Self::RuntimeCertificate(_)
             | Self::RuntimeBroke(_)
-            | Self::RuntimeTimedOut(_) => self.face_of_the_runtime(),
-        }
-    }
-}
-
-impl Refusal {
-    /// What the tenant may know whose credential or runtime it is about: more than a client, but
-    /// nothing of addresses and of flowgate's own troubles, which are for the log.
-    #[must_use]
-    pub fn for_tenant(&self) -> String {
-        match self {
-            Self::WrongCredential { .. } | Self::NotFound(_) | Self::GrantEnded(_) => {
-                self.to_string()
-            }
-            _ => self.public().into_owned(),
-        }
-    }
-}
-
-/// For the log: what the public text leaves out.
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoCredential => f.write_str("no credential"),
-            Self::Consumer(refusal) => f.write_str(refusal.why()),
-            Self::OAuth(refusal) => f.write_str(refusal.why()),
-            Self::WrongCredential { why, .. }
-            | Self::NotFound(why)
-            | Self::Overloaded(why)
-            | Self::RuntimeTimedOut(why) => f.write_str(why),
-            Self::GrantEnded(cause) => write!(f, "grant ended: {}", cause.reason()),
-            Self::RuntimeDenied(why)
-            | Self::RuntimeUnreachable(why)
-            | Self::RuntimeCertificate(why)
-            | Self::RuntimeBroke(why)
-            | Self::RegistryAway(why)
-            | Self::UnknownOutcome(why)
-            | Self::ReplicaSilent(why) => f.write_str(why),
-            other => f.write_str(&other.public()),
+            | Self::RuntimeTimedOut(_)
+            | Self::Waking
+            | Self::RuntimeAsleep
+            | Self::RuntimeFailed { .. } => self.face_of_the_runtime(),
         }
     }
 }

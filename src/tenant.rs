@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::uri::Authority;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::clock::UnixMillis;
 use crate::close::Cause;
@@ -13,8 +11,11 @@ use crate::grant::{ApiId, Grant, KeyId};
 use crate::plan::Plan;
 use crate::secret::SecretDigest;
 
+mod instance;
 mod key;
+pub mod nodes;
 
+pub use instance::{Instance, InstanceTls, OnChange, Provider};
 pub use key::{ApiKey, PreviousSecret, RetiredKey};
 
 /// Usernames that would be mistaken for the host's own names.
@@ -150,73 +151,6 @@ impl Password {
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[password hash]")
-    }
-}
-
-/// How a runtime is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instance {
-    /// Host name or IP address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Node-RED's `httpNodeRoot`: empty, or a path with a leading and no trailing slash.
-    pub node_root: String,
-    /// Node-RED's `httpAdminRoot`, in the same form; `None` for a runtime without editor and admin API.
-    pub admin_root: Option<String>,
-    /// How TLS is spoken with it, if it is.
-    pub tls: Option<InstanceTls>,
-    /// What becomes of what runs when the tenant gets this instance in place of another.
-    pub on_change: OnChange,
-}
-
-/// How TLS is spoken with a runtime. Its certificate is verified in any case.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InstanceTls {
-    /// The authorities that may have signed its certificate, in PEM; `None` for the public ones.
-    pub ca_pem: Option<Arc<str>>,
-    /// The name that is asked for and verified; `None` for the host's.
-    pub server_name: Option<String>,
-}
-
-/// What becomes of live connections and running exchanges when a tenant's instance changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OnChange {
-    /// They stay on the old one until either side ends them.
-    #[default]
-    Keep,
-    /// They end with 1012, so that their clients come again and reach the new one.
-    Move,
-}
-
-impl Instance {
-    /// Whether a request finds the same under the other one: same address, same roots.
-    #[must_use]
-    pub fn is_same_place(&self, other: &Self) -> bool {
-        // Named one by one: whoever adds a member decides what it means here.
-        let Self { host, port, node_root, admin_root, tls, on_change: _ } = self;
-        (host, port, tls) == (&other.host, &other.port, &other.tls)
-            && (node_root, admin_root) == (&other.node_root, &other.admin_root)
-    }
-
-    /// Whether a path that was made for the other one is right for this one.
-    #[must_use]
-    pub fn has_roots_of(&self, other: &Self) -> bool {
-        (&self.node_root, &self.admin_root) == (&other.node_root, &other.admin_root)
-    }
-}
-
-impl fmt::Display for Instance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.tls.is_some() {
-            f.write_str("https://")?;
-        }
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
     }
 }
 
@@ -364,6 +298,9 @@ pub fn sample(username: &str) -> Tenant {
             admin_root: None,
             tls: None,
             on_change: OnChange::Keep,
+            provider: Provider::Static,
+            nodes: None,
+            network: None,
         })),
         allowed_origins: Vec::new(),
         disabled: false,

@@ -39,6 +39,7 @@ pub(super) const ASSETS: &[(&str, &str, &str)] = &[
     ("/console/tenant.js", SCRIPT, include_str!("console/assets/tenant.js")),
     ("/console/keys.js", SCRIPT, include_str!("console/assets/keys.js")),
     ("/console/connections.js", SCRIPT, include_str!("console/assets/connections.js")),
+    ("/console/runtimes.js", SCRIPT, include_str!("console/assets/runtimes.js")),
     ("/console/plans.js", SCRIPT, include_str!("console/assets/plans.js")),
     ("/console/others.js", SCRIPT, include_str!("console/assets/others.js")),
     ("/console/server.js", SCRIPT, include_str!("console/assets/server.js")),

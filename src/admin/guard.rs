@@ -144,6 +144,23 @@ impl<S: Send + Sync> FromRequestParts<S> for Administrator {
     }
 }
 
+/// An operator whose role is `operate` at least, for what only looks and yet is not for all.
+pub(super) struct Operating;
+
+impl<S: Send + Sync> FromRequestParts<S> for Operating {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        match parts.extensions.get::<Operator>() {
+            Some(operator) if operator.role >= Role::Operate => Ok(Self),
+            Some(_) => {
+                Err(Refusal::Operator(OperatorRefusal::Role { needed: Role::Operate.as_str() }))
+            }
+            None => Err(Refusal::Operator(OperatorRefusal::Token)),
+        }
+    }
+}
+
 /// Who asks, and what they may do.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct WhoAmI {

@@ -57,6 +57,7 @@ mod pages;
 mod plans;
 mod profiles;
 mod replicas;
+mod runtimes;
 mod server;
 mod sessions;
 mod signing;

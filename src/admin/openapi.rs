@@ -10,8 +10,8 @@ use utoipa_axum::routes;
 
 use super::{
     Desk, analytics, apis, applications, audit, connections, consumers, credentials, feed, guard,
-    instances, keys, of_tenant, plans, profiles, replicas, server, sessions, signing, stats,
-    subscriptions, tenants,
+    instances, keys, of_tenant, plans, profiles, replicas, runtimes, server, sessions, signing,
+    stats, subscriptions, tenants,
 };
 
 /// The security scheme's name in the document.
@@ -74,6 +74,13 @@ pub(super) fn api() -> (Router<Arc<Desk>>, Value) {
         .routes(routes!(of_tenant::list))
         .routes(routes!(of_tenant::close))
         .routes(routes!(replicas::list))
+        .routes(routes!(runtimes::list))
+        .routes(routes!(runtimes::show))
+        .routes(routes!(runtimes::log))
+        .routes(routes!(runtimes::start))
+        .routes(routes!(runtimes::stop))
+        .routes(routes!(runtimes::restart))
+        .routes(routes!(runtimes::progress, runtimes::restart_all, runtimes::halt))
         .routes(routes!(sessions::list, sessions::end_all))
         .routes(routes!(sessions::end))
         .routes(routes!(audit::list))

@@ -156,10 +156,13 @@ pub(super) async fn import(
         return Err(Refusal::BadInput(what.to_owned()));
     }
     for tenant in &profiles.tenants {
-        let address = tenant.get("instance").and_then(|instance| instance["address"].as_str());
-        // What cannot be read is told with the rest that is wrong.
-        if let Some(Ok((_, host, port))) = address.map(parse_address) {
-            desk.judge_host(&host, port)?;
+        let Some(instance) = tenant.get("instance") else { continue };
+        let several = instance["addresses"].as_array().into_iter().flatten();
+        for address in several.chain([&instance["address"]]).filter_map(Value::as_str) {
+            // What cannot be read is told with the rest that is wrong.
+            if let Ok((_, host, port)) = parse_address(address) {
+                desk.judge_host(&host, port)?;
+            }
         }
     }
     desk.hash_passwords(&operator, &mut profiles.tenants, query.replace).await?;

@@ -178,6 +178,9 @@ impl Desk {
             && before.and_then(|before| before.instance.as_ref()) != Some(instance)
         {
             self.judge_host(&instance.host, instance.port)?;
+            for node in &instance.others {
+                self.judge_host(&node.host, node.port)?;
+            }
         }
         Ok(wanted)
     }

@@ -20,6 +20,7 @@ use crate::registry::store::Store;
 use crate::registry::testing;
 use crate::relay::pair::Patience;
 use crate::relay::plane::Plane;
+use crate::runtimes::Runtimes;
 use crate::secret::Secret;
 
 mod authorization;
@@ -100,7 +101,9 @@ impl World {
             ping_runtime_after: None,
             lifetime_max: None,
         };
+        let runtimes = Runtimes::none(&registry, &live, clock);
         let journey = Journey {
+            runtimes,
             base_domain: "flows.localhost".to_owned(),
             trusted_proxies: Default::default(),
             clock,

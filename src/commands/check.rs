@@ -14,6 +14,8 @@ use crate::telemetry;
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let _flushed_at_the_end = telemetry::start(&settings.log);
     InUse::load(settings)?;
+    let processes = settings.processes.check();
+    processes.map_err(|message| Failure { exit_code: EXIT_CONFIG, message: message.to_owned() })?;
     let tokens = settings.admin_tokens.read();
     tokens.map_err(|message| Failure { exit_code: EXIT_CONFIG, message })?;
     let tenants = match &settings.import {

@@ -27,13 +27,12 @@ use crate::journey::recent::Recent;
 use crate::keepalive::Probes;
 use crate::metrics::Metrics;
 use crate::networks::Networks;
-use crate::passwords::Passwords;
 use crate::permits::Permits;
 use crate::presence::Presence;
 use crate::profile::Desk;
 use crate::registry::store::redacted;
 use crate::registry::usage::Usage;
-use crate::relay::plane::{Plane, Prepared};
+use crate::relay::plane::Prepared;
 use crate::telemetry;
 use crate::tls::server::Acceptor;
 
@@ -43,13 +42,14 @@ mod beside;
 mod front;
 mod limits;
 mod parts;
+mod runtimes;
 mod signals;
 
 use about::{about, own_addresses, thread_names};
 use attend::attend;
 use beside::{beside, write_down};
 use limits::permits;
-use parts::{admin_desk, dialer, registry, routers, sealing};
+use parts::{admin_desk, dialer, passwords, plane, registry, routers, sealing};
 use signals::Signals;
 
 /// Name look-ups and reads of the registry at once; everything else that blocks has threads of its own.
@@ -80,22 +80,19 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| cannot("start the worker threads", error))?;
-    let tokens = admin_tokens(&settings)?;
-    let store = open(&settings, runtime.handle())?;
+    let (handle, tokens) = (runtime.handle(), admin_tokens(&settings)?);
+    let store = open(&settings, handle)?;
     if let Some(path) = &settings.import {
-        import::fill(&store, runtime.handle(), path, false)?;
+        import::fill(&store, handle, path, false)?;
     }
     let registry = Arc::new(registry(store, &settings, clock).with_sealing(sealing(&settings)?));
-    let (plane, prepared) = Plane::prepare(settings.relay_threads, settings.patience, clock)
-        .map_err(|error| cannot("start the relay threads", error))?;
-    plane.held().limit(settings.limits.buffer_bytes_max);
-    let passwords = Passwords::start(clock)
-        .map_err(|error| cannot("start the password threads", error))
-        .map(Arc::new)?;
+    let (plane, prepared) = plane(&settings, clock)?;
+    let passwords = passwords(clock)?;
     let dialer = Arc::new(dialer(&settings, clock)?);
     let request_ids = RequestIds::new().map_err(|error| cannot("get randomness", error.into()))?;
     let (usage, refused) = <(Arc<Usage>, Arc<Recent>)>::default();
     let (live, presence, analytics) = beside(&registry, &settings)?;
+    let runtimes = runtimes::open(&settings, handle, (&registry, &live), &presence, clock)?;
     let desk = Desk {
         registry: Arc::clone(&registry),
         passwords: Arc::clone(&passwords),
@@ -103,6 +100,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         presence: Arc::clone(&presence),
         usage: Arc::clone(&usage),
         dialer: Arc::clone(&dialer),
+        runtimes: Arc::clone(&runtimes),
         refused: Arc::clone(&refused),
         analytics: Arc::clone(&analytics),
         base_domain: settings.base_domain.clone(),
@@ -120,6 +118,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         tenant_pages,
         live,
         dialer,
+        runtimes,
         plane,
         limits: settings.limits,
         request_ids,
@@ -209,6 +208,7 @@ async fn serve(
         journey.plane.stop();
         front.stop();
     });
+    journey.runtimes.stop().await;
     attendant.abort();
     // Whatever it was about to write must not come behind the last words.
     let _ = attendant.await;
@@ -322,11 +322,7 @@ fn listen(
         probes.watch(&listener)?;
         Ok((listener.local_addr()?, listener))
     });
-    let (address, listener) = bound.map_err(|error| cannot_listen(address, &error))?;
+    let (address, listener) = bound.map_err(|error| front::cannot_listen(address, &error))?;
     tracing::info!(plane, %address, tls, "listening");
     Ok(listener)
-}
-
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
-    Failure::runtime(format!("cannot listen on {address}: {error}"))
 }

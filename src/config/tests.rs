@@ -266,6 +266,8 @@ fn another<'a>(key: &Key, secret_file: &'a str) -> &'a str {
         ("listen" | "tls_listen" | "admin_listen", _) => "127.0.0.1:7",
         ("log", _) => "warn,flowgate::relay=debug",
         ("log_format", _) => "json",
+        ("process_ports" | "process_users", _) => "30000-30999",
+        (_, "WORD" | "FOLDER" | "TEXT" | "NAME") => "something",
         (_, "CERT:KEY") => "chain.pem:key.pem",
         ("http2", _) => "false",
         (_, "BOOL") => "true",

@@ -18,6 +18,7 @@ use slab::Slab;
 use super::Destination;
 use crate::clock::Millis;
 use crate::descriptors::{Descriptors, Use};
+use crate::own_network::Network;
 
 /// For how long a connection is kept without a request.
 const IDLE_MAX: Duration = Duration::from_secs(4);
@@ -115,8 +116,16 @@ impl Links {
     ///
     /// # Errors
     /// It failed at once.
-    pub fn dial(&mut self, address: SocketAddr, slot: usize) -> io::Result<usize> {
-        let socket = TcpStream::connect(address)?;
+    pub fn dial(
+        &mut self,
+        address: SocketAddr,
+        network: Option<&Network>,
+        slot: usize,
+    ) -> io::Result<usize> {
+        let socket = match network {
+            Some(network) => TcpStream::from_std(network.dial(&address)?),
+            None => TcpStream::connect(address)?,
+        };
         if !self.descriptors.has_room(Use::Runtime, socket.as_raw_fd()) {
             return Err(Errno::MFILE.into());
         }

@@ -34,6 +34,7 @@ use crate::close::Cause;
 use crate::keepalive::{KeepAlive, Probes};
 use crate::live::Entry;
 use crate::networks::Networks;
+use crate::own_network::Network;
 use crate::refusal::Refusal;
 use crate::tenant::TenantId;
 
@@ -141,6 +142,8 @@ pub struct Forward<E> {
     pub destination: Destination,
     /// Where it may be reached, to be tried from the last to the first.
     pub addresses: Vec<SocketAddr>,
+    /// In which network that is, if not in ours.
+    pub network: Option<Network>,
     /// It changes nothing: it may use a kept connection, and be sent again.
     pub changes_nothing: bool,
     /// It is a handshake.

@@ -12,6 +12,7 @@ use super::request_body::Fault;
 use super::{Destination, Forward, Story};
 use crate::clock::Millis;
 use crate::descriptors::dial_refusal;
+use crate::own_network::Network;
 use crate::refusal::Refusal;
 
 mod answer;
@@ -58,6 +59,7 @@ pub(super) struct Passage<S: Story> {
     asked: Asked,
     destination: Destination,
     addresses: Vec<SocketAddr>,
+    network: Option<Network>,
     last_error: String,
     is_handshake: bool,
     phase: Phase,
@@ -101,6 +103,7 @@ impl<S: Story> Passage<S> {
             asked,
             destination: forward.destination,
             addresses: forward.addresses,
+            network: forward.network,
             last_error: String::new(),
             is_handshake: forward.is_handshake,
             phase: if forward.changes_nothing { Phase::Send } else { Phase::Dial },
@@ -192,7 +195,7 @@ impl<S: Story> Passage<S> {
         let Some(address) = self.addresses.pop() else {
             return Progress::Refuse(Refusal::RuntimeUnreachable(self.last_error.clone()));
         };
-        match tools.links.dial(address, slot) {
+        match tools.links.dial(address, self.network.as_ref(), slot) {
             Ok(id) => {
                 if let Some(link) = tools.links.get(id)
                     && let Err(error) = tools.settings.probes.watch(&link.socket)

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use crate::path::is_under;
 use crate::route::{PATH_BYTES_MAX, RuntimeTarget, Target, route};
 use crate::row::Row;
-use crate::tenant::{Instance, OnChange, Username};
+use crate::tenant::{Instance, OnChange, Provider, Username};
 
 const BASE: &str = "flows.localhost";
 const NODE_ROOTS: [&str; 4] = ["", "/api", "/flows/v1", "/A%62"];
@@ -40,6 +40,9 @@ fn instance(choice: u8) -> Instance {
         admin_root: Some(ADMIN_ROOTS[choice / NODE_ROOTS.len() % ADMIN_ROOTS.len()].to_owned()),
         tls: None,
         on_change: OnChange::Keep,
+        provider: Provider::Static,
+        nodes: None,
+        network: None,
     }
 }
 

@@ -34,6 +34,7 @@ use crate::front::{
 };
 use crate::live::{Entry, Kind, Registered};
 use crate::metrics::Phase;
+use crate::own_network::Network;
 use crate::refusal::{Refusal, wants_page};
 use crate::relay::plane::{Adoption, Relay};
 use crate::relay::wire::Wire;
@@ -160,12 +161,14 @@ impl Story for FrontDesk {
             trail.watch.pass(Phase::Resolve, journey.clock.micros());
         }
         match sent {
-            Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing })) => {
+            Ok(Some(sent)) => {
+                let Sent { row, registered, way, .. } = sent;
                 Reception::Forward(Box::new(Forward {
                     errand: Errand { client, trail, wants_page, row, registered, way },
-                    destination: (tenant.id, tenant.revision),
-                    addresses,
-                    changes_nothing,
+                    destination: (sent.tenant.id, sent.tenant.revision),
+                    addresses: sent.addresses,
+                    network: sent.network,
+                    changes_nothing: sent.changes_nothing,
                     is_handshake,
                 }))
             }
@@ -282,6 +285,7 @@ struct Sent {
     way: Way,
     tenant: Arc<Tenant>,
     addresses: Vec<SocketAddr>,
+    network: Option<Network>,
     changes_nothing: bool,
 }
 
@@ -329,7 +333,7 @@ impl Journey {
             return not_at_once(&registered);
         };
         let Admitted { identity, row, path_and_query, .. } = admitted;
-        let Some(addresses) = self.dialer.known_addresses(&instance)? else {
+        let Some((addresses, network)) = self.known_way(&tenant, &instance)? else {
             return not_at_once(&registered);
         };
         let manner = plain::Manner::of(parts, &identity);
@@ -338,7 +342,7 @@ impl Journey {
         rewrite(parts, written, &towards, None, out);
         let way = Way::Plain { manner };
         let changes_nothing = parts.method.is_safe() && !has_body;
-        Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing }))
+        Ok(Some(Sent { row, registered, way, tenant, addresses, network, changes_nothing }))
     }
 
     fn begin_handshake(
@@ -359,7 +363,7 @@ impl Journey {
         };
         let Admitted { identity, row, path_and_query, .. } = admitted;
         self.reach_at_once(Step::Confirmed);
-        let Some(addresses) = self.dialer.known_addresses(&instance)? else {
+        let Some((addresses, network)) = self.known_way(&tenant, &instance)? else {
             return not_at_once(&registered);
         };
         let ours_offered = offers_our_subprotocol(&parts.headers);
@@ -369,7 +373,7 @@ impl Journey {
         let drops = tenant.plan.drops();
         rewrite(parts, written, &towards, Some(Handshake { drops }), out);
         let way = Way::Handshake { accept, ours_offered, agreed: None, drops };
-        Ok(Some(Sent { row, registered, way, tenant, addresses, changes_nothing: false }))
+        Ok(Some(Sent { row, registered, way, tenant, addresses, network, changes_nothing: false }))
     }
 }
 

@@ -23,6 +23,7 @@ use crate::limits::Limits;
 use crate::live::{Entry, Kind, LiveTable, Registered, TooMany};
 use crate::metrics::{Metrics, Outcome, Phase};
 use crate::networks::Networks;
+use crate::own_network::Network;
 use crate::passwords::Passwords;
 use crate::refusal::{ConsumerRefusal, Refusal, wants_page};
 use crate::registry::usage::Usage;
@@ -30,7 +31,8 @@ use crate::registry::{Registry, away};
 use crate::relay::plane::Plane;
 use crate::route::Own;
 use crate::row::Row;
-use crate::tenant::Tenant;
+use crate::runtimes::Runtimes;
+use crate::tenant::{Instance, Tenant};
 
 pub mod admission;
 mod counting;
@@ -44,6 +46,7 @@ pub mod recent;
 mod steps;
 pub mod totals;
 pub mod trail;
+mod waiting;
 mod websocket;
 
 use admission::{Admission, Admitted, Decision};
@@ -76,6 +79,8 @@ pub struct Journey {
     pub live: Arc<LiveTable>,
     /// The way to runtimes.
     pub dialer: Arc<Dialer>,
+    /// Those that are woken and put to sleep.
+    pub runtimes: Arc<Runtimes>,
     /// Where frames travel.
     pub plane: Plane,
     /// What requests may be like.
@@ -94,6 +99,9 @@ pub struct Journey {
     #[cfg(test)]
     pub gate: Arc<steps::Gate>,
 }
+
+/// Addresses of a runtime, and in which network they are, if not in ours.
+type KnownWay = (Vec<SocketAddr>, Option<Network>);
 
 impl Journey {
     /// Who has sent a request that came from this peer.
@@ -254,6 +262,36 @@ impl Journey {
             entry.head_for(&present);
         }
         Err(ended(Cause::RuntimeMoved))
+    }
+
+    /// Waits for the tenant's runtime, if it has to be woken; for no longer than the grant holds.
+    async fn wake(
+        &self,
+        admitted: &Admitted,
+        (tenant, destination): (&Arc<Tenant>, Destination),
+        entry: &Entry,
+    ) -> Result<Destination, Refusal> {
+        let Destination::Runtime(instance) = &destination else { return Ok(destination) };
+        if let Some(found) = self.runtimes.at_once(tenant.id, instance) {
+            return Ok(Destination::Runtime(found));
+        }
+        let found = tokio::select! {
+            biased;
+            cause = entry.closed() => return Err(ended(admitted.row, cause)),
+            woken = self.runtimes.reach(tenant, instance, &admitted.identity.grant) => woken,
+        };
+        found.map(Destination::Runtime)
+    }
+
+    /// Where a runtime is reached, if nothing has to be waited for: neither it nor its name.
+    fn known_way(
+        &self,
+        tenant: &Tenant,
+        instance: &Arc<Instance>,
+    ) -> Result<Option<KnownWay>, Refusal> {
+        let Some(instance) = self.runtimes.at_once(tenant.id, instance) else { return Ok(None) };
+        let addresses = self.dialer.known_addresses(&instance)?;
+        Ok(addresses.map(|addresses| (addresses, instance.network.clone())))
     }
 
     fn admission(&self) -> Admission<'_> {

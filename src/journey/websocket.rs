@@ -68,6 +68,7 @@ impl Journey {
         let registered = self.enter(Kind::Connection, &admitted, client)?;
         self.reach(Step::Entered).await;
         let (tenant, destination) = self.confirm(&admitted, registered.entry()).await?;
+        let destination = self.wake(&admitted, (&tenant, destination), registered.entry()).await?;
         self.reach(Step::Confirmed).await;
 
         let client_upgrade = parts.extensions.remove::<OnUpgrade>();

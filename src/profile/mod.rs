@@ -32,6 +32,7 @@ use crate::registry::audit::{Act, By};
 use crate::registry::record::TenantRecord;
 use crate::registry::usage::Usage;
 use crate::registry::{Registry, away};
+use crate::runtimes::Runtimes;
 use crate::tenant::Tenant;
 
 mod account;
@@ -63,6 +64,8 @@ pub struct Desk {
     pub usage: Arc<Usage>,
     /// The way to runtimes.
     pub dialer: Arc<Dialer>,
+    /// Those that are woken and put to sleep.
+    pub runtimes: Arc<Runtimes>,
     /// What was refused lately.
     pub refused: Arc<Recent>,
     /// What was counted.
@@ -80,6 +83,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
         // Whoever opens the address of a form's answer again gets the page.
         .route("/profile/do/{action}", get(|| async { Redirect::to("/profile") }).post(page::act))
         .route("/profile/traffic", get(chart::show))
+        .route("/profile/runtime", get(runtime::show).put(runtime::change))
         .route("/profile/analytics", get(analytics::show))
         .route("/profile/analytics.csv", get(analytics::file))
         .route("/profile/refusals", get(page::refusals))

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::chart::Chart;
 use super::view::{ConnectionView, Facts, KeyView, Refused, Snippet, View};
-use super::{At, Desk, From, Owner, account, away, keys, named};
+use super::{At, Desk, From, Owner, account, away, keys, named, runtime};
 use crate::authenticate::Identity;
 use crate::client::Client;
 use crate::close::Cause;
@@ -48,6 +48,8 @@ struct ProfilePage<'a> {
     editor: Option<String>,
     outcome: Option<&'a Outcome>,
     facts: Facts,
+    runtime_log: &'a str,
+    public_wake: Option<bool>,
     charts: Vec<Chart>,
     default_key: Option<KeyView>,
     keys: Vec<KeyView>,
@@ -75,6 +77,8 @@ pub(super) struct Fields {
     scope: String,
     #[serde(default)]
     overlap: String,
+    #[serde(default)]
+    public_wake: bool,
     old: Option<Secret>,
     new: Option<Secret>,
     again: Option<Secret>,
@@ -124,6 +128,8 @@ async fn render(
         editor: has_editor.then_some(address),
         outcome: outcome.as_ref().map(|(outcome, _)| outcome),
         facts: view.facts(),
+        runtime_log: runtime.log_tail(),
+        public_wake: runtime.public_wake(),
         charts: Chart::all(&running.traffic, now),
         default_key,
         keys,
@@ -156,6 +162,7 @@ pub(super) async fn act(
         "rotate-key" => rotate(&desk, &identity, client, &fields).await,
         "revoke-key" => revoke(&desk, &identity, client, &fields).await,
         "close" => close(&desk, &identity, &fields).await,
+        "runtime" => change_runtime(&desk, &identity, client, &fields).await,
         _ => return Err(Refusal::NotFound("no such form")),
     };
     answer(&desk, identity, client, &headers, done).await
@@ -272,6 +279,18 @@ async fn close(desk: &Desk, identity: &Identity, fields: &Fields) -> Result<Outc
     let connection = Numbered::parse(&fields.id).ok_or(Refusal::NotFound("no such connection"))?;
     desk.presence.close(identity.tenant.id, connection, Cause::ClosedByOwner).await?;
     Ok(Outcome { text: "The connection was closed.".to_owned(), ..Outcome::default() })
+}
+
+async fn change_runtime(
+    desk: &Desk,
+    identity: &Identity,
+    client: Client,
+    fields: &Fields,
+) -> Result<Outcome, Refusal> {
+    runtime::set_public_wake(desk, identity, client, fields.public_wake).await?;
+    let not = if fields.public_wake { "" } else { "do not " };
+    let text = format!("Requests without a credential {not}wake the runtime from now on.");
+    Ok(Outcome { text, ..Outcome::default() })
 }
 
 /// All sessions end with the password. The one that changed it goes on as a new one.

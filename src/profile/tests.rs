@@ -20,6 +20,7 @@ use crate::keepalive::Probes;
 use crate::live::Registered;
 use crate::presence::Settings;
 use crate::registry::testing;
+use crate::runtimes::Runtimes;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::TenantId;
 
@@ -63,10 +64,12 @@ impl Mike {
         let (registry, live) = (Arc::new(registry), Arc::<LiveTable>::default());
         let parts = (Arc::clone(&registry), Arc::clone(&live));
         let presence = Presence::new(parts.0, parts.1, Clock::start(), Settings::new(false));
+        let runtimes = Runtimes::none(&registry, &live, Clock::start());
         let presence = Arc::new(presence.unwrap());
         let parts = (Arc::clone(&live), Arc::clone(&registry));
         let analytics = Arc::new(Analytics::new(parts.0, parts.1, presence.id(), 30));
         let desk = Desk {
+            runtimes,
             registry,
             passwords: Arc::clone(&PASSWORDS),
             live,

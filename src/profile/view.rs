@@ -112,7 +112,7 @@ impl View<'_> {
         }
         // The plan does not count plain requests.
         let live = self.running.total.saturating_sub(self.running.exchanges());
-        let (runtime, runtime_is_bad) = (self.runtime.in_words(), self.runtime.is_unreachable());
+        let (runtime, runtime_is_bad) = (self.runtime.in_words(), self.runtime.is_bad());
         Facts { lines, live, live_max: plan.connections, runtime, runtime_is_bad }
     }
 

@@ -22,6 +22,17 @@ impl Refusal {
                 "runtime_certificate",
                 "The runtime's certificate is not trusted.",
             ),
+            Self::Waking => {
+                face(S::SERVICE_UNAVAILABLE, "waking", "The runtime is being started; try again.")
+            }
+            Self::RuntimeAsleep => face(
+                S::SERVICE_UNAVAILABLE,
+                "asleep",
+                "The runtime is asleep, and only its owner wakes it.",
+            ),
+            Self::RuntimeFailed { .. } => {
+                face(S::SERVICE_UNAVAILABLE, "start_failed", "The runtime could not be started.")
+            }
             Self::RuntimeBroke(_) => {
                 face(S::BAD_GATEWAY, "runtime_broke", "The runtime's answer was not understood.")
             }
@@ -50,6 +61,11 @@ impl Refusal {
         use StatusCode as S;
         match self {
             Self::OAuth(refusal) => face(refusal.status(), refusal.label(), ""),
+            Self::NoSession => face(
+                S::UNAUTHORIZED,
+                "no_session",
+                "This opens with a browser session only: log in first.",
+            ),
             Self::StaleForm => face(
                 S::FORBIDDEN,
                 "stale_form",
@@ -64,11 +80,6 @@ impl Refusal {
                 S::FORBIDDEN,
                 "bad_handover",
                 "This link was good once, for one browser. Open the editor again.",
-            ),
-            Self::NoSession => face(
-                S::UNAUTHORIZED,
-                "no_session",
-                "This opens with a browser session only: log in first.",
             ),
             Self::TooManyAttempts { .. } => face(
                 S::TOO_MANY_REQUESTS,

@@ -1,9 +1,10 @@
 //! The labels of all refusals, in the order of their letters, for whoever counts them.
 
 /// As [`super::Refusal::label`] gives them.
-pub const LABELS: [&str; 64] = [
+pub const LABELS: [&str; 67] = [
     "address_denied",
     "api_blocked",
+    "asleep",
     "bad_handover",
     "bad_handshake",
     "bad_input",
@@ -50,6 +51,7 @@ pub const LABELS: [&str; 64] = [
     "service_worker",
     "stale_form",
     "stale_revision",
+    "start_failed",
     "subscription_blocked",
     "too_many_attempts",
     "too_many_logins",
@@ -57,6 +59,7 @@ pub const LABELS: [&str; 64] = [
     "unknown_outcome",
     "unprocessable",
     "url_too_long",
+    "waking",
     "websocket_version",
     "wrong_admin_token",
     "wrong_consumer_credential",

@@ -1,17 +1,20 @@
 //! Tenants and plans as they are stored: JSON documents, and the keys under which they are found.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::UnixMillis;
 use crate::grant::KeyId;
 use crate::plan::Plan;
 use crate::registry::store::{Document, Kind, StoreError};
 use crate::secret::SecretDigest;
+use crate::tenant::nodes::{Nodes, Probe};
 use crate::tenant::{
-    ApiKey, Instance, InstanceTls, OnChange, Password, PreviousSecret, RetiredKey, Tenant,
-    TenantId, Username,
+    ApiKey, Instance, InstanceTls, OnChange, Password, PreviousSecret, Provider, RetiredKey,
+    Tenant, TenantId, Username,
 };
 
 /// Documents that are tenants, by id.
@@ -155,6 +158,50 @@ pub struct InstanceRecord {
     /// See [`Instance::on_change`].
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_change: OnChange,
+    /// Absent for a registered address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessRecord>,
+    /// Further addresses of the same runtime.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<NodeRecord>,
+    /// How its addresses are probed, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeRecord>,
+}
+
+/// A further address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeRecord {
+    /// Host name or IP address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// See [`Probe`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeRecord {
+    /// A path that each node answers, with anything below 500, while it is well.
+    pub path: String,
+    /// Between two questions, 1 to 3600; 10 if nothing is said.
+    #[serde(default = "ten")]
+    #[schema(minimum = 1, maximum = 3600)]
+    pub every_seconds: u32,
+}
+
+fn ten() -> u32 {
+    10
+}
+
+/// See [`Provider::Process`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessRecord {
+    /// Whether requests without a credential start it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub public_wake: bool,
 }
 
 fn is_default(on_change: &OnChange) -> bool {
@@ -162,6 +209,29 @@ fn is_default(on_change: &OnChange) -> bool {
 }
 
 impl InstanceRecord {
+    /// Who owns the runtime's life.
+    #[must_use]
+    pub fn provider(&self) -> Provider {
+        match self.process {
+            Some(ProcessRecord { public_wake }) => Provider::Process { public_wake },
+            None => Provider::Static,
+        }
+    }
+
+    /// All addresses, if there are several. With an editor one is used as long as it is up.
+    fn nodes(&self) -> Option<Arc<Nodes>> {
+        if self.others.is_empty() {
+            return None;
+        }
+        let others = self.others.iter().map(|node| (node.host.clone(), node.port));
+        let places = std::iter::once((self.host.clone(), self.port)).chain(others).collect();
+        let probe = self.probe.as_ref().map(|probe| Probe {
+            path: probe.path.clone(),
+            every: Duration::from_secs(probe.every_seconds.into()),
+        });
+        Some(Arc::new(Nodes::new(places, self.admin_root.is_none(), probe)))
+    }
+
     fn to_instance(&self) -> Instance {
         Instance {
             host: self.host.clone(),
@@ -173,6 +243,9 @@ impl InstanceRecord {
                 server_name: tls.server_name.clone(),
             }),
             on_change: self.on_change,
+            provider: self.provider(),
+            nodes: self.nodes(),
+            network: None,
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::tenant::OnChange;
+use crate::tenant::{OnChange, Provider};
 
 mod any_path;
 
@@ -255,6 +255,9 @@ fn instance(node_root: &str, admin_root: Option<&str>) -> Instance {
         admin_root: admin_root.map(str::to_owned),
         tls: None,
         on_change: OnChange::Keep,
+        provider: Provider::Static,
+        nodes: None,
+        network: None,
     }
 }
 

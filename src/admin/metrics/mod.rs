@@ -26,6 +26,7 @@ mod connections;
 mod page;
 mod process;
 mod requests;
+mod runtimes;
 mod server;
 
 use page::Page;
@@ -115,6 +116,7 @@ impl Collector for Scrape {
         connections::put(&mut page, journey)?;
         server::put_registry(&mut page, &journey.registry)?;
         server::put_passwords(&mut page, &journey.passwords)?;
+        runtimes::put(&mut page, &journey.runtimes)?;
         process::put(&mut page)?;
         if self.tenants > 0 {
             connections::put_tenants(&mut page, &journey.live, self.tenants)?;

@@ -22,6 +22,7 @@ mod keys;
 mod others;
 mod print;
 pub(super) mod profiles;
+mod runtimes;
 mod tenants;
 mod top;
 
@@ -33,13 +34,13 @@ The server is asked over its operators' listener. The token comes from FLOWGATE_
 --token-file. Exit code 0 if it was done, 1 if it was refused, 64 for wrong usage, 69 if the server
 cannot be reached, 77 without a token that may do it.";
 
-/// `tenant`, `key`, `api`, `consumer`, `application`, `signing-key`, `plan`, `connections`, `session`,
-/// `audit`, `analytics`, `server`, `top` and `health`.
+/// `tenant`, `key`, `api`, `consumer`, `application`, `signing-key`, `plan`, `connections`, `runtime`,
+/// `session`, `audit`, `analytics`, `server`, `top` and `health`.
 pub(super) fn commands() -> Vec<Command> {
     [tenants::command(), keys::command(), apis::command(), consumers::command()]
         .into_iter()
         .chain([applications::command(), applications::signing_command()])
-        .chain([connections::command()])
+        .chain([connections::command(), runtimes::command()])
         .chain(others::commands())
         .map(|command| command.subcommand_required(true).arg_required_else_help(true))
         .chain([others::audit_command(), analytics::command(), top::command()])
@@ -123,6 +124,7 @@ pub(super) fn run(name: &str, matches: &ArgMatches, settings: &Settings) -> Resu
         "application" => applications::run(verb, &call),
         "signing-key" => applications::run_signing(verb, &call),
         "connections" => connections::run(verb, &call),
+        "runtime" => runtimes::run(verb, &call),
         "analytics" => analytics::run(&call),
         "top" => top::run(&call),
         _ => others::run(name, verb, &call),

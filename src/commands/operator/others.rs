@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::print::{self, Column};
-use super::{Call, Expecting, encoded, flag, name_arg, option, path_of, usage};
+use super::{Call, Expecting, encoded, flag, name_arg, option, path_of, seconds, usage};
 use crate::commands::Failure;
 
 const PLANS: &[Column] = &[
@@ -16,6 +16,8 @@ const PLANS: &[Column] = &[
     ("PER MINUTE", "/limits/messages_per_minute"),
     ("PER DAY", "/limits/messages_per_day"),
     ("OVER", "/limits/over"),
+    ("SLEEP AFTER S", "/limits/sleep_after_seconds"),
+    ("ALWAYS ON", "/limits/always_on"),
 ];
 const SESSIONS: &[Column] =
     &[("ID", "/id"), ("TENANT", "/tenant"), ("CREATED", "/created"), ("SEEN", "/seen")];
@@ -67,6 +69,8 @@ pub(super) fn commands() -> Vec<Command> {
             .arg(option("per-minute", "N", "Messages per minute, on average"))
             .arg(option("per-day", "N", "Messages in 24 hours, on average"))
             .arg(option("over", "pace|drop|close", "What becomes of the rest"))
+            .arg(option("sleep-after", "SPAN", "Runtimes sleep after so long without use"))
+            .arg(flag("always-on", "Runtimes are started at once and never sleep"))
             .arg(option("limits", "FILE", "A JSON file with the limits instead")),
         Command::new("remove")
             .about("Remove a plan that no tenant has")
@@ -184,6 +188,12 @@ fn set_plan(call: &Call<'_>) -> Result<(), Failure> {
     if let Some(burst) = call.number("burst")? {
         let limit = limits["messages_per_second"].take();
         put(&mut limits, "/messages_per_second", json!({ "limit": limit, "burst": burst }));
+    }
+    if let Some(span) = call.text("sleep-after") {
+        put(&mut limits, "/sleep_after_seconds", json!(seconds("sleep-after", span)?));
+    }
+    if call.is_set("always-on") {
+        put(&mut limits, "/always_on", json!(true));
     }
     let path = format!("/admin/v1/plans/{}", encoded(&name));
     let plans = call.client.list("/admin/v1/plans", &[], "plans", None)?;

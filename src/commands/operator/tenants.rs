@@ -66,7 +66,14 @@ pub(super) fn command() -> Command {
 
 fn with_settings(command: Command) -> Command {
     command
-        .arg(option("address", "URL", "The runtime, as in http://10.1.0.17:1880"))
+        .arg(
+            option(
+                "address",
+                "URL",
+                "The runtime, as in http://10.1.0.17:1880; may be repeated for further nodes of it",
+            )
+            .action(ArgAction::Append),
+        )
         .arg(option("node-root", "PATH", "Node-RED's httpNodeRoot"))
         .arg(
             option("admin-root", "PATH", "Node-RED's httpAdminRoot")
@@ -113,7 +120,17 @@ fn apply(call: &Call<'_>, settings: &mut Value) -> Result<(), Failure> {
     if !settings.is_object() {
         return Err(usage("the settings must be a JSON object".to_owned()));
     }
-    let roots = [("address", "address"), ("node-root", "node_root"), ("admin-root", "admin_root")];
+    if let Some(addresses) = call.texts("address") {
+        let (put, taken) = match addresses.as_slice() {
+            [one] => (("address", json!(one)), vec!["addresses", "probe"]),
+            several => (("addresses", json!(several)), vec!["address"]),
+        };
+        settings["instance"][put.0] = put.1;
+        for member in taken {
+            settings["instance"].as_object_mut().and_then(|instance| instance.remove(member));
+        }
+    }
+    let roots = [("node-root", "node_root"), ("admin-root", "admin_root")];
     for (name, member) in roots {
         if let Some(text) = call.text(name) {
             settings["instance"][member] = json!(text);
@@ -142,7 +159,8 @@ fn add(call: &Call<'_>) -> Result<(), Failure> {
     let username = call.needed("TENANT");
     let mut settings = json!({});
     apply(call, &mut settings)?;
-    if settings.pointer("/instance/address").is_none() {
+    let has = |member: &str| settings["instance"].get(member).is_some();
+    if !["provider", "address", "addresses"].into_iter().any(has) {
         return Err(usage("--address is needed".to_owned()));
     }
     if settings.pointer("/instance/admin_root").is_none() {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::beside::write_use_down;
 use crate::analytics::Analytics;
+use crate::connect::Dialer;
 use crate::follow::follow;
 use crate::journey::Journey;
 use crate::oauth::OAuthSettings;
@@ -16,6 +18,8 @@ use crate::settle::settle;
 
 /// How often kept connections to runtimes are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked which nodes are to be probed.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Between two steps through the sessions.
 const SWEEP_SESSIONS_EVERY: Duration = Duration::from_secs(15);
 /// How often it is asked whether the audit log has grown too long.
@@ -37,9 +41,7 @@ pub(super) async fn attend(
         let mut tick = tokio::time::interval(FLUSH_EVERY);
         loop {
             tick.tick().await;
-            if let Err(error) = journey.usage.flush(&journey.registry).await {
-                tracing::warn!(%error, "the use of keys could not be written down");
-            }
+            write_use_down(&journey).await;
         }
     };
     let sweep = async {
@@ -71,13 +73,6 @@ pub(super) async fn attend(
             });
         }
     };
-    let keep_tokens = async {
-        let mut tick = tokio::time::interval(KEEP_TOKENS_EVERY);
-        loop {
-            tick.tick().await;
-            keep_tokens(&journey.registry, &oauth).await;
-        }
-    };
     let meter = async {
         let mut tick = tokio::time::interval(METER_EVERY);
         loop {
@@ -92,18 +87,44 @@ pub(super) async fn attend(
     let settle = settle(live, registry, Arc::clone(&presence));
     let guesses = journey.registry.share_guesses(journey.passwords.guessing(), journey.clock);
     let watch = async { tokio::join!(recheck, follow, presence.attend(), guesses, settle) };
-    tokio::join!(flush, sweep, trim, sweep_sessions, keep_tokens, meter, watch, analytics.attend());
+    let runtimes = Arc::clone(&journey.runtimes);
+    let runtimes = async { tokio::join!(runtimes.keep(), probe(&journey.dialer)) };
+    let tokens = keep_tokens(&journey.registry, &oauth);
+    tokio::join!(
+        flush,
+        sweep,
+        trim,
+        sweep_sessions,
+        tokens,
+        meter,
+        watch,
+        runtimes,
+        analytics.attend()
+    );
+}
+
+/// Asks the nodes that are to be probed.
+async fn probe(dialer: &Arc<Dialer>) {
+    let mut tick = tokio::time::interval(PROBE_EVERY);
+    loop {
+        tick.tick().await;
+        dialer.probe_nodes().await;
+    }
 }
 
 /// There is a key that signs access tokens, and not too old a one; revocations of tokens that are over are
 /// removed.
 async fn keep_tokens(registry: &Registry, oauth: &OAuthSettings) {
-    if registry.sealing().is_some()
-        && let Err(error) = registry.keep_signing_keys(oauth.signing_key_age_max).await
-    {
-        tracing::warn!(?error, "the keys that sign access tokens could not be looked at");
-    }
-    if let Err(error) = registry.sweep_revocations().await {
-        tracing::warn!(%error, "revocations that are over could not be removed");
+    let mut tick = tokio::time::interval(KEEP_TOKENS_EVERY);
+    loop {
+        tick.tick().await;
+        if registry.sealing().is_some()
+            && let Err(error) = registry.keep_signing_keys(oauth.signing_key_age_max).await
+        {
+            tracing::warn!(?error, "the keys that sign access tokens could not be looked at");
+        }
+        if let Err(error) = registry.sweep_revocations().await {
+            tracing::warn!(%error, "revocations that are over could not be removed");
+        }
     }
 }

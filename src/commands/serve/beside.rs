@@ -35,11 +35,16 @@ pub(super) fn beside(registry: &Arc<Registry>, settings: &Settings) -> Result<Be
     Ok((live, Arc::new(presence), Arc::new(analytics)))
 }
 
-/// Writes what was collected, at the end.
-pub(super) async fn write_down(journey: &Journey, analytics: &Analytics) {
+/// Writes down when keys were used.
+pub(super) async fn write_use_down(journey: &Journey) {
     if let Err(error) = journey.usage.flush(&journey.registry).await {
         tracing::warn!(%error, "the use of keys could not be written down");
     }
+}
+
+/// Writes what was collected, at the end.
+pub(super) async fn write_down(journey: &Journey, analytics: &Analytics) {
+    write_use_down(journey).await;
     if let Err(error) = analytics.flush().await {
         tracing::warn!(%error, "analytics of the last minute could not be written");
     }

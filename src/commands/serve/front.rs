@@ -1,13 +1,13 @@
 //! The front's part of `flowgate serve`: its listeners and its threads.
 
-use std::net::TcpListener;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::super::Failure;
-use super::cannot_listen;
 use crate::accept::HandedOver;
 use crate::config::Settings;
 use crate::front::FrontSettings;
@@ -72,4 +72,8 @@ fn settings_of(settings: &Settings) -> FrontSettings {
         probes: settings.probes,
         proxy_protocol_from: settings.accept.proxy_protocol_from.clone(),
     }
+}
+
+pub(super) fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+    Failure::runtime(format!("cannot listen on {address}: {error}"))
 }

@@ -1,5 +1,6 @@
 //! The parts of a server, made of its settings.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -16,11 +17,13 @@ use crate::connect::Dialer;
 use crate::connect::reach::Reach;
 use crate::journey::Journey;
 use crate::oauth;
+use crate::passwords::Passwords;
 use crate::permits::Permits;
 use crate::presence::Presence;
 use crate::profile::{self, Desk};
 use crate::registry::Registry;
 use crate::registry::store::Store;
+use crate::relay::plane::{Plane, Prepared};
 use crate::sealing::Sealing;
 use crate::web;
 
@@ -34,6 +37,21 @@ pub(super) fn dialer(settings: &Settings, clock: Clock) -> Result<Dialer, Failur
     let reach = Arc::new(Reach::new(settings.allow_addresses.clone()));
     let dialer = Dialer::new(settings.connect, reach, clock);
     dialer.map_err(|error| Failure::runtime(error.to_string()))
+}
+
+/// The relay, whose threads begin with what is prepared for them.
+pub(super) fn plane(settings: &Settings, clock: Clock) -> Result<(Plane, Vec<Prepared>), Failure> {
+    let (plane, prepared) = Plane::prepare(settings.relay_threads, settings.patience, clock)
+        .map_err(|error| Failure::runtime(format!("cannot start the relay threads: {error}")))?;
+    plane.held().limit(settings.limits.buffer_bytes_max);
+    Ok((plane, prepared))
+}
+
+pub(super) fn passwords(clock: Clock) -> Result<Arc<Passwords>, Failure> {
+    let passwords = Passwords::start(clock);
+    let cannot =
+        |error: io::Error| Failure::runtime(format!("cannot start the password threads: {error}"));
+    passwords.map(Arc::new).map_err(cannot)
 }
 
 /// flowgate's own pages: on the bare host, and on tenants'.

@@ -5,7 +5,7 @@ use http_body_util::BodyExt;
 
 use super::super::*;
 use super::*;
-use crate::tenant::OnChange;
+use crate::tenant::{OnChange, Provider};
 
 /// RFC 6455 section 1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -30,6 +30,9 @@ fn instance(host: &str, port: u16) -> Instance {
         admin_root: None,
         tls: None,
         on_change: OnChange::Keep,
+        provider: Provider::Static,
+        nodes: None,
+        network: None,
     }
 }
 

@@ -23,7 +23,7 @@ impl World {
 
     /// A link that has served a request of this slot, and its other end.
     fn link(&mut self, slot: usize) -> (usize, std::net::TcpStream) {
-        let id = self.links.dial(self.listener.local_addr().unwrap(), slot).unwrap();
+        let id = self.links.dial(self.listener.local_addr().unwrap(), None, slot).unwrap();
         self.links.watch(id, Watched::Reading, self.poll.registry()).unwrap();
         (id, self.listener.accept().unwrap().0)
     }

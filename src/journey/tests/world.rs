@@ -17,7 +17,7 @@ use crate::clock::Wall;
 use crate::connect::ConnectSettings;
 use crate::front::FrontSettings;
 use crate::front::plane::{self as front_plane, Begun, Plane as FrontPlane};
-use crate::keepalive::KeepAlive;
+use crate::keepalive::{KeepAlive, Probes};
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::oauth::OAuthSettings;
@@ -30,6 +30,7 @@ use crate::registry::{ChangeError, put, testing};
 use crate::relay::pair::Patience;
 use crate::relay::plane::Prepared;
 use crate::revoke::revoke;
+use crate::runtimes::Runtimes;
 use crate::secret::{Secret, SecretDigest};
 use crate::tenant::{OnChange, TenantId};
 
@@ -129,6 +130,9 @@ pub fn mike(port: u16, wall: &Wall) -> TenantRecord {
             admin_root: None,
             tls: None,
             on_change: OnChange::Keep,
+            process: None,
+            others: Vec::new(),
+            probe: None,
         }),
         allowed_origins: Vec::new(),
         disabled: false,
@@ -148,6 +152,14 @@ pub fn key(secret: &str, wall: &Wall) -> KeyRecord {
     }
 }
 
+const CONNECT: ConnectSettings = ConnectSettings {
+    connect_timeout: WAIT_MAX,
+    handshake_timeout: WAIT_MAX,
+    response_timeout: WAIT_MAX,
+    header_bytes_max: 8192,
+    probes: Probes::NONE,
+};
+
 impl World {
     /// One with a runtime of mike's.
     pub async fn start(way: Way) -> Self {
@@ -166,25 +178,19 @@ impl World {
         let usage = Arc::<Usage>::default();
         let passwords = Arc::new(Passwords::start(clock).unwrap());
         let alone = presence::Settings::new(false);
-        let presence = Presence::new(Arc::clone(&registry), Arc::clone(&live), clock, alone);
-        let connect = ConnectSettings {
-            connect_timeout: WAIT_MAX,
-            handshake_timeout: WAIT_MAX,
-            response_timeout: WAIT_MAX,
-            header_bytes_max: 8192,
-            probes: Default::default(),
-        };
-        let dialer = Arc::new(Dialer::new(connect, Arc::default(), clock).unwrap());
-        let presence = Arc::new(presence.unwrap());
+        let presence = Presence::new(registry.clone(), live.clone(), clock, alone).unwrap();
+        let dialer = Arc::new(Dialer::new(CONNECT, Arc::default(), clock).unwrap());
+        let runtimes = Runtimes::none(&registry, &live, clock);
         let analytics = Analytics::new(live.clone(), registry.clone(), presence.id(), 30);
         let desk = Desk {
             registry: Arc::clone(&registry),
             passwords: Arc::clone(&passwords),
             live: Arc::clone(&live),
-            presence,
+            presence: Arc::new(presence),
             analytics: Arc::new(analytics),
             usage: Arc::clone(&usage),
             dialer: Arc::clone(&dialer),
+            runtimes: Arc::clone(&runtimes),
             refused: Arc::default(),
             base_domain: "flows.localhost".to_owned(),
             oauth: OAuthSettings::default(),
@@ -204,6 +210,7 @@ impl World {
             tenant_pages: Default::default(),
             live,
             dialer,
+            runtimes,
             plane,
             limits: LIMITS,
             request_ids: RequestIds::new().unwrap(),

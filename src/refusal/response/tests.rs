@@ -185,6 +185,13 @@ fn the_table_of_what_clients_cannot_help() {
             log: the relay threads are behind
         503 no_runtime; retry-after: 60
             No runtime is set up for this account.
+        503 waking; retry-after: 2
+            The runtime is being started; try again.
+        503 asleep; retry-after: 60
+            The runtime is asleep, and only its owner wakes it.
+        503 start_failed; retry-after: 4
+            The runtime could not be started.
+            log: it ended: exit status: 1
         502 runtime_denied
             The runtime's address is not allowed here.
             log: 169.254.1.1:1880: a link-local address

@@ -16,7 +16,7 @@ use crate::grant::{ApiId, ConsumerId, KeyId};
 use crate::registry::record::{API, CONSUMER, PasswordRecord};
 use crate::registry::store::{Kind, StoreError};
 use crate::secret::SecretDigest;
-use crate::tenant::{Instance, InstanceTls, OnChange, Password, Tenant};
+use crate::tenant::{Instance, InstanceTls, OnChange, Password, Provider, Tenant};
 use crate::tls::runtimes::{authorities, server_name};
 
 pub mod application;
@@ -132,6 +132,9 @@ fn addresses(definition: &Definition) -> Result<Arc<[NodeAddress]>, String> {
             admin_root: None,
             tls,
             on_change: OnChange::Keep,
+            provider: Provider::Static,
+            nodes: None,
+            network: None,
         };
         Ok(NodeAddress {
             instance: Arc::new(instance),

@@ -9,16 +9,31 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::path::is_under;
-use crate::registry::record::{InstanceRecord, TlsRecord};
+use crate::registry::record::{InstanceRecord, NodeRecord, ProbeRecord, ProcessRecord, TlsRecord};
+use crate::tenant::nodes::NODES_MAX;
 use crate::tenant::{OnChange, host_and_port};
 use crate::tls::runtimes::{CA_PEM_BYTES_MAX, authorities, server_name};
+
+const PROBE_PATH_BYTES_MAX: usize = 512;
 
 /// The instance as the file has it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceProfile {
-    /// `http://` or `https://`, a host name or an IP address, and a port.
-    address: String,
+    /// `http://` or `https://`, a host name or an IP address, and a port. Not for a process.
+    address: Option<String>,
+    /// In place of `address`: several, of the same runtime, all `http` or all `https`. With an editor the
+    /// first that is up is used; without, all by turns.
+    #[schema(min_items = 2, max_items = 16)]
+    addresses: Option<Vec<String>>,
+    /// How they are probed; else one that could not be reached is left alone for 10 seconds.
+    probe: Option<ProbeRecord>,
+    /// Who owns the runtime's life; an address has somebody else.
+    #[serde(default)]
+    provider: ProviderProfile,
+    /// Whether requests without a credential start a process.
+    #[serde(default)]
+    public_wake: bool,
     /// Node-RED's `httpNodeRoot`: empty, or a path like `/api`.
     #[serde(default)]
     node_root: String,
@@ -31,6 +46,17 @@ pub struct InstanceProfile {
     on_change: OnChange,
     /// How its certificate is verified, for `https://`.
     tls: Option<TlsProfile>,
+}
+
+/// Who owns a runtime's life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderProfile {
+    /// Somebody else.
+    #[default]
+    Static,
+    /// flowgate, as a process on its own machine.
+    Process,
 }
 
 /// How to verify the runtime's certificate, if not by its host's name and the public authorities.
@@ -68,11 +94,15 @@ impl InstanceProfile {
                 is_good &= is_root("instance.admin_root", admin_root);
             }
         }
-        let address = parse_address(&self.address);
-        if let Err(what) = address {
-            fault("instance.address", what);
+        if self.provider == ProviderProfile::Process {
+            return self.check_process(fault).filter(|_| is_good);
         }
-        let (is_https, host, port) = address.ok().filter(|_| is_good)?;
+        if self.public_wake {
+            fault("instance.public_wake", "is for the provider \"process\"");
+            return None;
+        }
+        let (is_https, mut places) = self.check_addresses(fault).filter(|_| is_good)?;
+        is_good = self.check_probe(places.len(), fault);
         let tls = match (is_https, &self.tls) {
             (false, None) => None,
             (false, Some(_)) => {
@@ -90,18 +120,101 @@ impl InstanceProfile {
         };
         if let Some(tls) = &tls
             && tls.server_name.is_none()
-            && let Err(what) = server_name(&host)
+            && let Some(what) = places.iter().find_map(|node| server_name(&node.host).err())
         {
             fault("instance.address", what);
             return None;
         }
-        Some(InstanceRecord {
+        let NodeRecord { host, port } = places.remove(0);
+        is_good.then(|| InstanceRecord {
             host,
             port,
             node_root: self.node_root.clone(),
             admin_root: self.admin_root.clone(),
             on_change: self.on_change,
             tls,
+            process: None,
+            others: places,
+            probe: self.probe.clone(),
+        })
+    }
+
+    /// Whether they are https, and all of them.
+    fn check_addresses(
+        &self,
+        fault: &mut dyn FnMut(&str, &str),
+    ) -> Option<(bool, Vec<NodeRecord>)> {
+        let mut read = |field: &str, address: &str| match parse_address(address) {
+            Ok((is_https, host, port)) => Some((is_https, NodeRecord { host, port })),
+            Err(what) => {
+                fault(field, what);
+                None
+            }
+        };
+        let Some(addresses) = &self.addresses else {
+            let Some(address) = &self.address else {
+                fault("instance.address", "is missing");
+                return None;
+            };
+            return read("instance.address", address)
+                .map(|(is_https, node)| (is_https, vec![node]));
+        };
+        const FIELD: &str = "instance.addresses";
+        let all: Option<Vec<_>> = addresses.iter().map(|address| read(FIELD, address)).collect();
+        let (schemes, places): (Vec<bool>, Vec<NodeRecord>) = all?.into_iter().unzip();
+        let has_twice = |(at, place): (usize, &NodeRecord)| places[..at].contains(place);
+        let wrong = match &places {
+            _ if self.address.is_some() => "and address exclude each other",
+            _ if !(2..=NODES_MAX).contains(&places.len()) => "must be 2 to 16",
+            _ if schemes.iter().any(|it| *it != schemes[0]) => "must be all http or all https",
+            _ if places.iter().enumerate().any(has_twice) => "has one twice",
+            _ => return Some((schemes[0], places)),
+        };
+        fault(FIELD, wrong);
+        None
+    }
+
+    fn check_probe(&self, nodes: usize, fault: &mut dyn FnMut(&str, &str)) -> bool {
+        let wrong = match &self.probe {
+            None => return true,
+            Some(_) if nodes < 2 => ("instance.probe", "is for several addresses"),
+            Some(probe) if !(1..=3600).contains(&probe.every_seconds) => {
+                ("instance.probe.every_seconds", "must be 1 to 3600")
+            }
+            Some(probe)
+                if !probe.path.starts_with('/')
+                    || probe.path.len() > PROBE_PATH_BYTES_MAX
+                    || !probe.path.bytes().all(|byte| byte.is_ascii_graphic()) =>
+            {
+                ("instance.probe.path", "must be a path like \"/healthz\"")
+            }
+            Some(_) => return true,
+        };
+        fault(wrong.0, wrong.1);
+        false
+    }
+
+    fn check_process(&self, fault: &mut dyn FnMut(&str, &str)) -> Option<InstanceRecord> {
+        let unwanted = [
+            ("instance.address", self.address.is_some()),
+            ("instance.addresses", self.addresses.is_some()),
+            ("instance.probe", self.probe.is_some()),
+            ("instance.tls", self.tls.is_some()),
+        ];
+        if let Some((field, _)) = unwanted.into_iter().find(|(_, is_there)| *is_there) {
+            fault(field, "is not for the provider \"process\": flowgate assigns the port");
+            return None;
+        }
+        Some(InstanceRecord {
+            host: "127.0.0.1".to_owned(),
+            port: 0,
+            node_root: self.node_root.clone(),
+            admin_root: self.admin_root.clone(),
+            on_change: self.on_change,
+            tls: None,
+            process: Some(ProcessRecord { public_wake: self.public_wake }),
+            others: Vec::new(),
+            probe: None,
         })
     }
 }
@@ -140,14 +253,35 @@ fn read(path: &str) -> Result<String, String> {
 
 /// The instance as a profile has it.
 pub fn to_profile(instance: &InstanceRecord) -> Value {
-    let InstanceRecord { host, port, .. } = instance;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let scheme = if instance.tls.is_some() { "https" } else { "http" };
+    let address = |host: &str, port: u16| match host.contains(':') {
+        true => format!("{scheme}://[{host}]:{port}"),
+        false => format!("{scheme}://{host}:{port}"),
+    };
     let mut profile = json!({
-        "address": format!("{scheme}://{host}:{port}"),
+        "address": address(&instance.host, instance.port),
         "node_root": instance.node_root,
         "admin_root": instance.admin_root,
     });
+    if !instance.others.is_empty()
+        && let Some(profile) = profile.as_object_mut()
+    {
+        let first = profile.remove("address");
+        let others = instance.others.iter().map(|node| json!(address(&node.host, node.port)));
+        profile.insert("addresses".to_owned(), first.into_iter().chain(others).collect());
+    }
+    if let Some(probe) = &instance.probe {
+        profile["probe"] = json!(probe);
+    }
+    if let Some(ProcessRecord { public_wake }) = instance.process {
+        if let Some(profile) = profile.as_object_mut() {
+            profile.remove("address");
+        }
+        profile["provider"] = json!("process");
+        if public_wake {
+            profile["public_wake"] = json!(true);
+        }
+    }
     if let Some(tls) = instance.tls.as_ref().filter(|tls| **tls != TlsRecord::default()) {
         profile["tls"] = json!(tls);
     }

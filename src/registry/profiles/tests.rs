@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::tenant::{Instance, InstanceTls, OnChange};
+use crate::tenant::{Instance, InstanceTls, OnChange, Provider};
 
 mod instance;
 
@@ -61,6 +61,9 @@ fn address(instance: &InstanceRecord) -> String {
         admin_root: instance.admin_root,
         on_change: instance.on_change,
         tls: instance.tls.map(|_| InstanceTls::default()),
+        provider: Provider::Static,
+        nodes: None,
+        network: None,
     }
     .to_string()
 }
@@ -236,7 +239,7 @@ fn a_file_of_the_wrong_shape_is_told_with_its_line() {
         unknown field `pasword`, expected one of `username`, `password`, `password_hash`, `api_key`, `api_key_sha256`, `keys`, `plan`, `instance`, `allowed_origins`, `disabled` at line 3 column 11
         duplicate field `instance` at line 1 column 104
         missing field `admin_root` at line 2 column 38
-        unknown field `conections`, expected one of `connections`, `message_bytes`, `messages`, `messages_per_second`, `messages_per_minute`, `messages_per_day`, `bytes_per_second`, `bytes_per_minute`, `bytes_per_day`, `handshakes_per_minute`, `requests_per_second`, `over` at line 1 column 33
+        unknown field `conections`, expected one of `connections`, `message_bytes`, `messages`, `messages_per_second`, `messages_per_minute`, `messages_per_day`, `bytes_per_second`, `bytes_per_minute`, `bytes_per_day`, `handshakes_per_minute`, `requests_per_second`, `over`, `sleep_after_seconds`, `always_on` at line 1 column 33
         invalid value: integer `-1`, expected u32 at line 1 column 38
         missing field `burst` at line 1 column 51
         unknown variant `never`, expected one of `pace`, `pause`, `drop`, `close` at line 1 column 78"#]].assert_eq(&told.join("\n"));

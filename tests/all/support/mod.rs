@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 pub mod admin;
+pub mod contract;
 pub mod exposition;
 pub mod flowgate;
 pub mod front;
@@ -10,6 +11,7 @@ pub mod http2;
 pub mod link;
 pub mod node;
 pub mod oauth;
+pub mod own;
 pub mod profiles;
 pub mod prometheus;
 pub mod redis;

@@ -8,6 +8,7 @@ import { closeDialogs } from "./dialogs.js";
 import { audit, sessions } from "./others.js";
 import { overview } from "./overview.js";
 import { plans } from "./plans.js";
+import { runtimes } from "./runtimes.js";
 import { server } from "./server.js";
 import { tenant } from "./tenant.js";
 import { tenants } from "./tenants.js";
@@ -16,6 +17,7 @@ const PAGES = [
     ["", "Overview", overview],
     ["tenants", "Tenants", tenants],
     ["connections", "Connections", connections],
+    ["runtimes", "Runtimes", runtimes],
     ["plans", "Plans", plans],
     ["sessions", "Sessions", sessions],
     ["audit", "Audit log", audit],

@@ -2,7 +2,7 @@
 
 import { at, get, put, remove } from "./api.js";
 import { ask, button, say } from "./dialogs.js";
-import { bytes, h, number } from "./dom.js";
+import { bytes, duration, h, number } from "./dom.js";
 import { list } from "./list.js";
 
 const limit = (value, write = number) => (value === undefined ? "no limit" : write(value));
@@ -25,6 +25,8 @@ function quotaOf(text) {
 
 function limitsOf(wanted) {
     const limits = { over: wanted.over };
+    if (wanted.sleep_after_seconds) limits.sleep_after_seconds = Number(wanted.sleep_after_seconds);
+    if (wanted.always_on) limits.always_on = true;
     if (wanted.connections) limits.connections = Number(wanted.connections);
     if (wanted.message_bytes) limits.message_bytes = Number(wanted.message_bytes);
     for (const [name] of RATES) if (wanted[name]?.trim()) limits[name] = quotaOf(wanted[name]);
@@ -44,6 +46,8 @@ async function edit(plan, again) {
             { name: "message_bytes", label: "Bytes of one message", type: "number", min: 0, value: given(limits.message_bytes) },
             ...RATES.map(([name, label]) => ({ name, label: `${label} (or: limit, at once)`, value: written(limits[name]) })),
             { name: "over", label: "What becomes of messages over that", options: [["pace", "they wait: reading pauses"], ["drop", "they are left out, and the client is told"], ["close", "the connection is closed with 4008"]], value: limits.over ?? "pace" },
+            { name: "sleep_after_seconds", label: "Seconds without use after which a runtime of flowgate's own sleeps", type: "number", min: 1, value: given(limits.sleep_after_seconds), hint: "Empty: it never does." },
+            { name: "always_on", label: "Such runtimes are started at once and never sleep", type: "checkbox", value: limits.always_on },
         ],
         act: (wanted) => put(at`plans/${plan?.name ?? wanted.name.trim()}`, limitsOf(wanted), plan ? { "If-Match": `"${plan.revision}"` } : { "If-None-Match": "*" }),
     });
@@ -66,7 +70,7 @@ async function removePlan(plan, again) {
 export function plans(root) {
     const shown = list({
         title: "Limits by name",
-        columns: ["Plan", "Connections", "Message", "Messages per second", "Per minute", "Over", ""],
+        columns: ["Plan", "Connections", "Message", "Messages per second", "Per minute", "Over", "Sleeps after", ""],
         empty: "There is no plan: no tenant has limits.",
         load: async (_, after) => {
             const found = await get("plans", { after, limit: 50 });
@@ -76,6 +80,7 @@ export function plans(root) {
         cells: (plan) => [
             plan.name, limit(plan.limits.connections), limit(plan.limits.message_bytes, bytes), rate(plan.limits.messages_per_second),
             rate(plan.limits.messages_per_minute), plan.limits.over ?? "pace",
+            plan.limits.always_on ? "never: always on" : plan.limits.sleep_after_seconds === undefined ? "never" : duration(plan.limits.sleep_after_seconds),
             [h("a", { href: `#/tenants?plan=${encodeURIComponent(plan.name)}` }, "Tenants"), " ",
                 button("Change…", "admin", () => edit(plan, shown.again), { "aria-label": `Change ${plan.name}` }), " ",
                 button("Remove…", "admin", () => removePlan(plan, shown.again), { class: "danger", "aria-label": `Remove ${plan.name}` })],

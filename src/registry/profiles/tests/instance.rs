@@ -185,3 +185,51 @@ fn a_tenant_without_a_runtime_has_to_be_said_to_be_one() {
     });
     assert!(faults(&forgotten).contains("missing field `instance`"), "{}", faults(&forgotten));
 }
+
+fn process(changes: &[(&str, Value)]) -> Result<InstanceRecord, String> {
+    let mut wanted = json!({ "provider": "process", "node_root": "/api", "admin_root": "/red" });
+    for (member, value) in changes {
+        wanted[member] = value.clone();
+    }
+    let json = file_with(|file| file["tenants"][0]["instance"] = wanted.clone());
+    check(&json).map_err(|error| error.to_string())?;
+    Ok(contents(&json).unwrap().1.remove(0).instance.unwrap())
+}
+
+#[test]
+fn a_process_has_no_address_and_is_told_as_it_was_said() {
+    for (public_wake, expected) in [
+        (json!(false), json!({ "provider": "process", "node_root": "/api", "admin_root": "/red" })),
+        (
+            json!(true),
+            json!({
+                "provider": "process", "public_wake": true, "node_root": "/api", "admin_root": "/red"
+            }),
+        ),
+    ] {
+        let record = process(&[("public_wake", public_wake)]).unwrap();
+        assert_eq!(super::super::instance::to_profile(&record), expected);
+        let stored = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<InstanceRecord>(&stored).unwrap(), record);
+    }
+    for (member, value, told) in [
+        ("address", json!("http://h"), "instance.address is not for the provider \"process\""),
+        ("tls", json!({}), "instance.tls is not for the provider \"process\""),
+        ("admin_root", json!("/"), "instance.admin_root must not be"),
+        ("provider", json!("static"), "instance.address is missing"),
+    ] {
+        let error = process(&[(member, value)]).unwrap_err();
+        assert!(error.contains(told), "{error}");
+    }
+    let both = [("provider", json!("static")), ("public_wake", json!(true))];
+    let error = process(&both).unwrap_err();
+    assert!(error.contains("instance.public_wake is for the provider \"process\""), "{error}");
+}
+
+#[test]
+fn a_record_from_before_there_were_providers_is_an_address() {
+    let stored = r#"{"host":"h","port":1880,"node_root":"","admin_root":null}"#;
+    let record: InstanceRecord = serde_json::from_str(stored).unwrap();
+    assert_eq!(record.process, None);
+    assert_eq!(serde_json::to_string(&record).unwrap(), stored);
+}

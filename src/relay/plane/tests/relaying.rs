@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use super::cluster::{Cluster, Joined, read_exactly, read_to_end, wait_until};
+use crate::clock::Clock;
 use crate::close::Cause;
 use crate::relay::frames::{BINARY, CLOSE, Frame, TEXT, close_payload, is_close, stream};
 
@@ -108,14 +110,14 @@ fn a_client_that_never_reads_disturbs_nobody() {
     let flood = Frame::new(BINARY, &[b'f'; 1 << 16]).bytes();
     stuck.runtime.set_nonblocking(true).unwrap();
     // Into every buffer on the way, until nothing has moved for long.
-    let (mut flooded_bytes, mut quiet_looks) = (0, 0);
+    let clock = Clock::start();
+    let (mut flooded_bytes, mut moved_at) = (0, clock.now());
     wait_until("full buffers", || {
-        quiet_looks += 1;
         while let Ok(sent @ 1..) = (&stuck.runtime).write(&flood[flooded_bytes % flood.len()..]) {
             flooded_bytes += sent;
-            quiet_looks = 0;
+            moved_at = clock.now();
         }
-        quiet_looks == 10_000
+        clock.now().since(moved_at) >= Duration::from_secs(1)
     });
     assert!(stuck.entry.from_runtime.bytes() < flooded_bytes as u64);
     stuck.runtime.set_nonblocking(false).unwrap();

@@ -1,0 +1,124 @@
+//! The others' part: what is known of a runtime that another replica owns.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Runtimes;
+use super::activity::Activity;
+use super::place::Place;
+use super::shared::{Shared, Told};
+use super::state::{Slot, State};
+use crate::clock::Millis;
+use crate::own_network::Network;
+
+/// Between two questions while somebody waits.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+/// Between two questions while it answers.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two words to its owner that it is in use.
+const NOTE_EVERY: Duration = Duration::from_secs(2);
+/// Without use for so long it is not followed any more.
+const FOLLOWED_FOR: Duration = Duration::from_secs(30);
+/// How long it is believed that it runs where it cannot be reached.
+const ELSEWHERE_FOR: Duration = Duration::from_secs(5);
+/// Nobody owns it and nobody says why: its owner may be about to say something.
+const SILENCES_MAX: u32 = 5;
+
+impl Runtimes {
+    /// Goes by what the owner says until nobody here needs it or nobody owns it.
+    pub(super) async fn follow(&self, shared: &Shared<'_>, slot: &Slot) {
+        let mut silences = 0;
+        let (mut noted_at, mut activity) = (Millis(0), Activity::default());
+        loop {
+            if *self.stop.borrow() {
+                return slot.set(State::Asleep);
+            }
+            let now = self.clock.now();
+            match shared.told().await {
+                Ok(Some(Told::Ready { machine, host, port, network, .. }))
+                    if machine.as_deref().is_none_or(|it| it == self.machine())
+                        && reaches(network) =>
+                {
+                    let found = network.and_then(|at| Some((find(at)?, at.0)));
+                    let place = Place { host, port, network: found, is_local: machine.is_some() };
+                    if !matches!(slot.state(), State::Ready { place: known, .. } if known == place)
+                    {
+                        slot.set(State::Ready { place, since: now });
+                    }
+                    let used_at = self.used_at(slot, &mut activity, now);
+                    self.note_use(shared, used_at, &mut noted_at).await;
+                    if slot.stop_if(|| self.is_unused(slot)) {
+                        return slot.set(State::Asleep);
+                    }
+                    silences = 0;
+                    sleep(LOOK_EVERY).await;
+                    continue;
+                }
+                Ok(Some(Told::Ready { .. })) => {
+                    let why = "it runs on another machine, where this replica cannot reach it";
+                    let until = now.plus(ELSEWHERE_FOR);
+                    return slot.set(slot.fail_until(why.to_owned(), until));
+                }
+                Ok(Some(Told::Failing { why, until })) => {
+                    let until = now.plus(until.since(self.registry.wall().now()));
+                    return slot.set(slot.fail_until(why, until));
+                }
+                Ok(Some(Told::Starting)) => silences = 0,
+                Ok(Some(Told::Stopping)) => slot.set(State::Stopping),
+                Ok(None) => silences += 1,
+                Err(error) => {
+                    tracing::debug!(%error, "it could not be asked how a runtime is");
+                }
+            }
+            if silences > SILENCES_MAX || self.is_unowned(shared, slot).await {
+                return slot.set(State::Asleep);
+            }
+            sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// Whether the owner has stopped it, or is gone.
+    async fn is_unowned(&self, shared: &Shared<'_>, slot: &Slot) -> bool {
+        slot.state() == State::Stopping && matches!(shared.told().await, Ok(None))
+    }
+
+    /// Tells the owner that it is in use here, if it is.
+    async fn note_use(&self, shared: &Shared<'_>, used_at: Millis, noted_at: &mut Millis) {
+        let now = self.clock.now();
+        if used_at <= *noted_at || now.since(*noted_at) < NOTE_EVERY {
+            return;
+        }
+        let at = self.registry.wall().now().minus(now.since(used_at));
+        match shared.note_use(at).await {
+            Ok(()) => *noted_at = now,
+            Err(error) => tracing::debug!(%error, "a runtime's use could not be told"),
+        }
+    }
+
+    fn used_at(&self, slot: &Slot, activity: &mut Activity, now: Millis) -> Millis {
+        let instance = self.registry.cached(slot.tenant).and_then(|tenant| tenant.instance.clone());
+        let Some(instance) = instance else { return slot.used_at() };
+        let glance = activity.look(&self.live, slot.tenant, &instance);
+        match glance.requests {
+            0 => slot.used_at().max(glance.last_data_at.unwrap_or_default()),
+            _ => now,
+        }
+    }
+
+    fn is_unused(&self, slot: &Slot) -> bool {
+        self.live.entries_of(slot.tenant).is_empty()
+            && self.clock.now().since(slot.used_at()) >= FOLLOWED_FOR
+    }
+}
+
+/// The network of a process, if it is the one of that number.
+fn find((pid, number): (u32, u64)) -> Option<Network> {
+    Network::of(pid).ok().flatten().filter(|network| network.number() == number)
+}
+
+/// Whether what is in that network can be reached from here. In our own it may be at the same address
+/// of somebody else's.
+fn reaches(network: Option<(u32, u64)>) -> bool {
+    network.is_none_or(|network| find(network).is_some())
+}

@@ -1,0 +1,104 @@
+//! What operators ask for, whichever replica owns the runtime; and what has to run without a caller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Runtimes;
+use super::contract::RuntimeProvider;
+use super::shared::Told;
+use super::state::{Asked, State};
+use crate::registry::store::StoreError;
+use crate::tenant::{Tenant, TenantId};
+
+/// Between two looks for runtimes that should run and do not.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
+/// Records that are read at once.
+const RECORDS_PER_READ: usize = 200;
+
+impl Runtimes {
+    /// Asks for a start, a stop or a restart, and does not wait for it. A start forgets earlier failures;
+    /// a stop or restart of one that does not run is none. What was asked of another replica is heard
+    /// there within a second, or not at all if nobody is there.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub async fn ask(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        asked: Asked,
+    ) -> Result<(), StoreError> {
+        let slot = self.slot(tenant);
+        let shared = self.shared(tenant.id);
+        if slot.is_owned() {
+            slot.ask(asked);
+            return Ok(());
+        }
+        match asked {
+            Asked::Start => {
+                shared.forgive().await?;
+                slot.forgive();
+                self.begin(&slot);
+            }
+            Asked::Stop | Asked::Restart => {
+                let told = shared.told().await?;
+                if matches!(told, Some(Told::Ready { .. } | Told::Starting)) {
+                    shared.ask(asked).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has those run that are always on, and those owned by somebody that nobody owns any more, for as
+    /// long as it is polled. One that has failed is left alone for as long as others would wait.
+    pub async fn keep(self: Arc<Self>) {
+        let mut tick = interval(KEEP_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            for tenant in self.providers.left_running().await {
+                self.keep_one(tenant, |_| true).await;
+            }
+            if let Err(error) = self.keep_always_on().await {
+                tracing::warn!(%error, "it cannot be seen which runtimes are always on");
+            }
+        }
+    }
+
+    async fn keep_always_on(self: &Arc<Self>) -> Result<(), StoreError> {
+        if !self.providers.is_any() {
+            return Ok(());
+        }
+        let mut after: Option<String> = None;
+        loop {
+            let records = self.registry.records(after.as_deref(), RECORDS_PER_READ).await?;
+            let Some((last, ..)) = records.last() else { return Ok(()) };
+            after = Some(last.to_string());
+            for (id, _, record) in records {
+                let is_owned = record.instance.is_some_and(|it| it.provider().is_owned());
+                if is_owned && !record.disabled {
+                    self.keep_one(id, |tenant| tenant.plan.always_on).await;
+                }
+            }
+        }
+    }
+
+    /// Begins a runtime that sleeps, if nobody else runs it.
+    async fn keep_one(self: &Arc<Self>, id: TenantId, is_kept: impl Fn(&Tenant) -> bool) {
+        // How long it is left alone after a failure `begin` knows.
+        let is_down =
+            |state| matches!(state, State::Asleep | State::Failing { restarts: false, .. });
+        let sleeps = self.slots.get(&id).is_none_or(|slot| is_down(slot.state()));
+        if !sleeps || *self.stop.borrow() {
+            return;
+        }
+        let Ok(Some(tenant)) = self.registry.by_id(id).await else { return };
+        let has_one = tenant.instance.as_ref().is_some_and(|it| it.provider.is_owned());
+        if has_one && is_kept(&tenant) && matches!(self.shared(id).told().await, Ok(None)) {
+            tracing::info!(tenant = %tenant.username, "a runtime is started that has to run");
+            self.begin(&self.slot(&tenant));
+        }
+    }
+}

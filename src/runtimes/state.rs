@@ -1,0 +1,335 @@
+//! What is known of a tenant's runtime in this process.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+
+use super::activity::Glance;
+use super::place::Place;
+use crate::clock::Millis;
+use crate::tenant::{TenantId, Username};
+
+/// After a failure, and twice as long after each further one.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(300);
+
+/// The state of a runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing runs.
+    Asleep,
+    /// It is being started, here or by another replica.
+    Starting,
+    /// It answers.
+    Ready {
+        /// There.
+        place: Place,
+        /// Since then, or since this replica knows of it.
+        since: Millis,
+    },
+    /// It did not start, or crashed.
+    Failing {
+        /// What happened.
+        failure: Arc<Failure>,
+        /// Before that nobody tries again.
+        until: Millis,
+        /// Whether it is started again then without anybody asking.
+        restarts: bool,
+    },
+    /// It is being ended.
+    Stopping,
+}
+
+/// A runtime's misfortune, for its tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What happened.
+    pub why: String,
+    /// The end of what it wrote.
+    pub log_tail: Vec<u8>,
+    /// How many in a row, with this one.
+    pub count: u32,
+}
+
+impl State {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Asleep => "asleep",
+            Self::Starting => "starting",
+            Self::Ready { .. } => "ready",
+            Self::Failing { .. } => "failing",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// One tenant's.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) tenant: TenantId,
+    pub(super) username: Username,
+    state: watch::Sender<State>,
+    /// When a request or handshake was last sent there.
+    used_ms: AtomicU64,
+    failures: AtomicU32,
+    /// The last of those.
+    failed: Mutex<Option<(Millis, Arc<Failure>)>>,
+    /// Since when it is started; and when it had to wait for the start of others no more.
+    began_ms: AtomicU64,
+    turn_ms: AtomicU64,
+    glance: Mutex<Glance>,
+    is_owned: AtomicBool,
+    asked: Mutex<Option<Asked>>,
+    bell: Notify,
+}
+
+/// What an operator asks of whoever owns a runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asked {
+    /// That it is tried now, however long it would be left alone after a failure.
+    Start,
+    /// That it is ended.
+    Stop,
+    /// That it is ended and started again.
+    Restart,
+}
+
+impl Slot {
+    pub(super) fn new(tenant: TenantId, username: &Username) -> Self {
+        Self {
+            tenant,
+            username: username.clone(),
+            state: watch::Sender::new(State::Asleep),
+            used_ms: AtomicU64::new(0),
+            failures: AtomicU32::new(0),
+            failed: Mutex::default(),
+            began_ms: AtomicU64::new(0),
+            turn_ms: AtomicU64::new(0),
+            glance: Mutex::default(),
+            is_owned: AtomicBool::new(false),
+            asked: Mutex::default(),
+            bell: Notify::new(),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// How many watch it.
+    pub(super) fn crowd(&self) -> usize {
+        self.state.receiver_count()
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    pub(super) fn set(&self, state: State) {
+        tracing::debug!(tenant = %self.username, state = state.label(), "runtime");
+        self.state.send_replace(state);
+    }
+
+    /// Where to go, if it answers. That counts as use, and is said while the state is held: whoever puts
+    /// it to sleep sees the use, or the caller sees that it stops.
+    pub(super) fn enter(&self, now: Millis) -> Option<Place> {
+        let state = self.state.borrow();
+        let State::Ready { place, .. } = &*state else { return None };
+        self.used_ms.fetch_max(now.0, Ordering::SeqCst);
+        Some(place.clone())
+    }
+
+    pub(super) fn used_at(&self) -> Millis {
+        Millis(self.used_ms.load(Ordering::SeqCst))
+    }
+
+    /// Takes it upon the caller to start it, if nobody has done so and it may be tried.
+    pub(super) fn begin(&self, now: Millis) -> bool {
+        self.state.send_if_modified(|state| {
+            let may_begin = match state {
+                State::Asleep => true,
+                State::Failing { until, restarts, .. } => !*restarts && now >= *until,
+                _ => false,
+            };
+            if may_begin {
+                self.began_ms.store(now.0, Ordering::Relaxed);
+                *state = State::Starting;
+            }
+            may_begin
+        })
+    }
+
+    /// Forgets failures, and that it is left alone for a while after them.
+    pub(super) fn forgive(&self) {
+        self.recovered();
+        self.state.send_if_modified(|state| {
+            let fails = matches!(state, State::Failing { restarts: false, .. });
+            if fails {
+                *state = State::Asleep;
+            }
+            fails
+        });
+    }
+
+    /// Whether this replica owns it.
+    pub(super) fn is_owned(&self) -> bool {
+        self.is_owned.load(Ordering::SeqCst)
+    }
+
+    /// Says whether this replica owns it.
+    pub(super) fn own(&self, is_owned: bool) {
+        self.is_owned.store(is_owned, Ordering::SeqCst);
+    }
+
+    /// Asks its owner, which is here.
+    pub(super) fn ask(&self, asked: Asked) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+        self.bell.notify_one();
+    }
+
+    /// Waits until something is asked. Cancel safe; for the one task that carries it on.
+    pub(super) async fn asked(&self) -> Asked {
+        loop {
+            if let Some(asked) = self.take_asked() {
+                return asked;
+            }
+            self.bell.notified().await;
+        }
+    }
+
+    /// What was asked last, if nobody has heard it.
+    pub(super) fn take_asked(&self) -> Option<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// It is started now, and waits for others no more.
+    pub(super) fn has_turn(&self, now: Millis) {
+        self.turn_ms.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Since when it is started, and whether that waits for others still.
+    pub(super) fn began(&self) -> (Millis, bool) {
+        let (began, turn) =
+            (self.began_ms.load(Ordering::Relaxed), self.turn_ms.load(Ordering::Relaxed));
+        (Millis(began), turn < began)
+    }
+
+    /// Has it stop if nobody used it meanwhile.
+    pub(super) fn stop_if(&self, is_idle: impl FnOnce() -> bool) -> bool {
+        self.state.send_if_modified(|state| {
+            let stops = is_idle();
+            if stops {
+                *state = State::Stopping;
+            }
+            stops
+        })
+    }
+
+    /// Notes a failure. It is tried again after a while, the longer the more there were in a row.
+    pub(super) fn fail(
+        &self,
+        why: String,
+        log_tail: Vec<u8>,
+        restarts_max: u32,
+        now: Millis,
+    ) -> State {
+        let count = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let until = now.plus(backoff(count));
+        let failure = Arc::new(Failure { why, log_tail, count });
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((now, Arc::clone(&failure)));
+        State::Failing { failure, until, restarts: count <= restarts_max }
+    }
+
+    /// A failure of another replica's, which counts them.
+    pub(super) fn fail_until(&self, why: String, until: Millis) -> State {
+        let count = self.failures.load(Ordering::Relaxed).max(1);
+        let failure = Arc::new(Failure { why, log_tail: Vec::new(), count });
+        State::Failing { failure, until, restarts: false }
+    }
+
+    /// What its owner has seen of its use, for whoever asks why it is awake.
+    pub(super) fn glance(&self) -> Glance {
+        *self.glance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn saw(&self, glance: Glance) {
+        *self.glance.lock().unwrap_or_else(PoisonError::into_inner) = glance;
+    }
+
+    /// It has run for long enough.
+    pub(super) fn recovered(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What went wrong last before it became ready, unless it has run for long enough since.
+    pub(super) fn failure_before(&self, ready_at: Millis) -> Option<Arc<Failure>> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.as_ref().filter(|(at, _)| *at < ready_at).map(|(_, failure)| Arc::clone(failure))
+    }
+}
+
+fn backoff(failures: u32) -> Duration {
+    let doubled = BACKOFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    doubled.min(BACKOFF_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot() -> Slot {
+        Slot::new(TenantId(1), &Username::parse("mike").unwrap())
+    }
+
+    fn ready() -> State {
+        let place = Place::local(([127, 0, 0, 1], 1880).into(), None);
+        State::Ready { place, since: Millis(0) }
+    }
+
+    #[test]
+    fn one_of_many_begins() {
+        let slot = slot();
+        let began = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| slot.begin(Millis(1)))).collect();
+            threads.into_iter().map(|it| usize::from(it.join().unwrap())).sum::<usize>()
+        });
+        assert_eq!((began, slot.state()), (1, State::Starting));
+    }
+
+    #[test]
+    fn after_each_failure_it_takes_longer() {
+        let slot = slot();
+        for (restarts_max, expected_ms) in [(2, 1_000), (2, 2_000), (2, 4_000)] {
+            slot.set(State::Starting);
+            let failing = slot.fail("ended".to_owned(), Vec::new(), restarts_max, Millis(0));
+            slot.set(failing.clone());
+            let State::Failing { until, restarts, failure } = failing else { unreachable!() };
+            assert_eq!((until, restarts), (Millis(expected_ms), failure.count <= 2));
+            assert!(!slot.begin(Millis(expected_ms - 1)));
+            assert_eq!(slot.begin(Millis(expected_ms)), !restarts);
+        }
+        assert_eq!(backoff(40), BACKOFF_MAX);
+        slot.recovered();
+        let failing = slot.fail(String::new(), Vec::new(), 0, Millis(0));
+        assert!(matches!(failing, State::Failing { until: Millis(1_000), .. }));
+    }
+
+    #[test]
+    fn whoever_enters_keeps_it_awake() {
+        let slot = slot();
+        assert_eq!(slot.enter(Millis(5)), None);
+        slot.set(ready());
+        assert!(slot.enter(Millis(7)).is_some());
+        assert!(!slot.stop_if(|| slot.used_at() < Millis(7)));
+        assert!(slot.stop_if(|| slot.used_at() == Millis(7)));
+        assert_eq!((slot.state(), slot.enter(Millis(8))), (State::Stopping, None));
+    }
+}

@@ -101,7 +101,7 @@ fn a_small_runtime_keeps_it() {
 fn isolated(folder: &TempDir, command: Vec<String>) -> ProcessSettings {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     ProcessSettings {
-        users: Some(200_000..=200_001),
+        users: Some(2_000_000_000..=2_000_000_001),
         trusted_tenants: false,
         ..settings(folder, command)
     }
@@ -302,7 +302,7 @@ fn each_tenant_has_a_user_of_their_own_or_nothing_starts() {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     run(async {
         let settings = ProcessSettings {
-            users: Some(200_000..=200_001),
+            users: Some(2_000_000_000..=2_000_000_001),
             ..settings(&folder, small("serves"))
         };
         let opened = Processes::open(settings, Clock::start());
@@ -311,7 +311,7 @@ fn each_tenant_has_a_user_of_their_own_or_nothing_starts() {
             return;
         }
         let provider = opened.unwrap();
-        for (number, user) in [(1, "200000"), (2, "200001"), (1, "200000")] {
+        for (number, user) in [(1, "2000000000"), (2, "2000000001"), (1, "2000000000")] {
             let running = provider.start(&of(number)).await.unwrap();
             let name = format!("runtimes/mike{number}-{}/home", TenantId(number));
             let home = folder.path().join(name);

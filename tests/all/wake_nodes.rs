@@ -20,7 +20,7 @@ use crate::support::flowgate::Flowgate;
 use crate::support::profiles::MIKE_KEY;
 use crate::support::runtime::Runtime;
 use crate::support::wait_until;
-use crate::support::websocket::WebSocket;
+use crate::support::websocket::{WebSocket, read_head};
 
 /// Answers every request with its name, until it is dropped.
 fn named(name: &'static str) -> Runtime {
@@ -61,6 +61,26 @@ fn without_an_editor_they_take_turns_and_with_one_the_first_has_all() {
     let with_editor = Flowgate::start(&mike(&addresses, &json!("/red"), &Value::Null), &[]);
     let found: Vec<String> = (0..4).map(|_| get(&with_editor)).collect();
     assert_eq!(found, ["one"; 4]);
+}
+
+/// A connection that is kept would go on to one of them.
+#[test]
+fn each_request_chooses_anew() {
+    let keeping = |name: &'static str| {
+        Runtime::start(move |mut client| {
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+            while !client.head.is_empty() {
+                client.send(answer.as_bytes());
+                client.head = read_head(&mut client.socket);
+            }
+        })
+    };
+    let (one, two) = (keeping("one"), keeping("two"));
+    let addresses = [one.address, two.address];
+    let flowgate = Flowgate::start(&mike(&addresses, &Value::Null, &Value::Null), &[]);
+    let mut found: Vec<String> = (0..4).map(|_| get(&flowgate)).collect();
+    found.sort();
+    assert_eq!(found, ["one", "one", "two", "two"]);
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Own {
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(own.folder.path(), mode).unwrap();
         own.flags.retain(|flag| flag != TRUST);
-        own.flags.push("--process-users=200000-200099".to_owned());
+        own.flags.push("--process-users=2000000000-2000000099".to_owned());
         own
     }
 

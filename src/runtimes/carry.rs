@@ -46,7 +46,8 @@ impl Runtimes {
             self.carry_on(&shared, &slot).await;
             slot.own(false);
             // Asked for while it was on its way down.
-            let is_wanted = matches!(slot.take_asked(), Some(Asked::Start | Asked::Restart));
+            let is_asked = matches!(slot.take_asked(), Some(Asked::Start | Asked::Restart));
+            let is_wanted = is_asked || self.is_left_in_use(&slot).await;
             if !is_wanted || *self.stop.borrow() {
                 return;
             }
@@ -58,6 +59,14 @@ impl Runtimes {
                 return;
             }
         }
+    }
+
+    /// Whether it runs on without an owner, and connections of this replica with it: somebody has to tell
+    /// when it is used, and to put it to sleep when it is not.
+    async fn is_left_in_use(&self, slot: &Slot) -> bool {
+        slot.state() == State::Asleep
+            && !self.live.entries_of(slot.tenant).is_empty()
+            && self.providers.left_running().await.contains(&slot.tenant)
     }
 
     async fn carry_on(&self, shared: &Shared<'_>, slot: &Slot) {

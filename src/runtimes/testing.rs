@@ -39,7 +39,7 @@ pub fn nothing() -> ProcessSettings {
 impl Runtimes {
     /// None that flowgate owns.
     pub fn none(registry: &Arc<Registry>, live: &Arc<LiveTable>, clock: Clock) -> Arc<Self> {
-        let providers = Providers::new(Processes::open(nothing(), clock).unwrap());
+        let providers = Providers::new(Processes::open(nothing(), clock).unwrap(), None);
         let settings = WakeSettings {
             wake_timeout: Duration::from_secs(10),
             waiting_max: 100,

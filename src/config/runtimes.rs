@@ -57,6 +57,7 @@ pub(super) fn kubernetes(reader: &Reader<'_>) -> Result<KubernetesSettings, Conf
         labels: reader.all("kubernetes_labels")?,
         cluster_domain: reader.one::<BaseDomain>("kubernetes_cluster_domain")?.0,
         kubeconfig: reader.all("kubernetes_kubeconfig")?.pop(),
+        ready_line: reader.all("kubernetes_ready_line")?.pop().unwrap_or_default(),
         start_timeout: reader.span("kubernetes_start_timeout")?,
         stop_timeout: reader.span("kubernetes_stop_timeout")?,
         remove_after: DAY

@@ -114,6 +114,12 @@ pub(super) const RUNTIMES: &[Key] = &[
         "",
         "How the API server is reached from outside the cluster; takes no proxy",
     ),
+    key(
+        "kubernetes_ready_line",
+        "TEXT",
+        "",
+        "Text of their log that says they are ready; \"Started flows\" for Node-RED",
+    ),
     key("kubernetes_start_timeout", "SPAN", "2m", "One of them must be ready within this time"),
     key("kubernetes_stop_timeout", "SPAN", "60s", "One of them must be gone within this time"),
     key(

@@ -187,18 +187,23 @@ impl Api {
 
     /// The end of what a pod's container wrote; empty if nothing is known.
     pub(super) async fn log_tail(&self, pod: &str, container: &Label) -> Vec<u8> {
-        let Ok(_turn) = self.logs.acquire().await else { return Vec::new() };
-        let query = format!(
-            "container={container}&tailLines={LOG_LINES_READ}&limitBytes={LOG_BYTES_READ_MAX}"
-        );
+        let log = self.log(pod, container, &format!("tailLines={LOG_LINES_READ}")).await;
+        log[log.len().saturating_sub(LOG_TAIL_BYTES_MAX)..].to_vec()
+    }
+
+    /// Its beginning, likewise.
+    pub(super) async fn log_beginning(&self, pod: &str, container: &Label) -> Bytes {
+        self.log(pod, container, "timestamps=false").await
+    }
+
+    async fn log(&self, pod: &str, container: &Label, which: &str) -> Bytes {
+        let Ok(_turn) = self.logs.acquire().await else { return Bytes::new() };
+        let query = format!("container={container}&limitBytes={LOG_BYTES_READ_MAX}&{which}");
         let path = format!("{}/log?{query}", self.path(Kind::Pod, Some(pod)));
-        match self.ask(Method::GET, &path, None).await {
-            Ok(log) => log[log.len().saturating_sub(LOG_TAIL_BYTES_MAX)..].to_vec(),
-            Err(error) => {
-                tracing::debug!(pod, %error, "a runtime's log cannot be read");
-                Vec::new()
-            }
-        }
+        self.ask(Method::GET, &path, None).await.unwrap_or_else(|error| {
+            tracing::debug!(pod, %error, "a runtime's log cannot be read");
+            Bytes::new()
+        })
     }
 
     /// What becomes of all of a kind, as the query says.

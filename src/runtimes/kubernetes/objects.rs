@@ -68,6 +68,7 @@ pub(super) fn service(
         "apiVersion": "apps/v1", "kind": "StatefulSet", "name": name(order.tenant), "uid": uid,
     }]);
     let spec = &mut object["spec"];
+    spec["type"] = json!("ClusterIP");
     spec["clusterIP"] = json!("None");
     spec["selector"] = json!({ TENANT: order.tenant.to_string() });
     // Who asks for the name before it is ready is told the address, and not that there is none, which

@@ -20,6 +20,8 @@ pub struct KubernetesSettings {
     pub cluster_domain: String,
     /// How the API server is reached; `None` for the cluster that flowgate runs in.
     pub kubeconfig: Option<PathBuf>,
+    /// What its log contains once one is ready; empty if that it answers is enough.
+    pub ready_line: String,
     /// How long one may take to be ready.
     pub start_timeout: Duration,
     /// How long one may take to be gone.

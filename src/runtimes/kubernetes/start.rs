@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::api::{Fault, Kind};
 use super::cluster::Shared;
-use super::names::{GROUP, Mark, name};
+use super::names::{GROUP, Mark, name, pod_name};
 use super::objects;
 use super::running::Running;
 use super::seen::{Seen, Set, Trouble};
@@ -50,11 +50,13 @@ impl Shared {
     /// # Errors
     /// Why it is not ready.
     async fn carry_out(&self, order: &Order, mark: Mark) -> Result<(), String> {
+        // One that has run for long may have said so where the log does not reach any more.
+        let was_ready = self.watched.seen(order.tenant).pod.is_some_and(|pod| pod.is_ready);
         let set = self.claim(order, mark).await?;
         let uid = set["metadata"]["uid"].as_str().unwrap_or_default();
         let service = objects::service(&self.template, &self.settings, order, uid);
         self.api.apply(Kind::Service, &service).await.map_err(|fault| refused(&fault, order))?;
-        self.until_ready(order, mark).await
+        self.until_ready(order, mark, was_ready).await
     }
 
     /// Makes the StatefulSet what the order wants it to be, if no later one was carried out. What is read is
@@ -87,9 +89,9 @@ impl Shared {
 
     /// # Errors
     /// It will not be ready, or another order was carried out.
-    async fn until_ready(&self, order: &Order, mark: Mark) -> Result<(), String> {
+    async fn until_ready(&self, order: &Order, mark: Mark, was_ready: bool) -> Result<(), String> {
         let mut seen = self.watched.subscribe(order.tenant);
-        let mut is_ours = false;
+        let (mut is_ours, mut has_said_so) = (false, was_ready);
         loop {
             let now = seen.borrow_and_update().clone();
             is_ours |= now.set.as_ref().is_some_and(|set| set.order == Some(mark));
@@ -97,7 +99,10 @@ impl Shared {
             let (look, pod) = if is_ours { (now.is_ready(mark)?, now.pod) } else { (false, None) };
             if look && let Some(address) = pod.as_ref().and_then(|pod| pod.address) {
                 if self.answers(order, address).await {
-                    return Ok(());
+                    has_said_so = has_said_so || self.says_ready(order.tenant).await;
+                    if has_said_so {
+                        return Ok(());
+                    }
                 }
                 sleep(LOOK_EVERY).await;
                 continue;
@@ -109,6 +114,15 @@ impl Shared {
                 Err(_) => {}
             }
         }
+    }
+
+    async fn says_ready(&self, tenant: TenantId) -> bool {
+        let line = self.settings.ready_line.as_bytes();
+        if line.is_empty() {
+            return true;
+        }
+        let log = self.api.log_beginning(&pod_name(tenant), &self.template.container).await;
+        log.windows(line.len()).any(|part| part == line)
     }
 
     /// Why there is no pod.

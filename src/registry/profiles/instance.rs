@@ -207,10 +207,15 @@ impl InstanceProfile {
             ("instance.tls", self.tls.is_some()),
         ];
         if let Some((field, _)) = unwanted.into_iter().find(|(_, is_there)| *is_there) {
-            fault(field, match is_process {
-                true => "is not for the provider \"process\": flowgate assigns the port",
-                false => "is not for the provider \"kubernetes\": its Service has a name of its own",
-            });
+            fault(
+                field,
+                match is_process {
+                    true => "is not for the provider \"process\": flowgate assigns the port",
+                    false => {
+                        "is not for the provider \"kubernetes\": its Service has a name of its own"
+                    }
+                },
+            );
             return None;
         }
         let owned = Some(ProcessRecord { public_wake: self.public_wake });

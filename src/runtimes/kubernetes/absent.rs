@@ -2,7 +2,9 @@
 
 use super::KubernetesSettings;
 use crate::clock::UnixMillis;
-use crate::runtimes::contract::{Condition, Due, Order, RunningRuntime, RuntimeProvider, StartFault};
+use crate::runtimes::contract::{
+    Condition, Due, Order, RunningRuntime, RuntimeProvider, StartFault,
+};
 use crate::runtimes::place::Place;
 use crate::tenant::TenantId;
 
@@ -20,7 +22,9 @@ impl KubernetesSettings {
     pub fn check(&self) -> Result<(), String> {
         match self.template {
             None => Ok(()),
-            Some(_) => Err("kubernetes_template: this flowgate was built without Kubernetes".to_owned()),
+            Some(_) => {
+                Err("kubernetes_template: this flowgate was built without Kubernetes".to_owned())
+            }
         }
     }
 }

@@ -68,10 +68,7 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`KubernetesSettings::check`]; or it is not said how the API server is reached.
-    pub async fn open(
-        settings: KubernetesSettings,
-        replica: &str,
-    ) -> Result<Option<Self>, String> {
+    pub async fn open(settings: KubernetesSettings, replica: &str) -> Result<Option<Self>, String> {
         let Some(template) = settings.template()? else { return Ok(None) };
         let api = Arc::new(Api::new(&settings).await?);
         let watched = Arc::new(Watched::new());

@@ -109,7 +109,11 @@ fn trouble(status: &Value) -> Option<Trouble> {
     if status["phase"] == "Failed" {
         let reason = status["reason"].as_str().unwrap_or("Failed");
         // The StatefulSet's controller makes another one.
-        return Some(trouble_of(&format!("its pod was ended ({reason})"), &status["message"], true));
+        return Some(trouble_of(
+            &format!("its pod was ended ({reason})"),
+            &status["message"],
+            true,
+        ));
     }
     let scheduled = condition(status, "PodScheduled").filter(|it| it["status"] == "False")?;
     // A node may be on its way.

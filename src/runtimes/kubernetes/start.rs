@@ -74,8 +74,12 @@ impl Shared {
                     return Err("another replica has started it since".to_owned());
                 }
             }
-            let mut object =
-                objects::stateful_set(&self.template, &self.settings, (order, mark), there.as_ref());
+            let mut object = objects::stateful_set(
+                &self.template,
+                &self.settings,
+                (order, mark),
+                there.as_ref(),
+            );
             let version = there.map(|there| there["metadata"]["resourceVersion"].clone());
             object["metadata"]["resourceVersion"] = version.unwrap_or(json!(VERSION_OF_NONE));
             match self.api.apply(Kind::StatefulSet, &object).await {
@@ -147,8 +151,11 @@ impl Shared {
             times.into_iter().find_map(Value::as_str).unwrap_or_default().to_owned()
         };
         let events = events["items"].as_array().into_iter().flatten();
-        let Some(message) = events.max_by_key(|event| when(event))
-            .and_then(|event| event["message"].as_str()) else { return Ok(()) };
+        let Some(message) =
+            events.max_by_key(|event| when(event)).and_then(|event| event["message"].as_str())
+        else {
+            return Ok(());
+        };
         tracing::warn!(tenant = %order.username, message, "a runtime's pod cannot be made");
         match message.contains("exceeded quota") {
             true => Err("a quota of the cluster is used up".to_owned()),
@@ -164,7 +171,9 @@ impl Shared {
                 tell(order.tenant, trouble);
                 format!("{within}: {}", trouble.why)
             }
-            Some((None, true)) => format!("{within}: its pod is ready and its Service does not answer"),
+            Some((None, true)) => {
+                format!("{within}: its pod is ready and its Service does not answer")
+            }
             _ => within,
         }
     }

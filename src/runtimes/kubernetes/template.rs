@@ -95,11 +95,14 @@ fn check(stateful_set: &Value) -> Result<(Label, u16), String> {
         }
     }
     let volumes = pod["volumes"].as_array().into_iter().flatten();
-    let mut sources = volumes.flat_map(|volume| volume["projected"]["sources"].as_array()).flatten();
+    let mut sources =
+        volumes.flat_map(|volume| volume["projected"]["sources"].as_array()).flatten();
     if sources.any(|source| !source["serviceAccountToken"].is_null()) {
-        return Err("spec.template.spec.volumes has a service account's token: runtimes would reach the \
+        return Err(
+            "spec.template.spec.volumes has a service account's token: runtimes would reach the \
                     API server with it"
-            .to_owned());
+                .to_owned(),
+        );
     }
     check_claims(&stateful_set["spec"]["volumeClaimTemplates"])?;
     let first = &pod["containers"][0];
@@ -109,7 +112,8 @@ fn check(stateful_set: &Value) -> Result<(Label, u16), String> {
     if !first["image"].is_string() {
         return Err("spec.template.spec.containers[0].image is missing".to_owned());
     }
-    let port = first["ports"][0]["containerPort"].as_u64().and_then(|port| u16::try_from(port).ok());
+    let port =
+        first["ports"][0]["containerPort"].as_u64().and_then(|port| u16::try_from(port).ok());
     let port = port.filter(|port| *port > 0).ok_or(
         "spec.template.spec.containers[0].ports[0].containerPort is missing: it says where a runtime is \
          reached",

@@ -68,6 +68,7 @@ fn a_pod_has_no_token_and_the_labels_that_policies_go_by() {
         assert_eq!(service["spec"]["clusterIP"], "None");
         assert_eq!(service["metadata"]["name"].as_str(), running.place().host.split('.').next());
         running.stop().await;
+        assert_eq!(space.count("pods"), 0, "when stop returns");
     });
 }
 
@@ -178,12 +179,12 @@ fn it_says_why_one_does_not_start() {
         huge.template["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] =
             json!("100000");
         let mut settings = huge.settings();
-        settings.start_timeout = Duration::from_secs(3);
+        settings.start_timeout = Duration::from_secs(15);
         let provider = Cluster::open(settings, "a").await.unwrap().unwrap();
         let fault = provider.start(&order(1)).await.unwrap_err();
         assert_eq!(
             fault.why,
-            "it was not ready within 3 s: no node of the cluster has room for it"
+            "it was not ready within 15 s: no node of the cluster has room for it"
         );
         let mut wrong = Space::new();
         wrong.template["spec"]["template"]["spec"]["restartPolicy"] = json!("Sometimes");

@@ -9,7 +9,7 @@ use flowgate::tenant::TenantId;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::PATIENCE;
+use super::{PATIENCE, wait_until};
 
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const SMALL: &str = "flowgate-test/small";
@@ -33,6 +33,8 @@ impl Space {
             },
         });
         space.make(&namespace);
+        // No pod is made without it.
+        wait_until("the namespace has its account", || space.count("serviceaccounts") > 0);
         space
     }
 
@@ -119,7 +121,7 @@ fn template(image: &str) -> Value {
                 "metadata": { "annotations": { "for": "{username}" } },
                 "spec": {
                     "automountServiceAccountToken": true,
-                    "terminationGracePeriodSeconds": 5,
+                    "terminationGracePeriodSeconds": 1,
                     "securityContext": {
                         "runAsNonRoot": true, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000,
                         "seccompProfile": { "type": "RuntimeDefault" },

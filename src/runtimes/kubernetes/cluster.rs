@@ -71,6 +71,7 @@ impl Cluster {
     pub async fn open(settings: KubernetesSettings, replica: &str) -> Result<Option<Self>, String> {
         let Some(template) = settings.template()? else { return Ok(None) };
         let api = Arc::new(Api::new(&settings).await?);
+        tracing::info!(namespace = api.namespace(), "runtimes are run in Kubernetes");
         let watched = Arc::new(Watched::new());
         let group = settings.group.to_string();
         let election = Election::new(Arc::clone(&api), &group, replica);

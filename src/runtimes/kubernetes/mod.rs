@@ -39,5 +39,6 @@ mod absent;
 #[cfg(not(feature = "kubernetes"))]
 pub use absent::{Cluster, Running};
 
-#[cfg(all(test, feature = "kubernetes"))]
+#[cfg(feature = "kubernetes")]
+#[cfg(test)]
 mod tests;

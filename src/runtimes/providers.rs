@@ -15,6 +15,7 @@ pub struct Providers {
 }
 
 /// A runtime of one of them.
+#[allow(clippy::large_enum_variant, reason = "one for each runtime, which is larger by far")]
 #[derive(Debug)]
 pub enum Running {
     /// A process of this machine.

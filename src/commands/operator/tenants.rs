@@ -24,6 +24,7 @@ const MEMBERS: &[Column] = &[
     ("revision", "/revision"),
     ("plan", "/settings/plan"),
     ("address", "/settings/instance/address"),
+    ("provider", "/settings/instance/provider"),
     ("node_root", "/settings/instance/node_root"),
     ("admin_root", "/settings/instance/admin_root"),
     ("allowed_origins", "/settings/allowed_origins"),

@@ -261,7 +261,7 @@ pub const KEYS: &[Key] = &[
         "process_users",
         "FIRST-LAST",
         "",
-        "Users by number, as 200000-299999: each tenant's runtime runs as one of its own, in a network of \
+        "Users by number, as 2000000000-2000099999: each tenant's runtime runs as one of its own, in a network of \
          its own; takes root",
     ),
     list(

@@ -13,8 +13,8 @@ use crate::runtimes::process::launch::OURSELVES;
 /// A freed port rests for so much longer than anybody may believe an old address.
 const PORT_REST_MARGIN: Duration = Duration::from_secs(60);
 
-/// The lowest user that is never the system's own.
-const FIRST_USER_MIN: u32 = 1000;
+/// Behind the numbers that systems give to people and services by default.
+const FIRST_USER_MIN: u32 = 65_536;
 
 /// # Errors
 /// A value that is not allowed.
@@ -81,6 +81,6 @@ impl FromStr for UserRange {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         range(text, FIRST_USER_MIN)
             .map(Self)
-            .ok_or("is no range of users like 200000-299999, from 1000 on")
+            .ok_or("is no range of users like 2000000000-2000099999, from 65536 on")
     }
 }

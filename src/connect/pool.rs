@@ -165,8 +165,10 @@ impl Dialer {
         instance: &Instance,
         request: Request<Upload>,
     ) -> Result<(Response<Incoming>, Reuse), Refusal> {
-        let destination = (tenant.id, tenant.revision);
-        if let Some(first) = once_more(&request)
+        // With several nodes each request chooses anew: a kept connection would go on to one of them.
+        let destination = instance.nodes.is_none().then_some((tenant.id, tenant.revision));
+        if let Some(destination) = destination
+            && let Some(first) = once_more(&request)
             && let Some(mut connection) = self.pool.take(destination, self.clock.now())
         {
             match connection.sender.send_request(first).await {
@@ -175,7 +177,7 @@ impl Dialer {
             }
         }
         let socket = self.dial(instance, &mut Stopwatch::default()).await?;
-        self.exchange_over(socket, Some(destination), request).await
+        self.exchange_over(socket, destination, request).await
     }
 
     /// As [`Dialer::request`], over a connection that was dialled for it and is not kept: the pool knows

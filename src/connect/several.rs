@@ -95,11 +95,21 @@ impl Dialer {
                     }
                     return Ok(socket);
                 }
-                Err(refusal) => {
-                    tracing::warn!(%node, why = %refusal, "a runtime's node is set aside");
-                    nodes.set_aside(place, nodes.aside_from(self.clock.now()));
+                Err(
+                    refusal @ (Refusal::RuntimeUnreachable(_)
+                    | Refusal::RuntimeTimedOut(_)
+                    | Refusal::RuntimeCertificate(_)),
+                ) => {
+                    let now = self.clock.now();
+                    // Where all are aside they are tried each time.
+                    if nodes.is_up(place, now) {
+                        tracing::warn!(%node, why = %refusal, "a runtime's node is set aside");
+                    }
+                    nodes.set_aside(place, nodes.aside_from(now));
                     last = refusal;
                 }
+                // It is our own want, and tells nothing of the node.
+                Err(refusal) => return Err(refusal),
             }
             tried.push(place);
         }

@@ -16,7 +16,9 @@ fn stat(pid: i32) -> Option<Stat> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name before it may hold anything.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let runs = !matches!(*fields.first()?, "Z" | "X");
+    // Where only the main thread has ended, the others run on.
+    let threads: u32 = fields.get(17)?.parse().ok()?;
+    let runs = threads > 1 || !matches!(*fields.first()?, "Z" | "X");
     Some(Stat { parent: fields.get(1)?.parse().ok()?, began: fields.get(19)?.parse().ok()?, runs })
 }
 

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::support::contract::{Life, answers, keeps_the_contract};
 use crate::support::node::root;
-use crate::support::own::{in_folder, is_root, node_red, ports, runs, small};
+use crate::support::own::{can_isolate, in_folder, is_root, node_red, ports, runs, small};
 use crate::support::{PATIENCE, wait_for, wait_until};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -101,7 +101,7 @@ fn a_small_runtime_keeps_it() {
 fn isolated(folder: &TempDir, command: Vec<String>) -> ProcessSettings {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     ProcessSettings {
-        users: Some(200_000..=200_001),
+        users: Some(2_000_000_000..=2_000_000_001),
         trusted_tenants: false,
         ..settings(folder, command)
     }
@@ -109,7 +109,7 @@ fn isolated(folder: &TempDir, command: Vec<String>) -> ProcessSettings {
 
 #[test]
 fn isolated_ones_keep_it() {
-    if !is_root() {
+    if !can_isolate() {
         return;
     }
     for command in [small("serves"), small("breeds")] {
@@ -299,19 +299,18 @@ fn users_of(pid: u32) -> Vec<String> {
 #[test]
 fn each_tenant_has_a_user_of_their_own_or_nothing_starts() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     run(async {
-        let settings = ProcessSettings {
-            users: Some(200_000..=200_001),
-            ..settings(&folder, small("serves"))
-        };
-        let opened = Processes::open(settings, Clock::start());
+        let opened = Processes::open(isolated(&folder, small("serves")), Clock::start());
         if !is_root() {
             assert!(opened.unwrap_err().to_string().contains("takes root"));
             return;
         }
+        if !can_isolate() {
+            assert!(opened.unwrap_err().to_string().contains("cannot be isolated"));
+            return;
+        }
         let provider = opened.unwrap();
-        for (number, user) in [(1, "200000"), (2, "200001"), (1, "200000")] {
+        for (number, user) in [(1, "2000000000"), (2, "2000000001"), (1, "2000000000")] {
             let running = provider.start(&of(number)).await.unwrap();
             let name = format!("runtimes/mike{number}-{}/home", TenantId(number));
             let home = folder.path().join(name);

@@ -1,5 +1,5 @@
 //! Runtimes of tenants who do not trust each other: what one of them can do to the others and to
-//! flowgate. Isolation takes root; without it these tests have nothing to look at.
+//! flowgate. Isolation takes root and what belongs to it; without it these tests have nothing to look at.
 
 use std::net::IpAddr;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::flowgate::{Flowgate, import, program};
-use crate::support::own::{Own, in_folder, is_root, mike, mike_and_roberto};
+use crate::support::own::{Own, can_isolate, in_folder, mike, mike_and_roberto};
 use crate::support::profiles::{MIKE_KEY, ROBERTO_KEY};
 use crate::support::redis::Redis;
 use crate::support::registries::run;
@@ -49,7 +49,7 @@ fn port_of(flowgate: &Flowgate, username: &str) -> u16 {
 
 #[test]
 fn one_reaches_no_other_nor_redis_nor_the_admin_listener() {
-    if !is_root() {
+    if !can_isolate() {
         return;
     }
     let own = Own::isolated("serves");
@@ -79,7 +79,7 @@ fn one_reaches_no_other_nor_redis_nor_the_admin_listener() {
 
 #[test]
 fn one_sees_neither_files_nor_processes_nor_descriptors_of_others() {
-    if !is_root() {
+    if !can_isolate() {
         return;
     }
     let own = Own::isolated("serves");
@@ -94,6 +94,19 @@ fn one_sees_neither_files_nor_processes_nor_descriptors_of_others() {
     for path in [all, roberto.clone(), roberto.join("home")] {
         assert_eq!(attempt(&flowgate, &format!("read?path={}", path.display())), "EACCES");
     }
+    // Whoever can read a lock can hold it.
+    for file in ["lock", "running.json"] {
+        for path in [own.mike().join(file), roberto.join(file)] {
+            assert_eq!(attempt(&flowgate, &format!("open?path={}", path.display())), "EACCES");
+        }
+    }
+    if std::path::Path::new("/sys/fs/cgroup").is_dir() {
+        assert_eq!(attempt(&flowgate, "read?path=/sys/fs/cgroup"), json!([]));
+    }
+    if std::path::Path::new("/dev/mqueue").is_dir() {
+        assert_eq!(attempt(&flowgate, "read?path=/dev/mqueue"), json!([]));
+    }
+    assert_eq!(attempt(&flowgate, "open?path=/proc/self/oom_score_adj"), "500\n");
     let numbers = attempt(&flowgate, "read?path=/proc");
     let is_number = |name: &&Value| name.as_str().unwrap().parse::<u32>().is_ok();
     let numbers = numbers.as_array().unwrap().iter().filter(is_number).count();
@@ -112,7 +125,7 @@ fn one_sees_neither_files_nor_processes_nor_descriptors_of_others() {
 
 #[test]
 fn one_that_starts_more_processes_than_it_may_gets_no_more_and_all_end_with_it() {
-    if !is_root() {
+    if !can_isolate() {
         return;
     }
     let own = Own::isolated("serves");
@@ -133,21 +146,61 @@ fn one_that_starts_more_processes_than_it_may_gets_no_more_and_all_end_with_it()
 
 #[test]
 fn an_uplink_gives_its_network_what_the_operator_says() {
-    if !is_root() {
+    if !can_isolate() {
         return;
     }
     let own = Own::isolated("serves");
-    let words = ["nsenter", "--net={network}", "ip", "address", "add", "10.99.0.1/32", "dev", "lo"];
+    let words = [
+        "/usr/bin/nsenter",
+        "--net={network}",
+        "ip",
+        "address",
+        "add",
+        "10.99.0.1/32",
+        "dev",
+        "lo",
+    ];
     let words = words.map(|word| format!("--process-uplink={word}"));
     let flags: Vec<&str> = words.iter().map(String::as_str).collect();
     let flowgate = Flowgate::start(&mike(true, json!({})), &own.flags(&flags));
     let addresses = attempt(&flowgate, "addresses");
     assert!(addresses.as_array().unwrap().contains(&json!("10.99.0.1")), "{addresses}");
     let none = Own::isolated("serves");
-    let flags = none.flags(&["--process-uplink=false"]);
+    let flags = none.flags(&["--process-uplink=/bin/false"]);
     let flowgate = Flowgate::start(&mike(true, json!({})), &flags);
     let refused = get(&flowgate, MIKE_KEY, "x");
     assert!(refused.starts_with("HTTP/1.1 503"), "without it nothing starts: {refused}");
+}
+
+/// It runs as root: whatever looks into its home or its working folder must not find the tenant's.
+#[test]
+fn an_uplink_runs_where_nothing_is_a_tenants() {
+    if !can_isolate() {
+        return;
+    }
+    let own = Own::isolated("serves");
+    let told = own.folder.path().join("told");
+    let script = format!("pwd > '{0}'; env >> '{0}'", told.display());
+    let words = ["/bin/sh", "-c", &script].map(|word| format!("--process-uplink={word}"));
+    let flags: Vec<&str> = words.iter().map(String::as_str).collect();
+    let flowgate = Flowgate::start(&mike(true, json!({})), &own.flags(&flags));
+    assert!(get(&flowgate, MIKE_KEY, "x").starts_with("HTTP/1.1 200"));
+    let told = std::fs::read_to_string(told).unwrap();
+    assert_eq!(told.lines().next(), Some("/"), "{told}");
+    for line in told.lines().skip(1) {
+        let name = line.split('=').next().unwrap();
+        assert!(["PATH", "PWD", "OLDPWD", "SHLVL", "_"].contains(&name), "{told}");
+    }
+    let first = attempt(&flowgate, "open?path=/proc/1/cmdline");
+    assert!(!first.as_str().unwrap().contains("pwd"), "{first}");
+}
+
+#[test]
+fn a_relative_uplink_is_refused() {
+    let flags = ["check", "--process-users=2000000000-2000000009", "--process-uplink=./uplink"];
+    let (code, _, error) = run(program().args(flags));
+    assert_eq!(code, 78, "{error}");
+    assert!(error.contains("absolute"), "{error}");
 }
 
 #[test]

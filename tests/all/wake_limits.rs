@@ -3,9 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::flowgate::Flowgate;
+use crate::support::flowgate::{Flowgate, program};
 use crate::support::own::{Own, mike};
 use crate::support::profiles::MIKE_KEY;
+use crate::support::registries::run;
 use crate::support::replicas::with_key;
 use crate::support::{wait_for, wait_until};
 
@@ -33,6 +34,15 @@ fn has_groups(flowgate: &Flowgate) -> bool {
             false
         }
     }
+}
+
+#[test]
+fn a_group_that_an_operator_named_has_to_be_there() {
+    let own = Own::small("serves");
+    let flags = own.flags(&["--registry=memory:", "--process-cgroup=/nowhere/flowgate"]);
+    let (code, _, error) = run(program().arg("serve").args(flags));
+    assert_eq!(code, 78, "{error}");
+    assert!(error.contains("process_cgroup: /nowhere/flowgate"), "{error}");
 }
 
 #[test]

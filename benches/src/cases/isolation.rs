@@ -22,6 +22,10 @@ use crate::tenants;
 use crate::tls::{Handshakes, Speech};
 use crate::websocket::{Message, handshake};
 
+/// Of the tenant that is measured.
+const CONNECTIONS: usize = 20;
+/// Their messages, all together, where they do not come as fast as they pass: a tenth of that.
+const PACED_PER_SECOND: u32 = 10_000;
 const REFUSED_PER_SECOND: u32 = 10_000;
 /// How often a disturbance says how it does.
 const SAYS_EACH: Duration = Duration::from_millis(100);
@@ -76,7 +80,7 @@ impl Disturbance {
 }
 
 pub fn visit(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
-    let mut fleet = echo::fleet(visit, 20)?;
+    let mut fleet = echo::fleet(visit, CONNECTIONS)?;
     measure(bench, visit, &mut fleet, "nothing else happens", None)?;
     for disturbance in Disturbance::ALL {
         if disturbance == Regenerate && !visit.rival.is_flowgate() {
@@ -87,7 +91,8 @@ pub fn visit(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
             _ => visit.running.address,
         };
         let address = address.to_string();
-        let mut launch = Launch::new(Path::new("/usr/bin/nice"), ["-n", "10"]);
+        // It runs when the generator and the runtime have nothing to do.
+        let mut launch = Launch::new(Path::new("/usr/bin/chrt"), ["--idle", "0"]);
         launch.arguments.push(bench.tools.own.display().to_string());
         let arguments =
             ["disturb", disturbance.name(), "--address", &address, "--target", visit.rival.name()];
@@ -112,19 +117,10 @@ fn measure(
         begun.ok_or_else(|| Fault(format!("no disturbance\n{}", process.printed())))?;
     }
     let message = Rc::new(Message::new(64, 1));
-    let traffic = echo::closed_loop(&message, 1, 20);
+    let traffic = echo::closed_loop(&message, 1, CONNECTIONS);
     let sample = echo::sample_for(bench.scale.long_time, bench, visit, fleet, traffic)?;
-    bench.keep(
-        visit,
-        variant,
-        "messages/s",
-        sample.tally.operations as f64 / sample.tally.time.as_secs_f64(),
-    );
-    for (name, share) in [("p50 ms", 0.5), ("p99 ms", 0.99)] {
-        if let Some(latency) = sample.tally.latency.quantile_us(share) {
-            bench.keep(visit, variant, name, latency / 1000.0);
-        }
-    }
+    let rate_of = |tally: &Tally| tally.operations as f64 / tally.time.as_secs_f64();
+    bench.keep(visit, variant, "messages/s", rate_of(&sample.tally));
     // With what the messages cost when nothing else happens, this tells what the others took.
     if let Some(cpu) = sample.proxy_cpu {
         let share = cpu.as_secs_f64() / sample.tally.time.as_secs_f64();
@@ -132,6 +128,16 @@ fn measure(
     }
     if let Some(rate) = disturbance.as_ref().and_then(rate) {
         bench.keep(visit, variant, "disturbances/s", rate);
+    }
+    // On a core that is busy throughout, whoever else gets a share of it adds that to all waits. What a
+    // tenant notices is told by the waits at a rate that leaves room.
+    let paced =
+        Traffic { message, in_flight: 1, active: CONNECTIONS, per_second: Some(PACED_PER_SECOND) };
+    let sample = echo::sample_for(bench.scale.long_time, bench, visit, fleet, paced)?;
+    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+        if let Some(latency) = sample.tally.latency.quantile_us(share) {
+            bench.keep(visit, variant, &format!("paced {name} ms"), latency / 1000.0);
+        }
     }
     if let Some(mut process) = disturbance {
         process.check()?;

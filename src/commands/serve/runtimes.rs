@@ -10,9 +10,9 @@ use crate::live::LiveTable;
 use crate::presence::Presence;
 use crate::registry::Registry;
 use crate::runtimes::Runtimes;
-use crate::runtimes::process::Processes;
 use crate::runtimes::process::groups::{Bounds, Limits};
 use crate::runtimes::process::isolation::Isolation;
+use crate::runtimes::process::{OpenFault, Processes};
 use crate::runtimes::providers::Providers;
 
 use super::super::{EXIT_CONFIG, Failure};
@@ -32,8 +32,11 @@ pub(super) fn open(
     let checked = settings.processes.check();
     checked.map_err(|message| Failure { exit_code: EXIT_CONFIG, message: message.to_owned() })?;
     let folder = settings.processes.folder.display();
-    let processes = Processes::open(settings.processes.clone(), clock)
-        .map_err(|error| Failure::runtime(format!("runtimes in {folder}: {error}")))?;
+    let processes =
+        Processes::open(settings.processes.clone(), clock).map_err(|fault| match fault {
+            OpenFault::Settings(message) => Failure { exit_code: EXIT_CONFIG, message },
+            OpenFault::Folder(error) => Failure::runtime(format!("runtimes in {folder}: {error}")),
+        })?;
     if !settings.processes.command.is_empty() {
         tell(processes.isolation());
         tell_limits(processes.limits(), settings.processes.bounds);
@@ -65,9 +68,15 @@ fn tell(isolation: &Isolation) {
 /// Says what bounds them.
 fn tell_limits(limits: &Limits, bounds: Bounds) {
     match limits {
+        Limits::Groups(groups) if bounds.memory_bytes_max.is_none() => tracing::warn!(
+            %groups,
+            "runtimes' memory is not bounded: one of them can take all of the machine's, until \
+             process_memory_max_bytes is set; their processes are bounded by control groups"
+        ),
         Limits::Groups(groups) => tracing::info!(
             %groups,
-            "runtimes' memory, processor time and processes are bounded by control groups"
+            cpu_percent_max = bounds.cpu_percent_max,
+            "runtimes' memory and processes are bounded by control groups"
         ),
         Limits::Rlimits { why } if bounds == Bounds::default() => {
             tracing::info!(why, "runtimes' processes are bounded one by one, by resource limits");

@@ -1,8 +1,8 @@
 //! A runtime's folder, and the note in it by which what was left behind is found and ended.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ const LOCK: &str = "lock";
 const OWNER: &str = "owner";
 /// Who runs as another user has to get to the working folder, and sees nothing on the way.
 const PASSABLE: u32 = 0o711;
+/// A tenant's folder, for those of its user's group.
+const PASSABLE_FOR_ITS_USER: u32 = 0o710;
+const OWN: u32 = 0o600;
 
 /// A runtime's folder.
 #[derive(Clone, Debug)]
@@ -86,14 +89,23 @@ impl Note {
     }
 }
 
+/// For a file that is flowgate's alone.
+fn own_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(OWN);
+    options
+}
+
 /// Makes a folder if it is not there.
 pub(super) fn make(path: &Path, mode: u32) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(mode).create(path)
 }
 
-/// A file that nobody else opens: who can may lock it.
+/// A file that nobody else opens: whoever may read it may lock it.
 fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+    let file = own_file().create(true).truncate(false).open(path)?;
+    file.set_permissions(Permissions::from_mode(OWN))?;
+    Ok(file)
 }
 
 impl Folder {
@@ -113,6 +125,12 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Nobody gets into it but flowgate and this user.
+    pub(super) fn give_to(&self, user: u32) -> io::Result<()> {
+        chown(&self.0, None, Some(user))?;
+        std::fs::set_permissions(&self.0, Permissions::from_mode(PASSABLE_FOR_ITS_USER))
+    }
+
     /// The runtime's working folder.
     pub(super) fn home(&self) -> PathBuf {
         self.0.join("home")
@@ -125,7 +143,9 @@ impl Folder {
     /// Writes down what runs here.
     pub(super) fn note(&self, note: &Note) -> io::Result<()> {
         let new = self.0.join("running.new");
-        std::fs::write(&new, serde_json::to_vec(note)?)?;
+        // What is left of an attempt that failed.
+        let _ = std::fs::remove_file(&new);
+        own_file().create_new(true).open(&new)?.write_all(&serde_json::to_vec(note)?)?;
         std::fs::rename(new, self.0.join(NOTE))
     }
 

@@ -58,14 +58,17 @@ pub(super) struct Group {
 
 impl Limits {
     /// What is to be had here: in `wanted`, or else in the group that flowgate was started in.
-    pub(super) fn find(wanted: Option<&Path>) -> Self {
-        let root = match wanted {
-            Some(path) => Ok(path.to_owned()),
-            None => own_group(),
-        };
-        match root.and_then(|root| Groups::prepare(&root, &CONTROLLERS)) {
-            Ok(groups) => Self::Groups(groups),
-            Err(why) => Self::Rlimits { why },
+    ///
+    /// # Errors
+    /// The wanted one is of no use.
+    pub(super) fn find(wanted: Option<&Path>) -> Result<Self, String> {
+        if let Some(wanted) = wanted {
+            let groups = Groups::prepare(wanted, &CONTROLLERS);
+            return groups.map(Self::Groups).map_err(|why| format!("process_cgroup: {why}"));
+        }
+        match own_group().and_then(|root| Groups::prepare(&root, &CONTROLLERS)) {
+            Ok(groups) => Ok(Self::Groups(groups)),
+            Err(why) => Ok(Self::Rlimits { why }),
         }
     }
 }
@@ -267,7 +270,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_in_a_group_ends_with_it() {
         let Ok(root) = own_group() else {
-            let Limits::Rlimits { why } = Limits::find(None) else { panic!("where from?") };
+            let Ok(Limits::Rlimits { why }) = Limits::find(None) else { panic!("where from?") };
             assert!(why.contains("no cgroup v2"), "{why}");
             return;
         };

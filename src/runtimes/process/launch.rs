@@ -26,8 +26,11 @@ pub const LAUNCH: &str = "launch-runtime";
 const HOLD: &str = "hold-runtime";
 const BECOME: &str = "become-runtime";
 const TRY: &str = "try-runtime";
+pub(super) const UPLINK: &str = "uplink-runtime";
 /// Of a command that cannot be run, as a shell has it.
 const EXIT_NOT_RUN: u8 = 127;
+/// How gladly the system ends it, from -1000 to 1000, where no memory is left: proc(5).
+const OOM_SCORE: &str = "500";
 /// The first descriptor behind input, output and errors.
 const FIRST_UNNAMED: i32 = 3;
 
@@ -69,6 +72,7 @@ pub fn launch(arguments: &[String]) -> Option<u8> {
         LAUNCH => launch_runtime,
         HOLD => hold,
         BECOME => become_runtime,
+        UPLINK => become_uplink,
         TRY => |_: &Orders, _: &[String]| Ok(0),
         _ => return None,
     };
@@ -117,7 +121,9 @@ fn launch_runtime(orders: &Orders, command: &[String]) -> io::Result<u8> {
         orders.parent = getpid().as_raw_nonzero().get();
         match orders.is_isolated {
             true => {
-                isolate::leave(&orders.uplink)?;
+                isolate::leave(|words| ourselves(UPLINK, &orders, words), &orders.uplink)?;
+                // Whatever is within can read what the first process there was told.
+                orders.uplink = Vec::new();
                 ourselves(HOLD, &orders, command)?.spawn()
             }
             false => runtime(&orders, command),
@@ -155,9 +161,19 @@ fn runtime(orders: &Orders, command: &[String]) -> io::Result<Child> {
     runtime.spawn()
 }
 
+/// The uplink's command ends with the keeper that waits for it.
+fn become_uplink(orders: &Orders, command: &[String]) -> io::Result<u8> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    check_parent(orders)?;
+    exec(command)
+}
+
 fn become_runtime(orders: &Orders, command: &[String]) -> io::Result<u8> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     check_parent(orders)?;
+    // Before flowgate, whose own it may be never to be chosen. To raise it takes no right; where there is
+    // no such file nobody is chosen.
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     if orders.is_isolated {
         set_no_new_privs(true)?;
     }
@@ -170,6 +186,10 @@ fn become_runtime(orders: &Orders, command: &[String]) -> io::Result<u8> {
     }
     limit(Resource::Nofile, orders.files_max)?;
     limit(Resource::Core, 0)?;
+    exec(command)
+}
+
+fn exec(command: &[String]) -> io::Result<u8> {
     let [program, arguments @ ..] = command else { return Err(io::Error::other("no command")) };
     Err(Command::new(program).args(arguments).exec())
 }

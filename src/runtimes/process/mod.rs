@@ -4,6 +4,7 @@
 //! by way of a keeper, a process whose end is the end of all that the runtime has started. The keeper ends
 //! with flowgate, `kill -9` included; one that did not is found by the note by whoever starts next.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -58,7 +59,8 @@ pub struct ProcessSettings {
     /// Users by number, of which each tenant gets one, and a network of its own; `None` to run all as
     /// flowgate's own.
     pub users: Option<RangeInclusive<u32>>,
-    /// A command that gives such a network a way out, run as flowgate's user; empty for none.
+    /// A command that gives such a network a way out, run as flowgate's user; empty for none. The program
+    /// is an absolute path.
     pub uplink: Vec<String>,
     /// The program that becomes a runtime by [`launch::launch`]: flowgate.
     pub launcher: PathBuf,
@@ -99,22 +101,49 @@ pub struct Processes {
     ports: Arc<Mutex<Ports>>,
 }
 
+/// Why there is no provider.
+#[derive(Debug)]
+pub enum OpenFault {
+    /// What the settings say is not to be had here.
+    Settings(String),
+    /// The folder cannot be used.
+    Folder(io::Error),
+}
+
+impl From<io::Error> for OpenFault {
+    fn from(error: io::Error) -> Self {
+        Self::Folder(error)
+    }
+}
+
+impl fmt::Display for OpenFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings(message) => f.write_str(message),
+            Self::Folder(error) => error.fmt(f),
+        }
+    }
+}
+
 impl Processes {
     /// A provider that has ended what an earlier one left behind in the folder. Must be called within
     /// a tokio runtime.
     ///
     /// # Errors
-    /// The folder cannot be used; or [`Isolation::of`].
-    pub fn open(settings: ProcessSettings, clock: Clock) -> io::Result<Self> {
-        let isolation = Isolation::of(&settings).map_err(io::Error::other)?;
+    /// See [`OpenFault`].
+    pub fn open(settings: ProcessSettings, clock: Clock) -> Result<Self, OpenFault> {
+        let isolation = Isolation::of(&settings).map_err(OpenFault::Settings)?;
         let limits = match settings.command.is_empty() {
             true => Limits::Rlimits { why: "nothing is run here".to_owned() },
-            false => Limits::find(settings.cgroup.as_deref()),
+            false => Limits::find(settings.cgroup.as_deref()).map_err(OpenFault::Settings)?,
         };
         let mut ports = Ports::new(settings.ports.clone(), settings.port_rest, clock);
         let mut spawner = None;
         if !settings.command.is_empty() {
             spawner = Some(Spawner::start()?);
+            if let Some(users) = &settings.users {
+                users::note_owners(&settings.folder, users)?;
+            }
             for (note, ended) in folder::end_orphans(&settings.folder)? {
                 if ended {
                     tracing::warn!(pid = note.pid, "a runtime that was left behind was ended");
@@ -169,6 +198,11 @@ impl Processes {
         let user = self.settings.users.as_ref();
         let user = user.map(|range| users::user_of(&self.settings.folder, &folder.home(), range));
         let user = user.transpose().map_err(|error| failed("it gets no user", &error))?;
+        if let Some(user) = user {
+            folder
+                .give_to(user)
+                .map_err(|error| failed("its folder cannot be given to it", &error))?;
+        }
         let group = self.group(order).map_err(|error| failed("it gets no group", &error))?;
         let mut launch = self.launch(order, &folder, port.number, user);
         launch.orders.group = group.as_ref().map(|group| group.path().to_owned());

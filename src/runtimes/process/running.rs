@@ -24,6 +24,8 @@ use crate::own_network::Network;
 
 /// Between two looks at a runtime that starts.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long the end of one that is killed is waited for.
+const KILL_MAX: Duration = Duration::from_secs(10);
 
 /// A process that was ready. Dropping it kills it.
 #[derive(Debug)]
@@ -71,7 +73,12 @@ impl RunningRuntime for Running {
         if timeout(self.stop_timeout, self.keeper.ended()).await.is_err() {
             tracing::warn!(address = %self.address, "a runtime did not end when told to; it is killed");
             self.keeper.signal(Signal::QUIT);
-            let _ = self.keeper.ended().await;
+            if timeout(KILL_MAX, self.keeper.ended()).await.is_err() {
+                // A process that waits for a device or a disk that hangs. The note stays: who starts it
+                // next looks for it again.
+                tracing::error!(address = %self.address, "a runtime cannot be killed; it is left to itself");
+                return;
+            }
         }
         if let Some(group) = &self.group {
             group.end().await;

@@ -29,6 +29,7 @@ const acts = {
         socket.on("connect", () => say("open")).on("error", (error) => say(error.code));
     },
     read: (asked, say) => say(attempt(() => fs.readdirSync(asked.get("path")))),
+    open: (asked, say) => say(attempt(() => fs.readFileSync(asked.get("path"), "utf8"))),
     signal: (asked, say) => say(attempt(() => process.kill(Number(asked.get("pid")), 0))),
     files: (asked, say) => {
         const open = fs.readdirSync("/proc/self/fd");

@@ -54,7 +54,7 @@ def _root_script(root, image, mounts, etc, is_read_only):
               f"mount -t proc proc {quoted}/proc", f"mount --rbind /dev {quoted}/dev"]
     for name in SETTINGS:
         if os.path.exists(f"/etc/{name}"):
-            lines.append(f"cp -aL /etc/{name} {quoted}/etc/{name}")
+            lines.append(f"cp -a /etc/{name} {quoted}/etc/{name}")
     lines += [f"cp {shlex.quote(etc)}/* {quoted}/etc/", f"hostname -F {shlex.quote(etc)}/hostname"]
     for at, source in image.files.items():
         place(source, at, os.path.isfile(source), True)

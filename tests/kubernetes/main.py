@@ -8,6 +8,7 @@ import time
 
 import manifests
 import network
+from installed import Installed
 from network import DNS_ADDRESS
 from node import Node
 from plane import Plane, run
@@ -47,7 +48,10 @@ def main():
         manifests.check(plane)
     if mode == "manifests":
         return
-    node = Node(plane, folder, is_loud=True)
+    node = Node(plane, folder, is_loud=mode != "shell")
+    step("The chart, three replicas")
+    installed = Installed(plane, node, {})
+    print(f"   ready: {installed.address()}", flush=True)
     if mode == "shell":
         subprocess.run(["bash"], env=os.environ | {"KUBECONFIG": plane.kubeconfig})
 

@@ -92,7 +92,7 @@ class Client(threading.Thread):
         self.place, self.tenant, self.key = place, tenant, key
         self.is_stopping = threading.Event()
         self.seen, self.wrong = collections.Counter(), []
-        self.last_echo_at, self.longest_gap_s = None, 0.0
+        self.first_echo_at, self.last_echo_at, self.longest_gap_s = None, None, 0.0
         self.start()
 
     def run(self):
@@ -132,6 +132,7 @@ class Client(threading.Thread):
         if f'"runtime":"{self.tenant}"' not in answer or f'"payload":"{number}"' not in answer:
             self.wrong.append(f"{self.tenant} sent {number} and got {answer}")
         now = time.monotonic()
+        self.first_echo_at = self.first_echo_at or now
         self.longest_gap_s = max(self.longest_gap_s, now - (self.last_echo_at or now))
         self.last_echo_at = now
         self.seen["echo"] += 1

@@ -48,10 +48,12 @@ def _node_red():
 def _small():
     node, files = _node()
     files |= {
+        "/ends.cjs": os.path.join(ROOT, "tests", "kubernetes", "ends.cjs"),
         "/small.cjs": os.path.join(ROOT, "tests", "all", "runtimes", "small.cjs"),
         NODE_MODULES: os.path.join(NODE_DIR, "node_modules"),
     }
-    start = [node, "/small.cjs", "echo", f"{NODE_MODULES}/ws"]
+    # A first process whose program handles no SIGTERM has none; images that are well made bring something that does.
+    start = [node, "--require", "/ends.cjs", "/small.cjs", "echo", f"{NODE_MODULES}/ws"]
     return Image(files, start, [], {"PORT": "1880", "LISTEN_HOST": "0.0.0.0"}, "/data", 1000, 1000)
 
 

@@ -8,19 +8,18 @@ import urllib.error
 import urllib.request
 
 import manifests
-from images import FLOWGATE
+import runtimes
 from node import wait_until
-from plane import run
+from runtimes import SPACE
 
-SPACE = "flowgate"
 BASE_DOMAIN = "flows.example.org"
 ADMIN_PORT = 9180
 READY_S = 180
+REPLICAS = 3
 DRAIN_S = 8
 VALUES = {
-    "baseDomain": BASE_DOMAIN, "secrets.adminTokens": "operators", "drainDelaySeconds": 2,
-    "drainTimeoutSeconds": DRAIN_S, "redis.storage": "100Mi", "settings.wake_timeout": "5m",
-    "settings.log": "debug",
+    "baseDomain": BASE_DOMAIN, "secrets": {"adminTokens": "operators"}, "drainDelaySeconds": 2,
+    "drainTimeoutSeconds": DRAIN_S, "redis": {"storage": "100Mi"}, "settings": {"wake_timeout": "5m"},
 }
 
 
@@ -31,12 +30,14 @@ def is_ready(pod):
 
 
 class Installed:
-    def __init__(self, plane, node, more):
-        self.plane, self.node, self.api, self.values = plane, node, plane.api, VALUES | more
+    def __init__(self, plane, node):
+        self.plane, self.node, self.api = plane, node, plane.api
+        self.values = VALUES | {"runtimes": {"kubernetes": {"enabled": True, "template": runtimes.template(plane)}}}
         manifests.namespace(plane, SPACE)
+        runtimes.settings(plane, SPACE)
         self.token = self._make_token()
         self._helm("install")
-        self.wait_for_replicas(3)
+        self.wait_for_replicas(REPLICAS)
 
     # --- The chart ------------------------------------------------------------------------------------------------
 
@@ -51,9 +52,11 @@ class Installed:
         return token
 
     def _helm(self, what, *words):
-        given = [word for name, value in self.values.items() for word in ("--set", f"{name}={value}")]
+        path = os.path.join(self.plane.folder, "values.json")
+        with open(path, "w") as out:
+            json.dump(self.values, out)
         return manifests.helm(self.plane, what, "flowgate", manifests.CHART, "--namespace", SPACE, "--timeout", "4m",
-                              *given, *words)
+                              "--values", path, *words)
 
     def upgrade(self, more):
         """Returns at once: the pods are replaced by and by."""
@@ -97,8 +100,4 @@ class Installed:
 
     def runtimes(self):
         """What flowgate says of the runtimes that it owns, by their tenants' names."""
-        return {one["username"]: one for one in self.ask("GET", "/runtimes?limit=100")["runtimes"]}
-
-
-def version():
-    return run(FLOWGATE, "--version").strip()
+        return {one["tenant"]: one for one in self.ask("GET", "/runtimes?limit=100")["runtimes"]}

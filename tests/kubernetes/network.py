@@ -28,7 +28,8 @@ def ip(*batches, check=True):
 def open_cluster():
     """Once, before all else."""
     ip(
-        "link set lo up", f"link add {BRIDGE} type bridge", f"link set {BRIDGE} up",
+        # Without an address of its own it has the lowest of its ports', and pods lose it when ports come and go.
+        "link set lo up", f"link add {BRIDGE} address 02:00:0a:f4:00:01 type bridge", f"link set {BRIDGE} up",
         f"addr add {NODE_ADDRESS}/16 dev {BRIDGE}", f"addr add {API_ADDRESS}/32 dev {BRIDGE}",
         f"addr add {DNS_ADDRESS}/32 dev {BRIDGE}",
     )

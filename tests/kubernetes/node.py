@@ -5,9 +5,11 @@ logs, claims, names and addresses of Services. What is not: no limits of memory 
 (the bridge lets everybody through), and backoffs are a tenth of the kubelet's."""
 
 import os
+import re
 import sys
 import threading
 import time
+import traceback
 
 import volumes
 from api import Api, Failed, Follower
@@ -23,8 +25,9 @@ PROVISIONER = "flowgate.example/folders"
 
 
 def _millicores(quantity):
-    quantity = str(quantity)
-    return int(quantity[:-1]) if quantity.endswith("m") else int(float(quantity) * 1000)
+    """A quantity, as the API server writes it."""
+    number, unit = re.fullmatch(r"([0-9.]+)([mkMGTPE]?)", str(quantity)).groups()
+    return float(number) * 1000.0 ** "m kMGTPE".index(unit or " ")
 
 
 class Node:
@@ -33,13 +36,13 @@ class Node:
         self.api = Api(plane.server, plane.authority.certificate, *plane.admin)
         self.claims = os.path.join(folder, volumes.CLAIMS)
         os.makedirs(self.claims)
-        self.pods, self.lock, self.failures = {}, threading.Lock(), []
+        self.pods, self.over, self.lock, self.failures = {}, set(), threading.Lock(), []
+        # A thread that ends in silence would leave the test waiting for what it does not do any more.
+        threading.excepthook = self._thread_failed
         self.kubelet = KubeletApi(self, plane.authority)
         self._register()
-        services = Follower(self.api, "/api/v1/services", lambda thing, is_gone: self.proxies.take(thing, is_gone))
         slices = Follower(self.api, "/apis/discovery.k8s.io/v1/endpointslices")
-        self.proxies = Proxies(slices)
-        self.names = Names(services, slices)
+        self.names = Names(Follower(self.api, "/api/v1/services", Proxies(slices).take), slices)
         Follower(self.api, "/api/v1/pods", self._bind, fieldSelector="spec.nodeName=")
         self.follower = Follower(self.api, "/api/v1/pods", self._take, fieldSelector=f"spec.nodeName={NAME}")
         Follower(self.api, "/api/v1/persistentvolumeclaims", self._provide)
@@ -55,6 +58,10 @@ class Node:
         """A fault of the stand-in itself: the test must not go on as if nothing had been."""
         self.failures.append(what)
         print(f"   node: {what}", file=sys.stderr, flush=True)
+
+    def _thread_failed(self, told):
+        where = "".join(traceback.format_exception(told.exc_type, told.exc_value, told.exc_traceback))
+        self.fail(f"{told.thread.name if told.thread else 'a thread'}: {where}")
 
     # --- The node -------------------------------------------------------------------------------------------------
 
@@ -104,8 +111,11 @@ class Node:
         uid = thing["metadata"]["uid"]
         with self.lock:
             known = self.pods.get(uid)
-            if known is None and not is_gone:
+            # Of one that has ended here the watch tells for a moment longer.
+            if known is None and not is_gone and uid not in self.over:
                 self.pods[uid] = Pod(self, thing)
+            if is_gone:
+                self.over.discard(uid)
         if known is not None:
             known.update(thing)
             if is_gone:
@@ -114,6 +124,8 @@ class Node:
     def ended(self, pod):
         with self.lock:
             self.pods.pop(pod.uid, None)
+            if not pod.is_gone:
+                self.over.add(pod.uid)
 
     def find(self, namespace, name):
         """The pod of that name that runs here; None where there is none."""

@@ -64,9 +64,6 @@ class Pod:
                 self._pause(10)
         except Deleted:
             self._end(phase)
-        except Exception as error:  # noqa: BLE001 - the thread's last word, and the test has to hear of it
-            self.node.fail(f"pod {self.name}: {error!r}")
-            raise
 
     def _pause(self, seconds):
         """Until something changed; `Deleted` where that is the pod's end."""

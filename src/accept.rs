@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use rustix::net::sockopt::set_tcp_user_timeout;
+use rustix::net::sockopt::{set_ipv6_v6only, set_tcp_user_timeout};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -75,7 +75,8 @@ pub struct Peer {
     pub no_place: Option<NoPlace>,
 }
 
-/// Binds a listener.
+/// Binds a listener. One on `[::]` leaves `0.0.0.0` to another, whatever the system's default is: RFC 3493
+/// section 5.3.
 ///
 /// # Errors
 /// The address is in use or not ours.
@@ -84,6 +85,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
+    if address.is_ipv6() {
+        set_ipv6_v6only(&socket, true)?;
+    }
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)

@@ -77,8 +77,7 @@ impl Reach {
             own.port() == port
                 && (own.ip().to_canonical() == ip
                     || (own.ip().is_unspecified()
-                        // One on [::] may take IPv4, too.
-                        && (own.is_ipv6() || ip.is_ipv4())
+                        && own.is_ipv6() == ip.is_ipv6()
                         && is_of_this_machine(ip)))
         })
     }

@@ -114,6 +114,10 @@ fn socket(address: SocketAddr, is_shared: bool) -> io::Result<std::os::fd::Owned
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    if address.is_ipv6() {
+        // Another may be on 0.0.0.0: RFC 3493 section 5.3.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_socket_reuseport(&socket, is_shared)?;
     sockopt::set_tcp_nodelay(&socket, true)?;

@@ -333,7 +333,8 @@ impl Journey {
             return not_at_once(&registered);
         };
         let Admitted { identity, row, path_and_query, .. } = admitted;
-        let Some((addresses, network)) = self.known_way(&tenant, &instance)? else {
+        let Some((addresses, network)) = self.known_way(&tenant, &instance, registered.entry())?
+        else {
             return not_at_once(&registered);
         };
         let manner = plain::Manner::of(parts, &identity);
@@ -363,7 +364,8 @@ impl Journey {
         };
         let Admitted { identity, row, path_and_query, .. } = admitted;
         self.reach_at_once(Step::Confirmed);
-        let Some((addresses, network)) = self.known_way(&tenant, &instance)? else {
+        let Some((addresses, network)) = self.known_way(&tenant, &instance, registered.entry())?
+        else {
             return not_at_once(&registered);
         };
         let ours_offered = offers_our_subprotocol(&parts.headers);

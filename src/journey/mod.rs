@@ -272,13 +272,13 @@ impl Journey {
         entry: &Entry,
     ) -> Result<Destination, Refusal> {
         let Destination::Runtime(instance) = &destination else { return Ok(destination) };
-        if let Some(found) = self.runtimes.at_once(tenant.id, instance) {
+        if let Some(found) = self.runtimes.at_once(tenant.id, instance, entry) {
             return Ok(Destination::Runtime(found));
         }
         let found = tokio::select! {
             biased;
             cause = entry.closed() => return Err(ended(admitted.row, cause)),
-            woken = self.runtimes.reach(tenant, instance, &admitted.identity.grant) => woken,
+            woken = self.runtimes.reach(tenant, instance, entry) => woken,
         };
         found.map(Destination::Runtime)
     }
@@ -288,8 +288,11 @@ impl Journey {
         &self,
         tenant: &Tenant,
         instance: &Arc<Instance>,
+        entry: &Entry,
     ) -> Result<Option<KnownWay>, Refusal> {
-        let Some(instance) = self.runtimes.at_once(tenant.id, instance) else { return Ok(None) };
+        let Some(instance) = self.runtimes.at_once(tenant.id, instance, entry) else {
+            return Ok(None);
+        };
         let addresses = self.dialer.known_addresses(&instance)?;
         Ok(addresses.map(|addresses| (addresses, instance.network.clone())))
     }

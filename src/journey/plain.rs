@@ -42,10 +42,13 @@ impl Journey {
         refuse_what_no_row_relays(&parts, admitted.row, self.limits.body_bytes_max)?;
         let registered = Arc::new(self.enter(Kind::Exchange, &admitted, client)?);
         let (current, destination) = self.confirm(&admitted, registered.entry()).await?;
-        if let Some(page) = self.waiting_page(&parts, &admitted, &current, &destination).await {
+        let entry = registered.entry();
+        if let Some(page) =
+            self.waiting_page(&parts, &admitted, (&current, &destination), entry).await
+        {
             return Ok(page);
         }
-        let destination = self.wake(&admitted, (&current, destination), registered.entry()).await?;
+        let destination = self.wake(&admitted, (&current, destination), entry).await?;
 
         let Admitted { identity, row, path_and_query, .. } = admitted;
         let manner = Manner::of(&parts, &identity);

@@ -16,6 +16,7 @@ use super::admission::opens_a_page;
 use super::published::Destination;
 use super::{Admitted, Journey};
 use crate::exchange::Body;
+use crate::live::Entry;
 use crate::row::Row;
 use crate::runtimes::look::Look;
 use crate::tenant::Tenant;
@@ -39,14 +40,14 @@ impl Journey {
         &self,
         parts: &Parts,
         admitted: &Admitted,
-        tenant: &Arc<Tenant>,
-        destination: &Destination,
+        (tenant, destination): (&Arc<Tenant>, &Destination),
+        entry: &Entry,
     ) -> Option<Response<Body>> {
         let Destination::Runtime(instance) = destination else { return None };
         if admitted.row != Row::Editor || !opens_a_page(parts) {
             return None;
         }
-        let look = self.runtimes.rouse(tenant, instance).await?;
+        let look = self.runtimes.rouse(tenant, instance, entry).await?;
         Waiting::of(look).answer()
     }
 }

@@ -28,7 +28,7 @@ impl Refusal {
             Self::RuntimeAsleep => face(
                 S::SERVICE_UNAVAILABLE,
                 "asleep",
-                "The runtime is asleep, and only its owner wakes it.",
+                "The runtime is asleep, and this request does not wake it.",
             ),
             Self::RuntimeFailed { .. } => {
                 face(S::SERVICE_UNAVAILABLE, "start_failed", "The runtime could not be started.")

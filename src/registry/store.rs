@@ -271,7 +271,8 @@ impl Store {
     }
 
     /// Takes or renews a lease for `ttl` from now. A fence is greater than every earlier one of that
-    /// name; a holder that renews in time keeps its own. `None` while somebody else holds it.
+    /// name; a holder that renews in time keeps its own, and in Redis also one that comes at most a minute
+    /// late, if nobody else has had the lease meanwhile. `None` while somebody else holds it.
     ///
     /// # Errors
     /// See [`Store`].

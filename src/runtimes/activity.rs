@@ -59,9 +59,9 @@ impl Activity {
                     editors.insert(entry.id, seen);
                     seen.at
                 }
-                false => entry.from_runtime.last_data_at(),
+                false => entry.from_runtime.last_data_at().max(entry.since),
             };
-            let at = from_runtime.max(entry.from_client.last_data_at()).max(entry.since);
+            let at = from_runtime.max(entry.from_client.last_data_at());
             glance.last_data_at = glance.last_data_at.max(Some(at));
         }
         // Those that are gone are forgotten.
@@ -86,8 +86,12 @@ fn is_heartbeat((messages, bytes): (u64, u64)) -> bool {
     bytes <= messages.saturating_mul(HEARTBEAT_BYTES)
 }
 
-/// Whether a connection is the one by which Node-RED's editor is told what happens.
-fn is_editors(entry: &Entry, instance: &Instance) -> bool {
+/// Whether a connection, or the handshake for it, is the one by which Node-RED's editor is told what
+/// happens. An editor whose window is open makes it again whenever it has ended, asked for by nobody.
+pub(super) fn is_editors(entry: &Entry, instance: &Instance) -> bool {
+    if entry.kind != Kind::Connection {
+        return false;
+    }
     let comms = instance.admin_root.as_ref().map(|root| format!("{root}/comms"));
     comms.is_some_and(|comms| is_under(&entry.path, &comms))
 }

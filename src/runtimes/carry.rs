@@ -8,19 +8,21 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::Runtimes;
 use super::contract::{Order, RunningRuntime, RuntimeProvider, StartFault};
 use super::counts::{End, Start};
+use super::follow::HEARD_WITHIN;
 use super::providers::Running;
+use super::rest::Hindrance;
 use super::shared::{RENEW_EVERY, Shared, Told};
 use super::state::{Asked, Slot, State};
-use crate::close::Cause;
-use crate::live::Entry;
+use super::turns::{Standing, TURN_MAX};
+use crate::registry::store::StoreError;
 use crate::tenant::Instance;
 
 /// Between two looks whether another replica has asked for something.
 const LISTEN_EVERY: Duration = Duration::from_secs(1);
+/// Between two tries to stay its owner while the registry is away.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// One that has run for so long has not crashed at its start.
 pub(super) const STEADY_AFTER: Duration = Duration::from_secs(60);
-/// Crashes in a row after which it stays down until somebody calls.
-const RESTARTS_MAX: u32 = 5;
 
 /// Why an owner is one no more.
 enum Over {
@@ -31,7 +33,9 @@ enum Over {
     /// flowgate stops.
     Left,
     /// It did not start, or crashed.
-    Failed { why: String, log_tail: Vec<u8>, may_restart: bool },
+    Failed { why: String, may_restart: bool },
+    /// Something was in the way.
+    Hindered(Hindrance),
     /// Another replica owns it.
     Lost,
 }
@@ -70,6 +74,8 @@ impl Runtimes {
     }
 
     async fn carry_on(&self, shared: &Shared<'_>, slot: &Slot) {
+        // Whether it is to run although nobody calls.
+        let mut restarts = false;
         loop {
             let owned = shared.own().await;
             slot.own(matches!(owned, Ok(Some(_))));
@@ -80,89 +86,72 @@ impl Runtimes {
                         let until = self.clock.now().plus(wait);
                         return slot.set(slot.fail_until(why, until));
                     }
-                    None => self.own(shared, slot, fence).await,
+                    None => {
+                        if !restarts {
+                            shared.forget_asked().await;
+                        }
+                        let over = self.own(shared, slot, fence).await;
+                        if matches!(over, Over::Asleep | Over::Left | Over::Hindered(_)) {
+                            shared.leave(fence).await;
+                        }
+                        over
+                    }
                 },
                 Ok(None) => {
                     self.follow(shared, slot).await;
                     return;
                 }
-                Err(error) => failed(format!("the registry cannot be asked: {error}")),
+                Err(error) => away(&error),
             };
-            match over {
-                Over::Asleep | Over::Lost | Over::Left => return slot.set(State::Asleep),
-                Over::Restarts => slot.set(State::Starting),
-                Over::Failed { why, log_tail, may_restart } => {
-                    if !self.failed(shared, slot, (why, log_tail), may_restart).await {
-                        return;
-                    }
+            let goes_on = match over {
+                Over::Asleep | Over::Left => {
+                    slot.set(State::Asleep);
+                    false
                 }
+                Over::Lost => {
+                    // It may have become ours anew.
+                    shared.release().await;
+                    slot.set(State::Asleep);
+                    false
+                }
+                Over::Restarts => {
+                    slot.begin_again(self.clock.now());
+                    true
+                }
+                Over::Failed { why, may_restart } => {
+                    self.failed(shared, slot, why, may_restart).await
+                }
+                Over::Hindered(hindrance) => self.hindered(slot, hindrance, restarts).await,
+            };
+            if !goes_on {
+                return;
             }
+            restarts = true;
         }
-    }
-
-    /// Tells all of a failure; returns whether to try again now, after a while.
-    async fn failed(
-        &self,
-        shared: &Shared<'_>,
-        slot: &Slot,
-        (why, log_tail): (String, Vec<u8>),
-        may_restart: bool,
-    ) -> bool {
-        let now = self.clock.now();
-        // What it wrote is its tenant's alone.
-        tracing::warn!(tenant = %slot.username, why, "the runtime does not run");
-        let restarts_max = if may_restart { RESTARTS_MAX } else { 0 };
-        let state = slot.fail(why.clone(), log_tail, restarts_max, now);
-        let State::Failing { until, restarts, .. } = state else { return false };
-        slot.set(state);
-        let wait = until.since(now);
-        // Who is its owner no more has no say.
-        if matches!(shared.own().await, Ok(Some(_))) {
-            let until = self.registry.wall().now().plus(wait);
-            shared.give_up(Some(&Told::Failing { why, until })).await;
-        }
-        if !restarts {
-            return false;
-        }
-        let mut stop = self.stop.subscribe();
-        tokio::select! {
-            () = sleep(wait) => {}
-            _ = stop.wait_for(|stops| *stops) => return false,
-            asked = slot.asked() => if asked == Asked::Stop {
-                slot.set(State::Asleep);
-                return false;
-            },
-        }
-        slot.set(State::Starting);
-        true
     }
 
     /// Starts it and stays with it to its end.
     async fn own(&self, shared: &Shared<'_>, slot: &Slot, fence: u64) -> Over {
         let tenant = match self.registry.by_id(slot.tenant).await {
             Ok(tenant) => tenant.filter(|tenant| !tenant.disabled),
-            Err(error) => return failed(format!("the registry cannot be asked: {error}")),
+            Err(error) => return away(&error),
         };
         let instance = tenant.as_ref().and_then(|tenant| tenant.instance.clone());
         let instance = instance.filter(|instance| instance.provider.is_owned());
         let (Some(tenant), Some(instance)) = (tenant, instance) else { return Over::Asleep };
-        match shared.may_start().await {
-            Ok(true) => {}
-            Ok(false) => return failed("it was started too often within an hour".to_owned()),
-            Err(error) => return failed(format!("the registry cannot be asked: {error}")),
-        }
         let Ok(_running) = self.running.try_acquire() else {
-            return failed("too many runtimes run already".to_owned());
+            return Over::Hindered(Hindrance::Full);
         };
         if *self.stop.borrow() {
             return Over::Left;
         }
-        let order = Order::new(tenant.id, &tenant.username, &instance, fence);
-        let over = self.run(shared, slot, &instance, &order).await;
-        if matches!(over, Over::Asleep | Over::Left) {
-            shared.give_up(None).await;
+        match shared.may_start().await {
+            Ok(true) => {}
+            Ok(false) => return Over::Hindered(Hindrance::TooOften),
+            Err(error) => return away(&error),
         }
-        over
+        let order = Order::new(tenant.id, &tenant.username, &instance, fence);
+        self.run(shared, slot, &instance, &order).await
     }
 
     async fn run(
@@ -174,7 +163,6 @@ impl Runtimes {
     ) -> Over {
         let started = {
             let start = async {
-                let _turn = self.starting.acquire().await;
                 slot.has_turn(self.clock.now());
                 let begin = self.clock.micros();
                 let started = self.providers.start(order).await;
@@ -186,6 +174,11 @@ impl Runtimes {
                 }
                 started
             };
+            let standing = match self.usual.get(&slot.tenant).is_some_and(|it| *it > TURN_MAX) {
+                false if slot.failures() == 0 => Standing::Good,
+                _ => Standing::Doubtful,
+            };
+            let start = self.turns.start(standing, slot.called(), start);
             let mut stop = self.stop.subscribe();
             tokio::select! {
                 started = start => started,
@@ -196,7 +189,7 @@ impl Runtimes {
         };
         match started {
             Ok(running) => self.watch_over(shared, slot, instance, (order.fence, running)).await,
-            Err(StartFault { why, log_tail }) => Over::Failed { why, log_tail, may_restart: false },
+            Err(StartFault { why, .. }) => Over::Failed { why, may_restart: false },
         }
     }
 
@@ -213,8 +206,12 @@ impl Runtimes {
                         tracing::debug!(%error, "other replicas could not be told of a runtime");
                     }
                 }
-                // Nobody else can take it meanwhile, and who calls is served still.
-                Err(error) => tracing::debug!(%error, "a runtime's lease could not be renewed"),
+                // Nobody else can take it meanwhile, and who calls is served still. Whoever comes first
+                // when the registry is back has it.
+                Err(error) => {
+                    tracing::debug!(%error, "a runtime's lease could not be renewed");
+                    tick.reset_after(RETRY_EVERY);
+                }
             }
         }
     }
@@ -236,6 +233,7 @@ impl Runtimes {
             since: self.registry.wall().now(),
         };
         slot.set(State::Ready { place, since });
+        slot.answer();
         let mut stop = self.stop.subscribe();
         let over = tokio::select! {
             ended = running.ended() => Err(ended),
@@ -261,8 +259,7 @@ impl Runtimes {
                     slot.recovered();
                 }
                 let why = format!("it ended by itself: {ended}");
-                let log_tail = running.log_tail().await;
-                Over::Failed { why, log_tail, may_restart: true }
+                Over::Failed { why, may_restart: true }
             }
         }
     }
@@ -302,12 +299,12 @@ impl Runtimes {
         (fence, running, over): (u64, Running, &Over),
     ) {
         slot.recovered();
-        tracing::info!(tenant = %slot.username, address = %running.place(), "the runtime is ended");
-        // The tenant may have another instance by now, and connections there.
-        let is_there = |entry: &&Arc<Entry>| entry.is_seated() && entry.is_for(instance);
-        for entry in self.live.entries_of(slot.tenant).iter().filter(is_there) {
-            entry.close(Cause::RuntimeMoved);
+        if matches!(over, Over::Left | Over::Lost) && instance.provider.outlives_flowgate() {
+            // Whoever has it next takes it over as it runs, with what is connected to it elsewhere.
+            return running.leave().await;
         }
+        tracing::info!(tenant = %slot.username, address = %running.place(), "the runtime is ended");
+        self.close_all(slot, instance);
         let stopping = async {
             match over {
                 Over::Lost => std::future::pending().await,
@@ -315,6 +312,9 @@ impl Runtimes {
             }
         };
         let ending = async {
+            if !matches!(over, Over::Lost) {
+                self.let_others_leave(shared, fence).await;
+            }
             match over {
                 Over::Left => running.leave().await,
                 _ => running.stop().await,
@@ -326,8 +326,28 @@ impl Runtimes {
             _ = stopping => {}
         }
     }
+
+    /// Has those who follow it on other replicas know that it ends, before it does: they send nobody there
+    /// any more, and close what is there.
+    async fn let_others_leave(&self, shared: &Shared<'_>, fence: u64) {
+        if !self.registry.is_shared() {
+            return;
+        }
+        let told = match shared.keep(fence).await {
+            Ok(true) => shared.tell(&Told::Stopping).await,
+            // Others say how it is.
+            Ok(false) => return,
+            Err(error) => Err(error),
+        };
+        // Who begins to follow it from here on hears that it stops.
+        if told.is_ok() && matches!(shared.is_followed().await, Ok(true)) {
+            sleep(HEARD_WITHIN).await;
+        }
+    }
 }
 
-fn failed(why: String) -> Over {
-    Over::Failed { why, log_tail: Vec::new(), may_restart: false }
+/// The registry does not answer. Why is for the log.
+fn away(error: &StoreError) -> Over {
+    tracing::warn!(%error, "it cannot be asked who runs a runtime");
+    Over::Hindered(Hindrance::Away)
 }

@@ -16,42 +16,65 @@ use crate::own_network::Network;
 const ASK_EVERY: Duration = Duration::from_millis(200);
 /// Between two questions while it answers.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Within that time all who follow have heard that it stops.
+pub(super) const HEARD_WITHIN: Duration = Duration::from_secs(2);
 /// Between two words to its owner that it is in use.
 const NOTE_EVERY: Duration = Duration::from_secs(2);
+/// Between two words to its owner that somebody follows.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 /// Without use for so long it is not followed any more.
 const FOLLOWED_FOR: Duration = Duration::from_secs(30);
 /// How long it is believed that it runs where it cannot be reached.
 const ELSEWHERE_FOR: Duration = Duration::from_secs(5);
-/// Nobody owns it and nobody says why: its owner may be about to say something.
+/// Nobody says anything: its owner may be about to say something.
 const SILENCES_MAX: u32 = 5;
+/// The same after the registry was away: its owner has to find that out first.
+const SILENCES_AFTER_AWAY_MAX: u32 = 25;
+
+/// What a follower remembers between two questions.
+struct Memory {
+    silences_left: u32,
+    noted_at: Millis,
+    said_at: Option<Millis>,
+    activity: Activity,
+}
 
 impl Runtimes {
     /// Goes by what the owner says until nobody here needs it or nobody owns it.
     pub(super) async fn follow(&self, shared: &Shared<'_>, slot: &Slot) {
-        let mut silences = 0;
-        let (mut noted_at, mut activity) = (Millis(0), Activity::default());
+        let mut memory = Memory {
+            silences_left: SILENCES_MAX,
+            noted_at: Millis(0),
+            said_at: None,
+            activity: Activity::default(),
+        };
         loop {
             if *self.stop.borrow() {
                 return slot.set(State::Asleep);
             }
+            // Before it is asked: an owner that stops looks for followers after it has said so.
+            self.say_following(shared, &mut memory).await;
+            let told = shared.told().await;
             let now = self.clock.now();
-            match shared.told().await {
+            match &told {
+                Ok(Some(_)) => memory.silences_left = SILENCES_MAX,
+                Ok(None) if memory.silences_left == 0 => return slot.set(State::Asleep),
+                Ok(None) => memory.silences_left -= 1,
+                Err(_) => memory.silences_left = SILENCES_AFTER_AWAY_MAX,
+            }
+            match told {
                 Ok(Some(Told::Ready { machine, host, port, network, .. }))
                     if machine.as_deref().is_none_or(|it| it == self.machine())
                         && reaches(network) =>
                 {
                     let found = network.and_then(|at| Some((find(at)?, at.0)));
                     let place = Place { host, port, network: found, is_local: machine.is_some() };
-                    if !matches!(slot.state(), State::Ready { place: known, .. } if known == place)
-                    {
-                        slot.set(State::Ready { place, since: now });
-                    }
-                    let used_at = self.used_at(slot, &mut activity, now);
-                    self.note_use(shared, used_at, &mut noted_at).await;
+                    self.arrive(slot, place, now);
+                    let used_at = self.used_at(slot, &mut memory.activity, now);
+                    self.note_use(shared, used_at, &mut memory.noted_at).await;
                     if slot.stop_if(|| self.is_unused(slot)) {
                         return slot.set(State::Asleep);
                     }
-                    silences = 0;
                     sleep(LOOK_EVERY).await;
                     continue;
                 }
@@ -64,23 +87,66 @@ impl Runtimes {
                     let until = now.plus(until.since(self.registry.wall().now()));
                     return slot.set(slot.fail_until(why, until));
                 }
-                Ok(Some(Told::Starting)) => silences = 0,
-                Ok(Some(Told::Stopping)) => slot.set(State::Stopping),
-                Ok(None) => silences += 1,
+                Ok(Some(Told::Starting)) => {
+                    // One that has outlived its owner is taken over as it runs.
+                    self.depart(slot, !self.outlives_owner(slot));
+                    slot.has_turn(now);
+                }
+                Ok(Some(Told::Stopping)) => {
+                    self.depart(slot, true);
+                    slot.set(State::Stopping);
+                }
+                Ok(None) => {
+                    self.depart(slot, false);
+                    if slot.state() == State::Stopping {
+                        return slot.set(State::Asleep);
+                    }
+                }
                 Err(error) => {
                     tracing::debug!(%error, "it could not be asked how a runtime is");
                 }
-            }
-            if silences > SILENCES_MAX || self.is_unowned(shared, slot).await {
-                return slot.set(State::Asleep);
             }
             sleep(ASK_EVERY).await;
         }
     }
 
-    /// Whether the owner has stopped it, or is gone.
-    async fn is_unowned(&self, shared: &Shared<'_>, slot: &Slot) -> bool {
-        slot.state() == State::Stopping && matches!(shared.told().await, Ok(None))
+    /// It answers there.
+    fn arrive(&self, slot: &Slot, place: Place, now: Millis) {
+        if !matches!(slot.state(), State::Ready { place: known, .. } if known == place) {
+            slot.set(State::Ready { place, since: now });
+            slot.answer();
+        }
+    }
+
+    fn outlives_owner(&self, slot: &Slot) -> bool {
+        let tenant = self.registry.cached(slot.tenant);
+        let instance = tenant.as_ref().and_then(|tenant| tenant.instance.as_ref());
+        instance.is_some_and(|instance| instance.provider.outlives_flowgate())
+    }
+
+    /// It answers no more where it did: nobody is sent there, who calls waits for what comes next. If its
+    /// owner ends it, what is connected is told.
+    fn depart(&self, slot: &Slot, is_ended: bool) {
+        if !matches!(slot.state(), State::Ready { .. }) {
+            return;
+        }
+        slot.begin_again(self.clock.now());
+        let tenant = self.registry.cached(slot.tenant).filter(|_| is_ended);
+        if let Some(instance) = tenant.and_then(|tenant| tenant.instance.clone()) {
+            self.close_all(slot, &instance);
+        }
+    }
+
+    /// Tells the owner from time to time that somebody follows.
+    async fn say_following(&self, shared: &Shared<'_>, memory: &mut Memory) {
+        let now = self.clock.now();
+        if memory.said_at.is_some_and(|at| now.since(at) < SAY_EVERY) {
+            return;
+        }
+        match shared.note_following().await {
+            Ok(()) => memory.said_at = Some(now),
+            Err(error) => tracing::debug!(%error, "an owner could not be told who follows"),
+        }
     }
 
     /// Tells the owner that it is in use here, if it is.

@@ -14,8 +14,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::grant::Grant;
-use crate::live::LiveTable;
+use crate::close::Cause;
+use crate::live::{Entry, LiveTable};
 use crate::refusal::Refusal;
 use crate::registry::Registry;
 use crate::tenant::{Instance, Tenant, TenantId};
@@ -33,23 +33,26 @@ pub mod kubernetes;
 pub mod look;
 mod operate;
 pub mod place;
+mod places;
 pub mod process;
 pub mod providers;
+mod rest;
 pub mod rollout;
 mod shared;
 pub mod state;
 #[cfg(test)]
 pub mod testing;
+mod turns;
 
 use counts::{Counts, Tallies};
 use look::Look;
 use place::Place;
+use places::Places;
 use providers::Providers;
 use shared::Shared;
 use state::{Slot, State};
+use turns::{TURN_MAX, Turns};
 
-/// Runtimes that are being started at once; others wait for their turn.
-const STARTING_MAX: usize = 4;
 /// Runtimes of which it is remembered how long they took to start.
 const USUAL_MAX: usize = 100_000;
 
@@ -58,7 +61,7 @@ const USUAL_MAX: usize = 100_000;
 pub struct WakeSettings {
     /// How long a request waits for its runtime.
     pub wake_timeout: Duration,
-    /// Requests that wait at once; one tenant's may be a quarter of them.
+    /// Requests that wait at once; one tenant's may be a quarter of them, or less.
     pub waiting_max: usize,
     /// Runtimes that are run at once by this process.
     pub running_max: usize,
@@ -78,10 +81,11 @@ pub struct Runtimes {
     slots: DashMap<TenantId, Arc<Slot>>,
     /// How long the last start of each runtime took.
     usual: DashMap<TenantId, Duration>,
-    waiting: Semaphore,
-    strangers: Semaphore,
-    starting: Semaphore,
+    places: Places,
+    turns: Turns,
     running: Semaphore,
+    /// A restart of all; there is one at a time.
+    rollouts: Arc<Semaphore>,
     tallies: Tallies,
     stop: watch::Sender<bool>,
 }
@@ -108,55 +112,59 @@ impl Runtimes {
             machine: OnceLock::new(),
             slots: DashMap::new(),
             usual: DashMap::new(),
-            waiting: Semaphore::new(settings.waiting_max.min(Semaphore::MAX_PERMITS)),
-            strangers: Semaphore::new(settings.waiting_max.div_ceil(2).min(Semaphore::MAX_PERMITS)),
-            starting: Semaphore::new(STARTING_MAX),
+            places: Places::new(settings.waiting_max),
+            turns: Turns::new(TURN_MAX),
+            rollouts: Arc::new(Semaphore::new(1)),
             running: Semaphore::new(settings.running_max.min(Semaphore::MAX_PERMITS)),
             tallies: Tallies::default(),
             stop: watch::Sender::new(false),
         }
     }
 
-    /// Where a tenant's runtime is, if nothing has to be waited for. Counts as use.
+    /// Where a tenant's runtime is, if nothing has to be waited for. Counts as use, unless it is an editor
+    /// that comes again.
     #[must_use]
-    pub fn at_once(&self, tenant: TenantId, instance: &Arc<Instance>) -> Option<Arc<Instance>> {
+    pub fn at_once(
+        &self,
+        tenant: TenantId,
+        instance: &Arc<Instance>,
+        entry: &Entry,
+    ) -> Option<Arc<Instance>> {
         if !instance.provider.is_owned() {
             return Some(Arc::clone(instance));
         }
         let slot = Arc::clone(&*self.slots.get(&tenant)?);
-        slot.enter(self.clock.now()).map(|place| located(instance, place))
+        let is_use = !activity::is_editors(entry, instance);
+        slot.enter(self.clock.now(), is_use).map(|place| located(instance, place))
     }
 
     /// Where a tenant's runtime is; wakes it if need be, and waits for that. Cancel safe: what was begun
     /// goes on.
     ///
     /// # Errors
-    /// It cannot be woken, not in time, or not by this grant.
+    /// It cannot be woken, not in time, or not by this entry.
     pub async fn reach(
         self: &Arc<Self>,
         tenant: &Arc<Tenant>,
         instance: &Arc<Instance>,
-        grant: &Grant,
+        entry: &Entry,
     ) -> Result<Arc<Instance>, Refusal> {
-        if let Some(found) = self.at_once(tenant.id, instance) {
+        if let Some(found) = self.at_once(tenant.id, instance, entry) {
             return Ok(found);
         }
         let slot = self.slot(tenant);
-        let Ok(_waiting) = self.waiting.try_acquire() else { return Err(Refusal::Waking) };
-        let is_stranger = grant.is_strangers();
-        // Half of the places for those whom nobody knows.
-        let stranger = is_stranger.then(|| self.strangers.try_acquire()).transpose();
-        let Ok(_stranger) = stranger else { return Err(Refusal::Waking) };
-        let may_wake = !is_stranger || instance.provider.public_wake();
-        // A quarter of the places for one tenant, as their requests must not shut out all others, and an
-        // eighth for guests there, as they must not shut out the tenant's own.
-        let share = if grant.is_guests() { 8 } else { 4 };
-        if slot.crowd() >= self.settings.waiting_max.div_ceil(share) {
-            return Err(Refusal::Waking);
-        }
+        let is_guest = entry.grant.is_guests();
+        let place = self.places.take(is_guest, slot.crowd());
+        let Some(_place) = place else { return Err(Refusal::Waking) };
+        let _guest = is_guest.then(|| slot.guest());
+        // An editor whose window is open comes again by itself, for ever.
+        let is_editors = activity::is_editors(entry, instance);
+        let is_stranger = entry.grant.is_strangers();
+        let may_wake = !is_editors && (!is_stranger || instance.provider.public_wake());
         let begin = self.clock.micros();
-        let reached = timeout(self.settings.wake_timeout, self.wait(&slot, may_wake)).await;
-        let place = reached.map_err(|_| Refusal::Waking)??;
+        let wait = self.wait(&slot, may_wake, !is_editors);
+        let place = timeout(self.settings.wake_timeout, wait).await;
+        let place = place.map_err(|_| Refusal::Waking)??;
         self.tallies.waited(self.clock.micros().since(begin));
         Ok(located(instance, place))
     }
@@ -167,11 +175,14 @@ impl Runtimes {
         self: &Arc<Self>,
         tenant: &Arc<Tenant>,
         instance: &Arc<Instance>,
+        entry: &Entry,
     ) -> Option<Look> {
-        if self.at_once(tenant.id, instance).is_some() || *self.stop.borrow() {
+        if self.at_once(tenant.id, instance, entry).is_some() || *self.stop.borrow() {
             return None;
         }
-        self.begin(&self.slot(tenant));
+        let slot = self.slot(tenant);
+        slot.call();
+        self.begin(&slot);
         self.look(tenant).await
     }
 
@@ -186,13 +197,18 @@ impl Runtimes {
         }
     }
 
-    async fn wait(self: &Arc<Self>, slot: &Arc<Slot>, may_wake: bool) -> Result<Place, Refusal> {
+    async fn wait(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        may_wake: bool,
+        is_use: bool,
+    ) -> Result<Place, Refusal> {
         let mut states = slot.watch();
         loop {
             if *self.stop.borrow() {
                 return Err(Refusal::Waking);
             }
-            if let Some(place) = slot.enter(self.clock.now()) {
+            if let Some(place) = slot.enter(self.clock.now(), is_use) {
                 return Ok(place);
             }
             let now = self.clock.now();
@@ -209,9 +225,19 @@ impl Runtimes {
                 }
                 _ => {}
             }
+            slot.call();
             self.begin(slot);
             // It fails only without a sender, and that is the slot's.
             let _ = states.changed().await;
+        }
+    }
+
+    /// Closes what goes to a runtime that ends.
+    fn close_all(&self, slot: &Slot, instance: &Instance) {
+        // The tenant may have another instance by now, and connections there.
+        let is_there = |entry: &&Arc<Entry>| entry.is_seated() && entry.is_for(instance);
+        for entry in self.live.entries_of(slot.tenant).iter().filter(is_there) {
+            entry.close(Cause::RuntimeMoved);
         }
     }
 
@@ -238,9 +264,7 @@ impl Runtimes {
                 .filter(|(state, _)| *state == label)
                 .for_each(|(_, count)| *count += 1);
         }
-        let waiting_max = self.settings.waiting_max.min(Semaphore::MAX_PERMITS);
-        let waiting = waiting_max.saturating_sub(self.waiting.available_permits());
-        self.tallies.counts(states, (waiting as u64, waiting_max as u64))
+        self.tallies.counts(states, self.places.counts())
     }
 
     /// Forgets a runtime of which nothing is to be known.

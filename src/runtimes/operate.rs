@@ -41,11 +41,17 @@ impl Runtimes {
             Asked::Start => {
                 shared.forgive().await?;
                 slot.forgive();
+                slot.call();
                 self.begin(&slot);
             }
             Asked::Stop | Asked::Restart => {
-                let told = shared.told().await?;
-                if matches!(told, Some(Told::Ready { .. } | Told::Starting)) {
+                let runs = match shared.told().await? {
+                    Some(Told::Ready { .. } | Told::Starting) => true,
+                    // Its owner may be about to start it again.
+                    Some(Told::Failing { .. }) => asked == Asked::Stop,
+                    Some(Told::Stopping) | None => false,
+                };
+                if runs {
                     shared.ask(asked).await?;
                 }
             }

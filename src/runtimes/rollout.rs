@@ -4,13 +4,13 @@
 //! One replica does it, under a lease; what has become of it is written where all see it. Should that
 //! replica end, so does the restart, and it is said so.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use utoipa::ToSchema;
 
 use super::Runtimes;
 use super::shared::Told;
@@ -18,6 +18,11 @@ use super::state::Asked;
 use crate::clock::UnixMillis;
 use crate::registry::store::StoreError;
 use crate::tenant::{TenantId, Username};
+
+mod progress;
+
+use progress::Outcome;
+pub use progress::{NotBack, Pace, Progress, Stage};
 
 const NAME: &str = "runtime-rollout";
 const HALT: &str = "runtime-rollout-halt";
@@ -30,125 +35,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long its owner has to hear of it, and then the runtime to be ready again.
 const HEARD_WITHIN: Duration = Duration::from_secs(20);
 const BACK_WITHIN: Duration = Duration::from_secs(30 * 60);
-/// Failures that are told one by one.
-const FAILURES_TOLD_MAX: usize = 20;
 const RECORDS_PER_READ: usize = 200;
 
-/// How to go about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Pace {
-    /// Runtimes that are restarted at once, 1 to 16.
-    #[serde(default = "one")]
-    #[schema(minimum = 1, maximum = 16)]
-    pub at_once: u32,
-    /// Seconds that each of these places rests after a runtime is back, at most 3600.
-    #[serde(default)]
-    #[schema(maximum = 3600)]
-    pub pause_seconds: u32,
-    /// Runtimes that may stay down; with one more it halts.
-    #[serde(default)]
-    #[schema(maximum = 1_000_000)]
-    pub failures_max: u32,
-}
-
-fn one() -> u32 {
-    1
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { at_once: one(), pause_seconds: 0, failures_max: 0 }
-    }
-}
-
-impl Pace {
-    /// # Errors
-    /// Which number is wrong.
-    pub fn check(self) -> Result<Self, &'static str> {
-        match self {
-            Self { at_once: 0 | 17.., .. } => Err("at_once must be 1 to 16"),
-            Self { pause_seconds: 3601.., .. } => Err("pause_seconds must be at most 3600"),
-            Self { failures_max: 1_000_001.., .. } => Err("failures_max must be at most 1000000"),
-            pace => Ok(pace),
-        }
-    }
-}
-
-/// How far it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// It goes on.
-    Running,
-    /// All that ran were restarted, or did not run any more.
-    Done,
-    /// Too many stayed down, or an operator has halted it.
+/// Whether no more than what has begun is to be restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Leave {
+    /// All are.
+    GoesOn,
+    /// An operator has halted it.
     Halted,
-    /// The replica that did it has ended.
-    Interrupted,
-}
-
-/// A runtime that did not come back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct NotBack {
-    /// Whose.
-    pub tenant: String,
-    /// Why not.
-    pub why: String,
-}
-
-/// A restart of all runtimes, as far as it has come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Progress {
-    /// How far it is.
-    pub stage: Stage,
-    /// The operator who began it.
-    pub by: String,
-    /// How it is gone about.
-    pub pace: Pace,
-    /// Milliseconds since 1970.
-    pub begun_unix_ms: u64,
-    /// When this was written.
-    pub told_unix_ms: u64,
-    /// Runtimes that ran when it began.
-    pub total: usize,
-    /// Those that are back.
-    pub restarted: usize,
-    /// Those that slept or failed by themselves when it was their turn: they start anew anyway.
-    pub skipped: usize,
-    /// Those that did not come back.
-    pub failed: usize,
-    /// The first of those.
-    pub failures: Vec<NotBack>,
-}
-
-/// What became of one.
-#[derive(Debug, PartialEq, Eq)]
-enum Outcome {
-    Back,
-    Skipped,
-    Down(String),
-}
-
-impl Progress {
-    fn note(&mut self, tenant: &Username, outcome: Outcome) {
-        match outcome {
-            Outcome::Back => self.restarted += 1,
-            Outcome::Skipped => self.skipped += 1,
-            Outcome::Down(why) => {
-                tracing::warn!(%tenant, why, "a runtime did not come back from its restart");
-                self.failed += 1;
-                if self.failures.len() < FAILURES_TOLD_MAX {
-                    self.failures.push(NotBack { tenant: tenant.to_string(), why });
-                }
-            }
-        }
-    }
-
-    fn is_too_bad(&self) -> bool {
-        self.failed > self.pace.failures_max as usize
-    }
+    /// Another replica does it now.
+    Lost,
 }
 
 impl Runtimes {
@@ -169,7 +66,7 @@ impl Runtimes {
         }))
     }
 
-    /// Begins to restart all that run; `None` if that is done already.
+    /// Begins to restart all that run; `None` if that is done already. Not cancelled with its caller.
     ///
     /// # Errors
     /// The registry's.
@@ -178,30 +75,90 @@ impl Runtimes {
         by: &str,
         pace: Pace,
     ) -> Result<Option<Progress>, StoreError> {
+        // Others are kept from it by the lease, which is the same for all that this replica does.
+        let Ok(only) = Arc::clone(&self.rollouts).try_acquire_owned() else { return Ok(None) };
+        let (begun, told) = oneshot::channel();
+        let (runtimes, by) = (Arc::clone(self), by.to_owned());
+        tokio::spawn(async move {
+            let _only = only;
+            match runtimes.prepare_rollout(by, pace).await {
+                Ok(Some((progress, left))) => {
+                    let _ = begun.send(Ok(Some(progress.clone())));
+                    runtimes.roll_out(progress, left).await;
+                }
+                Ok(None) => drop(begun.send(Ok(None))),
+                Err(error) => drop(begun.send(Err(error))),
+            }
+        });
+        told.await.unwrap_or(Ok(None))
+    }
+
+    /// Takes the lease, says that it has begun, and finds all that run.
+    async fn prepare_rollout(
+        &self,
+        by: String,
+        pace: Pace,
+    ) -> Result<Option<(Progress, Vec<(TenantId, Username)>)>, StoreError> {
         let store = self.registry.store();
-        let is_ours = self.rollout().await?.is_some_and(|it| it.stage == Stage::Running);
-        if is_ours || store.acquire(NAME, &self.holder, LEASE_TTL).await?.is_none() {
+        let is_others = self.rollout().await?.is_some_and(|it| it.stage == Stage::Running);
+        if is_others || store.acquire(NAME, &self.holder, LEASE_TTL).await?.is_none() {
             return Ok(None);
         }
         store.take_expiring(HALT).await?;
-        let left = self.awake().await?;
         let now = self.registry.wall().now().0;
-        let progress = Progress {
+        let mut progress = Progress {
             stage: Stage::Running,
-            by: by.to_owned(),
+            by,
             pace,
             begun_unix_ms: now,
             told_unix_ms: now,
-            total: left.len(),
+            total: 0,
             restarted: 0,
             skipped: 0,
             failed: 0,
             failures: Vec::new(),
         };
         self.tell_rollout(&progress).await?;
-        tracing::info!(by, runtimes = left.len(), "all runtimes are restarted");
-        tokio::spawn(Arc::clone(self).roll_out(progress.clone(), left));
-        Ok(Some(progress))
+        let counted = self.count_rollout(&mut progress).await;
+        let failed = match counted {
+            Ok(None) => return Ok(None),
+            Ok(Some(left)) => match self.tell_rollout(&progress).await {
+                Ok(()) => return Ok(Some((progress, left))),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        // What cannot be said now is seen from nothing being said.
+        progress.stage = Stage::Interrupted;
+        let _ = self.tell_rollout(&progress).await;
+        let _ = store.release(NAME, &self.holder).await;
+        Err(failed)
+    }
+
+    /// Finds all that run, which takes a while where there are many. `None` if another replica has begun
+    /// meanwhile.
+    async fn count_rollout(
+        &self,
+        progress: &mut Progress,
+    ) -> Result<Option<Vec<(TenantId, Username)>>, StoreError> {
+        let mut awake = pin!(self.awake());
+        loop {
+            if let Ok(awake) = timeout(TELL_EVERY, awake.as_mut()).await {
+                let awake = awake?;
+                progress.total = awake.len();
+                tracing::info!(
+                    by = progress.by,
+                    runtimes = awake.len(),
+                    "all runtimes are restarted"
+                );
+                return Ok(Some(awake));
+            }
+            match self.may_go_on(progress).await {
+                Leave::GoesOn => {}
+                Leave::Halted => progress.stage = Stage::Halted,
+                Leave::Lost => return Ok(None),
+            }
+        }
     }
 
     /// Has no further runtime restarted; what has begun is finished.
@@ -244,7 +201,12 @@ impl Runtimes {
         let mut tick = interval(TELL_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop = self.stop.subscribe();
-        let (mut goes_on, pause) = (true, Duration::from_secs(progress.pace.pause_seconds.into()));
+        let pause = Duration::from_secs(progress.pace.pause_seconds.into());
+        let mut leave = match progress.stage {
+            Stage::Running => Leave::GoesOn,
+            _ => Leave::Halted,
+        };
+        let mut goes_on = leave == Leave::GoesOn;
         loop {
             while goes_on && under_way.len() + resting.len() < progress.pace.at_once as usize {
                 let Some((id, username)) = left.next() else { break };
@@ -269,7 +231,14 @@ impl Runtimes {
                 // What is said of it from now on is that nobody says anything.
                 _ = stop.wait_for(|stops| *stops) => return,
             }
-            goes_on &= !progress.is_too_bad() && self.may_go_on(&mut progress).await;
+            if leave != Leave::Lost {
+                leave = leave.max(self.may_go_on(&mut progress).await);
+            }
+            goes_on &= leave == Leave::GoesOn && !progress.is_too_bad();
+        }
+        if leave == Leave::Lost {
+            tracing::warn!("the restart has ended here: another replica is at it");
+            return;
         }
         let is_done = left.len() == 0 && !progress.is_too_bad();
         progress.stage = if is_done { Stage::Done } else { Stage::Halted };
@@ -282,17 +251,26 @@ impl Runtimes {
     }
 
     /// Says how far it is, and asks whether it may go on. What cannot be asked goes on: the runtimes of
-    /// this replica can be restarted without the registry.
-    async fn may_go_on(&self, progress: &mut Progress) -> bool {
+    /// this replica can be restarted without the registry. Who has lost the lease says nothing, and hears
+    /// nothing that is meant for whoever has it.
+    async fn may_go_on(&self, progress: &mut Progress) -> Leave {
         let store = self.registry.store();
+        match store.acquire(NAME, &self.holder, LEASE_TTL).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Leave::Lost,
+            Err(error) => {
+                tracing::debug!(%error, "it is not known whether a restart may go on");
+                return Leave::GoesOn;
+            }
+        }
         progress.told_unix_ms = self.registry.wall().now().0;
-        let told = self.tell_rollout(progress).await;
-        let kept = store.acquire(NAME, &self.holder, LEASE_TTL).await;
-        let halts = store.take_expiring(HALT).await;
-        if let Err(error) = told {
+        if let Err(error) = self.tell_rollout(progress).await {
             tracing::debug!(%error, "it could not be told how far a restart is");
         }
-        !matches!(kept, Ok(None)) && !matches!(halts, Ok(Some(_)))
+        match store.take_expiring(HALT).await {
+            Ok(Some(_)) => Leave::Halted,
+            _ => Leave::GoesOn,
+        }
     }
 
     /// Restarts one and waits until it is back.
@@ -339,20 +317,4 @@ impl Runtimes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pace_has_bounds() {
-        assert_eq!(serde_json::from_str::<Pace>("{}").unwrap(), Pace::default());
-        for (wrong, is_good) in [
-            (Pace { at_once: 0, ..Pace::default() }, false),
-            (Pace { at_once: 16, ..Pace::default() }, true),
-            (Pace { at_once: 17, ..Pace::default() }, false),
-            (Pace { pause_seconds: 3601, ..Pace::default() }, false),
-            (Pace { failures_max: 1_000_001, ..Pace::default() }, false),
-        ] {
-            assert_eq!(wrong.check().is_ok(), is_good, "{wrong:?}");
-        }
-    }
-}
+mod tests;

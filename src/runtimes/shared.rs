@@ -20,6 +20,8 @@ pub(super) const LEASE_TTL: Duration = Duration::from_secs(10);
 pub(super) const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// How long it is remembered when a runtime was used by another replica.
 const USED_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a replica is believed to follow without a word.
+const FOLLOWED_TTL: Duration = Duration::from_secs(30);
 /// How long an owner has time to hear what is asked of it.
 const ASKED_TTL: Duration = Duration::from_secs(15);
 /// Starts of one tenant's runtime within an hour.
@@ -83,6 +85,10 @@ impl Shared<'_> {
         format!("runtime-used:{}", self.tenant)
     }
 
+    fn followed(&self) -> String {
+        format!("runtime-followed:{}", self.tenant)
+    }
+
     fn asked_name(&self) -> String {
         format!("runtime-asked:{}", self.tenant)
     }
@@ -99,6 +105,15 @@ impl Shared<'_> {
         let value = self.registry.store().take_expiring(&self.asked_name()).await?;
         // Another version's words are as good as none.
         Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
+    }
+
+    /// What was asked of an owner that is one no more is not for the next.
+    pub(super) async fn forget_asked(&self) {
+        if self.registry.is_shared()
+            && let Err(error) = self.asked().await
+        {
+            tracing::debug!(tenant = %self.tenant, %error, "what was asked of a runtime stays");
+        }
     }
 
     /// Has nobody wait any longer after a failure.
@@ -185,16 +200,40 @@ impl Shared<'_> {
         }
     }
 
-    /// Nobody runs it any more. What cannot be said ends by itself.
-    pub(super) async fn give_up(&self, last_word: Option<&Told>) {
-        let store = self.registry.store();
-        let said = match last_word {
-            Some(told) => self.tell(told).await,
-            None => store.take_expiring(&self.name()).await.map(|_| ()),
-        };
-        if let Err(error) = said.and(store.release(&self.name(), self.holder).await) {
-            tracing::debug!(tenant = %self.tenant, %error, "a runtime's lease ends by itself");
+    /// Says why it does not run, and leaves it to others.
+    pub(super) async fn give_up(&self, last_word: &Told) {
+        if let Err(error) = self.tell(last_word).await {
+            tracing::debug!(tenant = %self.tenant, %error, "nobody is told why a runtime does not run");
         }
+        self.release().await;
+    }
+
+    /// Has nothing said of it any more, and leaves it to others, if it is ours still. What cannot be said
+    /// ends by itself.
+    pub(super) async fn leave(&self, fence: u64) {
+        let said = match self.keep(fence).await {
+            Ok(true) => self.registry.store().take_expiring(&self.name()).await.map(|_| ()),
+            // What is said is somebody else's.
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match said {
+            Ok(()) => self.release().await,
+            Err(error) => {
+                tracing::debug!(tenant = %self.tenant, %error, "a runtime's lease ends by itself");
+            }
+        }
+    }
+
+    /// Says that this replica goes by what the owner says.
+    pub(super) async fn note_following(&self) -> Result<(), StoreError> {
+        let store = self.registry.store();
+        store.put_expiring(&self.followed(), self.holder.as_bytes(), FOLLOWED_TTL).await
+    }
+
+    /// Whether any replica does.
+    pub(super) async fn is_followed(&self) -> Result<bool, StoreError> {
+        Ok(self.registry.store().get_expiring(&self.followed()).await?.is_some())
     }
 
     /// Says that it is in use, where its owner does not see it.

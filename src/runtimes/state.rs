@@ -1,6 +1,6 @@
 //! What is known of a tenant's runtime in this process.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,8 +48,6 @@ pub enum State {
 pub struct Failure {
     /// What happened.
     pub why: String,
-    /// The end of what it wrote.
-    pub log_tail: Vec<u8>,
     /// How many in a row, with this one.
     pub count: u32,
 }
@@ -74,6 +72,7 @@ pub(super) struct Slot {
     pub(super) tenant: TenantId,
     pub(super) username: Username,
     state: watch::Sender<State>,
+    guests: AtomicUsize,
     /// When a request or handshake was last sent there.
     used_ms: AtomicU64,
     failures: AtomicU32,
@@ -84,6 +83,8 @@ pub(super) struct Slot {
     turn_ms: AtomicU64,
     glance: Mutex<Glance>,
     is_owned: AtomicBool,
+    /// Whether somebody wants it started, as far as is known since it was ready.
+    called: watch::Sender<bool>,
     asked: Mutex<Option<Asked>>,
     bell: Notify,
 }
@@ -100,12 +101,23 @@ pub enum Asked {
     Restart,
 }
 
+/// A guest who waits.
+#[derive(Debug)]
+pub(super) struct Guest<'a>(&'a AtomicUsize);
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Slot {
     pub(super) fn new(tenant: TenantId, username: &Username) -> Self {
         Self {
             tenant,
             username: username.clone(),
             state: watch::Sender::new(State::Asleep),
+            guests: AtomicUsize::new(0),
             used_ms: AtomicU64::new(0),
             failures: AtomicU32::new(0),
             failed: Mutex::default(),
@@ -113,6 +125,7 @@ impl Slot {
             turn_ms: AtomicU64::new(0),
             glance: Mutex::default(),
             is_owned: AtomicBool::new(false),
+            called: watch::Sender::new(false),
             asked: Mutex::default(),
             bell: Notify::new(),
         }
@@ -122,9 +135,15 @@ impl Slot {
         self.state.borrow().clone()
     }
 
-    /// How many watch it.
-    pub(super) fn crowd(&self) -> usize {
-        self.state.receiver_count()
+    /// How many wait for it, and how many of those are guests.
+    pub(super) fn crowd(&self) -> (usize, usize) {
+        (self.state.receiver_count(), self.guests.load(Ordering::Relaxed))
+    }
+
+    /// A guest waits for it, until this is dropped.
+    pub(super) fn guest(&self) -> Guest<'_> {
+        self.guests.fetch_add(1, Ordering::Relaxed);
+        Guest(&self.guests)
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<State> {
@@ -136,13 +155,31 @@ impl Slot {
         self.state.send_replace(state);
     }
 
-    /// Where to go, if it answers. That counts as use, and is said while the state is held: whoever puts
-    /// it to sleep sees the use, or the caller sees that it stops.
-    pub(super) fn enter(&self, now: Millis) -> Option<Place> {
+    /// Where to go, if it answers. Use is said while the state is held: whoever puts it to sleep sees
+    /// the use, or the caller sees that it stops.
+    pub(super) fn enter(&self, now: Millis, is_use: bool) -> Option<Place> {
         let state = self.state.borrow();
         let State::Ready { place, .. } = &*state else { return None };
-        self.used_ms.fetch_max(now.0, Ordering::SeqCst);
+        if is_use {
+            self.used_ms.fetch_max(now.0, Ordering::SeqCst);
+        }
         Some(place.clone())
+    }
+
+    /// Somebody wants it started.
+    pub(super) fn call(&self) {
+        self.called.send_if_modified(|called| !std::mem::replace(called, true));
+    }
+
+    /// Whoever has called is served, or refused.
+    pub(super) fn answer(&self) {
+        self.called.send_replace(false);
+    }
+
+    /// Waits until somebody wants it started. Cancel safe.
+    pub(super) async fn called(&self) {
+        // It fails only without a sender, and that is ours.
+        let _ = self.called.subscribe().wait_for(|called| *called).await;
     }
 
     pub(super) fn used_at(&self) -> Millis {
@@ -163,6 +200,12 @@ impl Slot {
             }
             may_begin
         })
+    }
+
+    /// It is started again, by whoever has carried it on so far.
+    pub(super) fn begin_again(&self, now: Millis) {
+        self.began_ms.store(now.0, Ordering::Relaxed);
+        self.set(State::Starting);
     }
 
     /// Forgets failures, and that it is left alone for a while after them.
@@ -232,16 +275,10 @@ impl Slot {
     }
 
     /// Notes a failure. It is tried again after a while, the longer the more there were in a row.
-    pub(super) fn fail(
-        &self,
-        why: String,
-        log_tail: Vec<u8>,
-        restarts_max: u32,
-        now: Millis,
-    ) -> State {
+    pub(super) fn fail(&self, why: String, restarts_max: u32, now: Millis) -> State {
         let count = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let until = now.plus(backoff(count));
-        let failure = Arc::new(Failure { why, log_tail, count });
+        let failure = Arc::new(Failure { why, count });
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((now, Arc::clone(&failure)));
         State::Failing { failure, until, restarts: count <= restarts_max }
@@ -249,9 +286,19 @@ impl Slot {
 
     /// A failure of another replica's, which counts them.
     pub(super) fn fail_until(&self, why: String, until: Millis) -> State {
-        let count = self.failures.load(Ordering::Relaxed).max(1);
-        let failure = Arc::new(Failure { why, log_tail: Vec::new(), count });
+        let failure = Arc::new(Failure { why, count: self.failures().max(1) });
         State::Failing { failure, until, restarts: false }
+    }
+
+    /// Something was in the way that is no fault of the runtime's: no failure is counted.
+    pub(super) fn hindered(&self, why: &str, until: Millis, restarts: bool) -> State {
+        let failure = Arc::new(Failure { why: why.to_owned(), count: self.failures() });
+        State::Failing { failure, until, restarts }
+    }
+
+    /// How often it has failed in a row.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// What its owner has seen of its use, for whoever asks why it is awake.
@@ -309,7 +356,7 @@ mod tests {
         let slot = slot();
         for (restarts_max, expected_ms) in [(2, 1_000), (2, 2_000), (2, 4_000)] {
             slot.set(State::Starting);
-            let failing = slot.fail("ended".to_owned(), Vec::new(), restarts_max, Millis(0));
+            let failing = slot.fail("ended".to_owned(), restarts_max, Millis(0));
             slot.set(failing.clone());
             let State::Failing { until, restarts, failure } = failing else { unreachable!() };
             assert_eq!((until, restarts), (Millis(expected_ms), failure.count <= 2));
@@ -318,18 +365,19 @@ mod tests {
         }
         assert_eq!(backoff(40), BACKOFF_MAX);
         slot.recovered();
-        let failing = slot.fail(String::new(), Vec::new(), 0, Millis(0));
+        let failing = slot.fail(String::new(), 0, Millis(0));
         assert!(matches!(failing, State::Failing { until: Millis(1_000), .. }));
     }
 
     #[test]
     fn whoever_enters_keeps_it_awake() {
         let slot = slot();
-        assert_eq!(slot.enter(Millis(5)), None);
+        assert_eq!(slot.enter(Millis(5), true), None);
         slot.set(ready());
-        assert!(slot.enter(Millis(7)).is_some());
+        assert!(slot.enter(Millis(7), true).is_some());
+        assert!(slot.enter(Millis(8), false).is_some(), "but an editor that comes again does not");
         assert!(!slot.stop_if(|| slot.used_at() < Millis(7)));
         assert!(slot.stop_if(|| slot.used_at() == Millis(7)));
-        assert_eq!((slot.state(), slot.enter(Millis(8))), (State::Stopping, None));
+        assert_eq!((slot.state(), slot.enter(Millis(8), true)), (State::Stopping, None));
     }
 }

@@ -107,6 +107,12 @@ impl Provider {
         self != Self::Static
     }
 
+    /// Whether it runs on when the flowgate that started it ends.
+    #[must_use]
+    pub fn outlives_flowgate(self) -> bool {
+        matches!(self, Self::Kubernetes { .. })
+    }
+
     /// Whether requests without a credential start it.
     #[must_use]
     pub fn public_wake(self) -> bool {

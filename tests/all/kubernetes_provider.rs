@@ -56,7 +56,8 @@ fn a_workload_keeps_the_contract() {
 fn a_pod_has_no_token_and_the_labels_that_policies_go_by() {
     let space = Space::new();
     run(async {
-        let running = space.replica("a").await.start(&order(1)).await.unwrap();
+        let provider = space.replica("a").await;
+        let running = provider.start(&order(1)).await.unwrap();
         let pod = space.only("pods");
         assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
         assert!(!pod["spec"].to_string().contains("serviceaccount"), "{pod}");
@@ -110,7 +111,8 @@ fn of_two_orders_the_later_one_stays() {
 fn one_that_is_left_runs_on_with_another_template_waiting() {
     let mut space = Space::new();
     run(async {
-        let left = space.replica("a").await.start(&order(1)).await.unwrap();
+        let before = space.replica("a").await;
+        let left = before.start(&order(1)).await.unwrap();
         let pod = space.only("pods");
         left.leave().await;
         let spec = &mut space.template["spec"];

@@ -11,8 +11,8 @@ use crate::support::registries::run;
 use crate::support::replicas::{MIKE, with_key};
 use crate::support::runtime::text_from_client;
 use crate::support::session::Session;
-use crate::support::wait_until;
 use crate::support::websocket::{WebSocket, handshake};
+use crate::support::{wait_for, wait_until};
 
 fn called(flowgate: &Flowgate, path: &str) -> String {
     flowgate.ask(&get(path, &with_key(MIKE_KEY)))
@@ -88,8 +88,18 @@ fn an_open_editor_does_not_keep_node_red_awake() {
     let host = format!("mike.flows.localhost:{}", flowgate.data.port());
     let headers = format!("Origin: http://{host}\r\nCookie: {cookie}\r\n");
     let handshake = handshake("/red/comms", &host, &headers);
-    let mut comms = WebSocket::open(flowgate.data, handshake);
-    assert!(comms.head.starts_with("HTTP/1.1 101"), "{}", comms.head);
+    let page = format!(
+        "GET /red/ HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
+    );
+    // Whoever opens the editor wakes it, and its connection follows.
+    let open = || {
+        wait_for("the editor is there", || {
+            let is_there = flowgate.ask(&page).starts_with("HTTP/1.1 200");
+            let comms = is_there.then(|| WebSocket::open(flowgate.data, &handshake));
+            comms.filter(|comms| comms.head.starts_with("HTTP/1.1 101"))
+        })
+    };
+    let mut comms = open();
     let mut heartbeats = 0;
     let close = loop {
         let frame = comms.receive().unwrap();
@@ -101,6 +111,36 @@ fn an_open_editor_does_not_keep_node_red_awake() {
     };
     assert_eq!(close.0, 1012);
     assert!(heartbeats > 0, "there were heartbeats until it slept");
+    // It comes again by itself, for as long as its window is open.
+    wait_until("it sleeps", || runtime(&flowgate)["state"] == "asleep");
+    let refused = WebSocket::open(flowgate.data, &handshake).head;
+    assert!(
+        refused.starts_with("HTTP/1.1 503") && refused.contains("Retry-After: 60"),
+        "{refused}"
+    );
+    assert_eq!(runtime(&flowgate)["state"], "asleep");
+    open();
+}
+
+/// Nor does one that comes again and again keep it awake.
+#[test]
+fn an_editor_that_comes_again_and_again_is_no_use() {
+    let own = Own::small("serves");
+    let plan = json!({ "sleep_after_seconds": 5 });
+    let flowgate = Flowgate::start(&mike(true, plan), &own.flags(&[]));
+    let cookie = Session::begin(flowgate.data, "mike", MIKE_PASSWORD).on_host("mike");
+    assert!(called(&flowgate, "/api/x").starts_with("HTTP/1.1 200"));
+    let host = format!("mike.flows.localhost:{}", flowgate.data.port());
+    let headers = format!("Origin: http://{host}\r\nCookie: {cookie}\r\n");
+    let handshake = handshake("/red/comms", &host, &headers);
+    let mut accepted = 0;
+    wait_until("it sleeps all the same", || {
+        let head = WebSocket::open(flowgate.data, &handshake).head;
+        accepted += usize::from(head.starts_with("HTTP/1.1 101"));
+        head.starts_with("HTTP/1.1 503") && head.contains("Retry-After: 60")
+    });
+    assert!(accepted > 0, "it was there before");
+    assert_eq!((runtime(&flowgate)["state"].as_str(), own.starts().len()), (Some("asleep"), 1));
 }
 
 #[test]

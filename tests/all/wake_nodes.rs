@@ -14,9 +14,10 @@ use flowgate::tenant::{Instance, OnChange, Provider, TenantId, Username};
 use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
-use crate::support::admin::{ADMIN, call, command, ok, run, start};
+use crate::support::admin::{ADMIN, call, command, ok, run, start, tokens_file};
 use crate::support::contract::{Life, keeps_the_contract};
 use crate::support::flowgate::Flowgate;
+use crate::support::own::Own;
 use crate::support::profiles::MIKE_KEY;
 use crate::support::runtime::Runtime;
 use crate::support::wait_until;
@@ -159,6 +160,32 @@ fn an_operator_gives_several_and_sees_whether_they_answer() {
     drop(two);
     let said = || call(&flowgate, ADMIN, runtime, "", &Value::Null).2;
     wait_until("it does not answer", || said()["state"] == "failing");
+}
+
+#[test]
+fn an_operator_says_who_runs_a_runtime() {
+    let own = Own::small("serves");
+    let tokens = tokens_file(own.folder.path());
+    let flags = own.flags(&["--admin-tokens-file", tokens.to_str().unwrap()]);
+    let flowgate = Flowgate::start(&json!({ "tenants": [] }), &flags);
+    let tenant = |words: &[&str]| ok(command(&flowgate, &["tenant"]).args(words));
+    let shown = || {
+        let instance = "GET /admin/v1/tenants/ana/instance";
+        call(&flowgate, ADMIN, instance, "", &Value::Null).2
+    };
+    tenant(&["add", "ana", "--provider", "process", "--public-wake", "--admin-root", "/red"]);
+    let said = shown();
+    assert_eq!((&said["provider"], &said["public_wake"]), (&json!("process"), &json!(true)));
+    tenant(&["set", "ana", "--address", "http://127.0.0.1:1880"]);
+    let said = shown();
+    assert_eq!(said["address"], "http://127.0.0.1:1880");
+    assert!(said.get("public_wake").is_none_or(|it| it != true), "{said}");
+    assert_ne!(said["provider"], "process");
+    tenant(&["set", "ana", "--provider", "process"]);
+    assert_eq!(shown()["provider"], "process");
+    let both = ["tenant", "set", "ana", "--provider", "process", "--address", "http://127.0.0.1:1"];
+    let (code, _, error) = run(&mut command(&flowgate, &both));
+    assert_eq!(code, 64, "{error}");
 }
 
 fn instance(address: SocketAddr) -> Arc<Instance> {

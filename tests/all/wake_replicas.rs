@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
+use crate::support::admin::{command, ok, tokens_file};
 use crate::support::flowgate::{Flowgate, import};
-use crate::support::own::{Own, mike, runs};
+use crate::support::own::{Own, get, mike, runs, runtime};
 use crate::support::profiles::MIKE_KEY;
 use crate::support::redis::Redis;
 use crate::support::replicas::{MIKE, with_key};
+use crate::support::runtime::text_from_client;
 use crate::support::wait_until;
 use crate::support::websocket::WebSocket;
 
@@ -46,6 +48,110 @@ fn two_replicas_start_it_once_and_one_of_them_takes_over() {
     other.wait_for_line("and says so", |line| line["message"] == "a runtime's owner is gone");
     drop(connect(&other));
     assert_eq!(own.starts().len(), 2);
+}
+
+/// A whole second passes until the other looks again, and a restart takes less.
+#[test]
+fn a_restart_is_waited_for_on_every_replica() {
+    let own = Own::small("serves");
+    let redis = Redis::start();
+    let url = redis.url();
+    import(&url, &mike(true, json!({})), &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = format!("--admin-tokens-file={}", tokens_file(folder.path()).display());
+    let flags = own.flags(&["--wake-timeout=3m", &tokens]);
+    let [owner, other] = [Flowgate::start_on(&url, &flags), Flowgate::start_on(&url, &flags)];
+    drop(connect(&owner));
+    let mut live = connect(&other);
+    live.send(&text_from_client("there"));
+    assert_eq!(live.receive_text(), "there");
+    let call = get("/api/x", &with_key(MIKE_KEY));
+    for restarts in 1..=2 {
+        ok(&mut command(&owner, &["runtime", "restart", "mike"]));
+        let mut answers = Vec::new();
+        wait_until("it is restarted", || {
+            answers.push(other.ask(&call));
+            own.starts().len() == restarts + 1 && state(&owner) == "ready"
+        });
+        answers.push(other.ask(&call));
+        for answer in answers {
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+    }
+    assert_eq!(live.receive_close().0, 1012);
+}
+
+/// Whoever looks sees when a lease ends, and under which number it is held.
+fn lease(redis: &Redis) -> (u64, String) {
+    let keys = redis.command(&["KEYS", "*lease:runtime:*"]);
+    let key = keys.lines().find(|line| line.contains("lease:runtime:")).expect("there is one");
+    let number = |field: &str| {
+        redis.command(&["HGET", key, field]).lines().nth(1).expect("it has that").to_owned()
+    };
+    (number("end").parse().unwrap(), number("fence"))
+}
+
+/// So it is when the registry was away for longer than a lease lasts.
+#[test]
+fn an_owner_that_was_held_up_and_that_nobody_missed_goes_on() {
+    let own = Own::small("serves");
+    let redis = Redis::start();
+    let url = redis.url();
+    import(&url, &mike(true, json!({})), &[]);
+    let owner = Flowgate::start_on(&url, &own.flags(&["--wake-timeout=3m"]));
+    let mut live = connect(&owner);
+    let now = || {
+        let now = redis.command(&["TIME"]);
+        now.lines().nth(2).unwrap().parse::<u64>().unwrap() * 1000
+    };
+    let (_, fence) = lease(&redis);
+    owner.signal("-STOP");
+    wait_until("its lease is over", || lease(&redis).0 < now());
+    owner.signal("-CONT");
+    wait_until("it is held again", || lease(&redis).0 > now());
+    assert_eq!(lease(&redis).1, fence);
+    live.send(&text_from_client("there"));
+    assert_eq!(live.receive_text(), "there");
+    let said = |line: &Value| line["message"] == "the runtime is ended";
+    assert!(!owner.log().iter().any(said), "{:?}", owner.log());
+    assert_eq!((state(&owner), own.starts().len()), (json!("ready"), 1));
+}
+
+/// It is flowgate's trouble: nobody counts it as the runtime's, and no tenant is told where the registry is.
+#[test]
+fn while_the_registry_is_away_no_failure_is_counted() {
+    let own = Own::small("serves");
+    let mut redis = Redis::start();
+    let url = redis.url();
+    import(&url, &mike(true, json!({ "sleep_after_seconds": 1 })), &[]);
+    let flowgate = Flowgate::start_on(&url, &own.flags(&["--wake-timeout=3m"]));
+    let call = get("/api/x", &with_key(MIKE_KEY));
+    assert!(flowgate.ask(&call).starts_with("HTTP/1.1 200"));
+    wait_until("it sleeps", || state(&flowgate) == "asleep");
+    redis.kill();
+    let tries = || {
+        let lines = flowgate.log();
+        let whys = lines.iter().filter(|line| line["message"] == "the runtime does not run");
+        whys.map(|line| line["why"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    wait_until("it was tried again and again", || {
+        let refused = flowgate.ask(&call);
+        assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+        let after =
+            refused.to_lowercase().find("retry-after: ").map(|at| at + "retry-after: ".len());
+        let seconds = after.and_then(|at| refused[at..].lines().next()?.parse::<u32>().ok());
+        assert!(seconds.is_some_and(|seconds| seconds <= 3), "{refused}");
+        tries().len() >= 4
+    });
+    assert!(
+        tries().iter().all(|why| why == "flowgate cannot start it at present"),
+        "{:?}",
+        tries()
+    );
+    redis.restart();
+    wait_until("it serves again", || flowgate.ask(&call).starts_with("HTTP/1.1 200"));
+    let said = runtime(&flowgate);
+    assert_eq!((&said["failures"], &said["why"]), (&json!(0), &Value::Null), "{said}");
 }
 
 /// Its lease has run out meanwhile, and another replica has started the runtime.

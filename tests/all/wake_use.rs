@@ -110,6 +110,39 @@ fn a_crash_loop_is_told_to_the_tenant_although_it_runs() {
     assert!(page.contains(&told), "{page}");
 }
 
+/// Each of them would have its turn for a day.
+#[test]
+fn those_that_are_never_ready_do_not_keep_others_asleep() {
+    let own = Own::small("as-named");
+    let mut profiles = mike(true, json!({}));
+    let tenants = profiles["tenants"].as_array_mut().unwrap();
+    let mike = tenants.remove(0);
+    let names = ["mute-1", "mute-2", "mute-3", "mute-4", "serves-1"];
+    let keys = names.map(|name| format!("{name}-key-0123456789abcdef"));
+    for (name, key) in names.iter().zip(&keys) {
+        let mut tenant = mike.clone();
+        (tenant["username"], tenant["api_key"]) = (json!(name), json!(key));
+        tenants.push(tenant);
+    }
+    let flags = ["--wake-timeout=60s", "--process-start-timeout=24h"];
+    let flowgate = Flowgate::start(&profiles, &own.flags(&flags));
+    let data = flowgate.data;
+    let _waiting: Vec<TcpStream> = keys[..4]
+        .iter()
+        .map(|key| {
+            let mut socket = TcpStream::connect(data).unwrap();
+            socket.write_all(get("/api/x", &with_key(key)).as_bytes()).unwrap();
+            socket
+        })
+        .collect();
+    for name in &names[..4] {
+        let starts = own.folder_of(name).join("home/starts");
+        wait_until("it has its turn", || starts.exists());
+    }
+    let answer = flowgate.ask(&get("/api/x", &with_key(&keys[4])));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
 /// An eighth of the places is for those whom nobody knows, a quarter for all who call one runtime.
 #[test]
 fn strangers_who_wait_leave_room_for_the_tenant() {

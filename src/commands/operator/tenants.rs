@@ -24,6 +24,7 @@ const MEMBERS: &[Column] = &[
     ("revision", "/revision"),
     ("plan", "/settings/plan"),
     ("address", "/settings/instance/address"),
+    ("provider", "/settings/instance/provider"),
     ("node_root", "/settings/instance/node_root"),
     ("admin_root", "/settings/instance/admin_root"),
     ("allowed_origins", "/settings/allowed_origins"),
@@ -74,6 +75,20 @@ fn with_settings(command: Command) -> Command {
             )
             .action(ArgAction::Append),
         )
+        .arg(
+            option(
+                "provider",
+                "NAME",
+                "In place of an address: flowgate runs the runtime itself, as a 'process' or in \
+                 'kubernetes', wakes it and puts it to sleep",
+            )
+            .value_parser(["process", "kubernetes"])
+            .conflicts_with("address"),
+        )
+        .arg(
+            flag("public-wake", "Whoever calls it without a credential wakes it, too")
+                .conflicts_with("address"),
+        )
         .arg(option("node-root", "PATH", "Node-RED's httpNodeRoot"))
         .arg(
             option("admin-root", "PATH", "Node-RED's httpAdminRoot")
@@ -110,6 +125,33 @@ pub(super) fn run(verb: &str, call: &Call<'_>) -> Result<(), Failure> {
     }
 }
 
+/// Puts where a runtime is, or who runs it, into settings; what they said of that before goes.
+fn place(call: &Call<'_>, settings: &mut Value) {
+    let addresses = call.texts("address");
+    let chosen: Option<(_, _, &[&str])> = match (call.text("provider"), addresses.as_deref()) {
+        (Some(name), _) => {
+            Some(("provider", json!(name), &["address", "addresses", "probe", "tls"]))
+        }
+        (None, Some([one])) => {
+            Some(("address", json!(one), &["provider", "public_wake", "addresses", "probe"]))
+        }
+        (None, Some(several)) => {
+            Some(("addresses", json!(several), &["provider", "public_wake", "address"]))
+        }
+        (None, None) => None,
+    };
+    if let Some((member, value, gone)) = chosen {
+        let instance = &mut settings["instance"];
+        instance[member] = value;
+        if let Some(members) = instance.as_object_mut() {
+            members.retain(|member, _| !gone.contains(&member.as_str()));
+        }
+    }
+    if call.is_set("public-wake") {
+        settings["instance"]["public_wake"] = json!(true);
+    }
+}
+
 /// Puts what the arguments say into settings.
 fn apply(call: &Call<'_>, settings: &mut Value) -> Result<(), Failure> {
     if let Some(path) = path_of(call, "settings") {
@@ -120,16 +162,7 @@ fn apply(call: &Call<'_>, settings: &mut Value) -> Result<(), Failure> {
     if !settings.is_object() {
         return Err(usage("the settings must be a JSON object".to_owned()));
     }
-    if let Some(addresses) = call.texts("address") {
-        let (put, taken) = match addresses.as_slice() {
-            [one] => (("address", json!(one)), vec!["addresses", "probe"]),
-            several => (("addresses", json!(several)), vec!["address"]),
-        };
-        settings["instance"][put.0] = put.1;
-        for member in taken {
-            settings["instance"].as_object_mut().and_then(|instance| instance.remove(member));
-        }
-    }
+    place(call, settings);
     let roots = [("node-root", "node_root"), ("admin-root", "admin_root")];
     for (name, member) in roots {
         if let Some(text) = call.text(name) {
@@ -161,7 +194,7 @@ fn add(call: &Call<'_>) -> Result<(), Failure> {
     apply(call, &mut settings)?;
     let has = |member: &str| settings["instance"].get(member).is_some();
     if !["provider", "address", "addresses"].into_iter().any(has) {
-        return Err(usage("--address is needed".to_owned()));
+        return Err(usage("--address or --provider is needed".to_owned()));
     }
     if settings.pointer("/instance/admin_root").is_none() {
         return Err(usage("--admin-root or --no-admin-root is needed".to_owned()));

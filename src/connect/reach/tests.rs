@@ -88,7 +88,8 @@ fn nobody_dials_our_own_listeners() {
         ("127.0.0.2:8080", true),
         ("192.0.2.1:8080", false),
         ("[::1]:8080", false),
-        ("127.0.0.1:8443", true),
+        ("[::1]:8443", true),
+        ("127.0.0.1:8443", false),
         ("192.0.2.1:8443", false),
     ] {
         assert_eq!(reach.judge(at(address)).is_err(), is_own, "{address}");

@@ -1,5 +1,7 @@
 use std::net::TcpStream;
 
+use rustix::io::Errno;
+
 use super::*;
 
 #[test]
@@ -18,4 +20,19 @@ fn threads_share_an_address_and_others_do_not() {
     again[0].set_nonblocking(false).unwrap();
     let (socket, _) = again[0].accept().unwrap();
     assert!(socket.nodelay().unwrap(), "it is the listener's");
+}
+
+/// Whoever lists both means both, as operators of two families do.
+#[tokio::test]
+async fn both_families_are_listened_on_at_one_port() {
+    let v4 = bind(([0, 0, 0, 0], 0).into(), 1).unwrap();
+    let port = v4[0].local_addr().unwrap().port();
+    let there = SocketAddr::from(([0_u16; 8], port));
+    for bound in [bind(there, 1).map(drop), crate::accept::bind(there).map(drop)] {
+        match bound {
+            // A system without IPv6.
+            Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => return,
+            bound => bound.unwrap(),
+        }
+    }
 }

@@ -188,7 +188,7 @@ fn the_table_of_what_clients_cannot_help() {
         503 waking; retry-after: 2
             The runtime is being started; try again.
         503 asleep; retry-after: 60
-            The runtime is asleep, and only its owner wakes it.
+            The runtime is asleep, and this request does not wake it.
         503 start_failed; retry-after: 4
             The runtime could not be started.
             log: it ended: exit status: 1

@@ -59,6 +59,10 @@ impl Place {
         Self { wall: Wall::stopped_at(BEGIN_MS), whereabouts }
     }
 
+    fn is_shared(&self) -> bool {
+        matches!(self.whereabouts, Whereabouts::Redis(_))
+    }
+
     fn path(&self) -> std::path::PathBuf {
         let Whereabouts::File(folder) = &self.whereabouts else { panic!("it is in no file") };
         folder.path().join("flowgate.redb")

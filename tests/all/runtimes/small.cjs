@@ -1,4 +1,5 @@
-// A small runtime: echoes messages, and does what its first argument says. Started by the provider
+// A small runtime: echoes messages, and does what its first argument says; `as-named` is what its name
+// begins with. Started by the provider
 // `process`, in its working folder.
 
 const fs = require("fs");
@@ -8,7 +9,8 @@ const http = require("http");
 const { spawn } = require("child_process");
 const { WebSocketServer } = require(process.argv[3]);
 
-const conduct = process.argv[2];
+const named = process.env.RUNTIME_NAME.split("-")[0];
+const conduct = process.argv[2] === "as-named" ? named : process.argv[2];
 fs.appendFileSync("starts", `${process.pid}\n`);
 console.log(`started as ${conduct}`);
 fs.writeFileSync("environment.json", JSON.stringify(process.env));

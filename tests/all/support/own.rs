@@ -137,11 +137,17 @@ impl Own {
 
     /// mike's folder, once it is there.
     pub fn mike(&self) -> PathBuf {
-        wait_for("mike's folder", || {
+        self.folder_of("mike")
+    }
+
+    /// A tenant's folder, once it is there.
+    pub fn folder_of(&self, username: &str) -> PathBuf {
+        let prefix = format!("{username}-");
+        wait_for("the runtime's folder", || {
             let mut entries = std::fs::read_dir(self.folder.path().join("runtimes")).ok()?;
             entries.find_map(|entry| {
                 let entry = entry.unwrap();
-                entry.file_name().to_str()?.starts_with("mike-").then(|| entry.path())
+                entry.file_name().to_str()?.starts_with(&prefix).then(|| entry.path())
             })
         })
     }

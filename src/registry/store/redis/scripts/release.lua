@@ -1,5 +1,5 @@
 -- 8 name, 9 holder
 local lease = prefix .. 'lease:' .. ARGV[8]
-local held = live(lease, 'holder')
+local held = kept(lease, 'holder')
 if held and held[2] == ARGV[9] then redis.call('DEL', lease) end
 return answer()

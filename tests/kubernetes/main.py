@@ -67,8 +67,7 @@ def main():
         manifests.check(plane)
     if mode == "manifests":
         return
-    # Of a node that is looked at nobody wants to hear.
-    node = Node(plane, folder, is_loud=mode != "shell")
+    node = Node(plane, folder)
     if mode in ("test", "provider"):
         step("The provider's own tests")
         provider_tests(plane, folder, only)

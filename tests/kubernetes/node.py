@@ -31,8 +31,9 @@ def _millicores(quantity):
 
 
 class Node:
-    def __init__(self, plane, folder, is_loud=False):
-        self.plane, self.folder, self.is_loud = plane, folder, is_loud
+    def __init__(self, plane, folder):
+        self.plane, self.folder = plane, folder
+        self.log = open(os.path.join(folder, "node.log"), "w", buffering=1)  # noqa: SIM115 - to the end of the process
         self.api = Api(plane.server, plane.authority.certificate, *plane.admin)
         self.claims = os.path.join(folder, volumes.CLAIMS)
         os.makedirs(self.claims)
@@ -51,12 +52,12 @@ class Node:
     # --- What went wrong, and what is told -----------------------------------------------------------------------
 
     def say(self, what):
-        if self.is_loud:
-            print(f"   node: {what}", file=sys.stderr, flush=True)
+        self.log.write(f"{time.strftime('%H:%M:%S')} {what}\n")
 
     def fail(self, what):
         """A fault of the stand-in itself: the test must not go on as if nothing had been."""
         self.failures.append(what)
+        self.say(what)
         print(f"   node: {what}", file=sys.stderr, flush=True)
 
     def _thread_failed(self, told):

@@ -68,6 +68,14 @@ class Plane:
     def kubectl(self, *words, **more):
         return run(os.path.join(self.programs, "kubectl"), "--kubeconfig", self.kubeconfig, *words, **more)
 
+    def may(self, *words):
+        """What `kubectl auth can-i` says."""
+        command = [os.path.join(self.programs, "kubectl"), "--kubeconfig", self.kubeconfig, "auth", "can-i", *words]
+        said = subprocess.run(command, capture_output=True, text=True)
+        if said.stdout.strip() not in ("yes", "no"):
+            raise SystemExit(f"{' '.join(command)}: {said.stdout}{said.stderr}")
+        return said.stdout.strip() == "yes"
+
     def finds(self, path):
         """The object, or None where there is none."""
         try:

@@ -134,6 +134,7 @@ class Pod:
         if container.has_ended():
             ran_s = time.time() - container.started_at
             code = container.take_end()
+            self.node.say(f"{self.name}/{container.name}: has ended with {code}")
             if policy == "Never" or (policy == "OnFailure" and code == 0):
                 return
             container.series = 0 if ran_s > STEADY_S else getattr(container, "series", -1) + 1
@@ -164,6 +165,7 @@ class Pod:
             container.next_start = time.monotonic() + 1
             return
         container.restarts = container.ends
+        self.node.say(f"{self.name}/{container.name}: started")
         Prober(self.network.address, container, self.changed.set, lambda why: self._stop(container, why))
 
     # --- Its end -----------------------------------------------------------------------------------------------

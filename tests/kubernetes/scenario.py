@@ -19,7 +19,7 @@ CLIENTS_EACH = 2
 # So long must everybody wait at most for the last of all runtimes that start at once on a small machine.
 WAKE_S = 240
 SLEEP_AFTER_S = 15
-SLEEP_S = 120
+SLEEP_S = 240
 BACK_S = 60
 PATH = "/api/thing"
 
@@ -51,6 +51,7 @@ class Scenario:
 
     def run(self):
         try:
+            self.may_do_no_more()
             self.make_tenants()
             self.strangers_wake_nobody()
             self.wake_all()
@@ -61,6 +62,23 @@ class Scenario:
                 client.is_stopping.set()
         self.all_sleep_again()
         self.one_wakes_again()
+
+    # --- Rights ----------------------------------------------------------------------------------------------------
+
+    def may_do_no_more(self):
+        self.step("What flowgate may do in the cluster")
+        may = {
+            "create statefulsets.apps": True, "patch statefulsets.apps": True, "get pods --subresource=log": True, "list pods": True,
+            "create leases.coordination.k8s.io": True, "get secrets": False, "list secrets": False,
+            "create pods": False, "delete pods": False, "create pods --subresource=exec": False, "update deployments.apps": False,
+            "get configmaps": False, "delete persistentvolumeclaims": False, "create roles.rbac.authorization.k8s.io": False,
+            "list statefulsets.apps --all-namespaces": False,
+        }
+        as_flowgate = ["--namespace", SPACE, "--as", f"system:serviceaccount:{SPACE}:flowgate"]
+        for what, expected in may.items():
+            told = self.plane.may(*as_flowgate, *what.split())
+            must(told == expected, f"{what}: {expected}, and not {told}")
+        say(f"{sum(may.values())} things are allowed, {len(may) - sum(may.values())} others are not")
 
     # --- Tenants ---------------------------------------------------------------------------------------------------
 

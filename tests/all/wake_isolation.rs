@@ -1,5 +1,5 @@
 //! Runtimes of tenants who do not trust each other: what one of them can do to the others and to
-//! flowgate. Isolation takes root; without it these tests have nothing to look at.
+//! flowgate. Isolation takes root and what belongs to it; without it these tests have nothing to look at.
 
 use std::net::IpAddr;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::flowgate::{Flowgate, import, program};
-use crate::support::own::{Own, in_folder, is_root, mike, mike_and_roberto};
+use crate::support::own::{Own, can_isolate, in_folder, mike, mike_and_roberto};
 use crate::support::profiles::{MIKE_KEY, ROBERTO_KEY};
 use crate::support::redis::Redis;
 use crate::support::registries::run;
@@ -49,7 +49,7 @@ fn port_of(flowgate: &Flowgate, username: &str) -> u16 {
 
 #[test]
 fn one_reaches_no_other_nor_redis_nor_the_admin_listener() {
-    if !is_root() {
+    if !can_isolate() {
         return;
     }
     let own = Own::isolated("serves");
@@ -79,7 +79,7 @@ fn one_reaches_no_other_nor_redis_nor_the_admin_listener() {
 
 #[test]
 fn one_sees_neither_files_nor_processes_nor_descriptors_of_others() {
-    if !is_root() {
+    if !can_isolate() {
         return;
     }
     let own = Own::isolated("serves");
@@ -125,7 +125,7 @@ fn one_sees_neither_files_nor_processes_nor_descriptors_of_others() {
 
 #[test]
 fn one_that_starts_more_processes_than_it_may_gets_no_more_and_all_end_with_it() {
-    if !is_root() {
+    if !can_isolate() {
         return;
     }
     let own = Own::isolated("serves");
@@ -146,7 +146,7 @@ fn one_that_starts_more_processes_than_it_may_gets_no_more_and_all_end_with_it()
 
 #[test]
 fn an_uplink_gives_its_network_what_the_operator_says() {
-    if !is_root() {
+    if !can_isolate() {
         return;
     }
     let own = Own::isolated("serves");
@@ -175,7 +175,7 @@ fn an_uplink_gives_its_network_what_the_operator_says() {
 /// It runs as root: whatever looks into its home or its working folder must not find the tenant's.
 #[test]
 fn an_uplink_runs_where_nothing_is_a_tenants() {
-    if !is_root() {
+    if !can_isolate() {
         return;
     }
     let own = Own::isolated("serves");

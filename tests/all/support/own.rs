@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -187,7 +189,16 @@ pub fn in_folder(folder: &Path) -> Vec<u32> {
     pids.filter(is_there).collect()
 }
 
-/// Whether we are root, whom isolation takes.
+/// Whether runtimes can be isolated here: that takes root, with all that belongs to it.
+pub fn can_isolate() -> bool {
+    static CAN: LazyLock<bool> = LazyLock::new(|| {
+        let unshare = ["--net", "--pid", "--ipc", "--mount", "--fork", "true"];
+        is_root() && Command::new("unshare").args(unshare).status().is_ok_and(|it| it.success())
+    });
+    *CAN
+}
+
+/// Whether we are root.
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").unwrap().uid() == 0
 }

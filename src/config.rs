@@ -21,6 +21,7 @@ use crate::registry::sessions::SessionLimits;
 use crate::registry::store::{self, redis};
 use crate::relay::pair::Patience;
 use crate::runtimes::WakeSettings;
+use crate::runtimes::kubernetes::KubernetesSettings;
 use crate::runtimes::process::ProcessSettings;
 use crate::secret::{self, Secret};
 use crate::telemetry::{Filter, Format, LogSettings};
@@ -102,6 +103,8 @@ pub struct Settings {
     pub connect: ConnectSettings,
     /// Runtimes of flowgate's own.
     pub processes: ProcessSettings,
+    /// The same in Kubernetes.
+    pub kubernetes: KubernetesSettings,
     /// How they are woken.
     pub wake: WakeSettings,
     /// Live connections.
@@ -220,6 +223,7 @@ fn settle(given: &Given) -> Result<Settings, ConfigError> {
         accept: reader.accept()?,
         connect: reader.connect()?,
         processes: runtimes::processes(&reader)?,
+        kubernetes: runtimes::kubernetes(&reader)?,
         wake: runtimes::wake(&reader)?,
         patience: reader.patience()?,
         limits: reader.limits()?,

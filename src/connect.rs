@@ -35,6 +35,8 @@ use several::Watched;
 
 /// How long a name's addresses are believed.
 const NAMES_FRESH_FOR: Duration = Duration::from_secs(10);
+/// The same where flowgate starts and stops what is behind it: the next time it is elsewhere.
+const NAMES_FLEETING_FOR: Duration = Duration::from_secs(1);
 /// How long it is believed that a name has none.
 const NAMES_FAILED_FOR: Duration = Duration::from_secs(1);
 const NAMES_MAX: usize = 4096;
@@ -202,12 +204,17 @@ impl Dialer {
         // In a task of its own: a handshake that gives up leaves the name locked until the answer is
         // there, so that a name which hangs takes one thread and not all.
         let (host, clock) = (instance.host.clone(), self.clock);
+        let is_fleeting = instance.provider.is_owned();
         let look_up = tokio::spawn(async move {
             let found = tokio::net::lookup_host((host, 0)).await;
             let found = found.map_err(|error| error.to_string()).map(|found| {
                 found.map(|found| found.ip()).take(ADDRESSES_PER_NAME_MAX).collect::<Vec<_>>()
             });
-            let fresh_for = if found.is_ok() { NAMES_FRESH_FOR } else { NAMES_FAILED_FOR };
+            let fresh_for = match found {
+                Ok(_) if is_fleeting => NAMES_FLEETING_FOR,
+                Ok(_) => NAMES_FRESH_FOR,
+                Err(_) => NAMES_FAILED_FOR,
+            };
             *known = Some((clock.now().plus(fresh_for), found.clone()));
             found
         });

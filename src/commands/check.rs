@@ -16,6 +16,8 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     InUse::load(settings)?;
     let processes = settings.processes.check();
     processes.map_err(|message| Failure { exit_code: EXIT_CONFIG, message: message.to_owned() })?;
+    let kubernetes = settings.kubernetes.check();
+    kubernetes.map_err(|message| Failure { exit_code: EXIT_CONFIG, message })?;
     let tokens = settings.admin_tokens.read();
     tokens.map_err(|message| Failure { exit_code: EXIT_CONFIG, message })?;
     let tenants = match &settings.import {

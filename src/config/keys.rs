@@ -1,5 +1,9 @@
 //! Every key there is, with its default and its line of help.
 
+mod runtimes;
+
+use runtimes::RUNTIMES;
+
 /// One setting: `name` in the file, `--name-with-dashes`, `FLOWGATE_NAME` in the environment.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -34,7 +38,25 @@ const fn list(
 }
 
 /// All keys, in the order of `--help`.
-pub const KEYS: &[Key] = &[
+pub const KEYS: &[Key] =
+    &join::<{ FIRST.len() + RUNTIMES.len() + LATER.len() }>([FIRST, RUNTIMES, LATER]);
+
+const fn join<const LENGTH: usize>(parts: [&[Key]; 3]) -> [Key; LENGTH] {
+    let mut all = [parts[0][0]; LENGTH];
+    let (mut to, mut part) = (0, 0);
+    while part < parts.len() {
+        let mut from = 0;
+        while from < parts[part].len() {
+            all[to] = parts[part][from];
+            (to, from) = (to + 1, from + 1);
+        }
+        part += 1;
+    }
+    all
+}
+
+/// What comes before those of runtimes.
+const FIRST: &[Key] = &[
     list(
         "listen",
         "ADDRESS",
@@ -243,88 +265,10 @@ pub const KEYS: &[Key] = &[
         "10m",
         "A runtime must have begun to answer a plain request within this time",
     ),
-    list(
-        "process_command",
-        "WORD",
-        "",
-        "Program and arguments, a word each, that run a tenant's runtime where its provider is \"process\"; \
-         {port}, {folder} and {username} are replaced",
-    ),
-    key(
-        "process_folder",
-        "FOLDER",
-        "runtimes",
-        "Where those runtimes' working folders and logs are",
-    ),
-    key("process_ports", "FIRST-LAST", "20000-29999", "Their ports, on loopback"),
-    key(
-        "process_users",
-        "FIRST-LAST",
-        "",
-        "Users by number, as 2000000000-2000099999: each tenant's runtime runs as one of its own, in a network of \
-         its own; takes root",
-    ),
-    list(
-        "process_uplink",
-        "WORD",
-        "",
-        "Program and arguments, a word each, that give a runtime's own network a way out; {network} is \
-         replaced by its name",
-    ),
-    key(
-        "process_ready_line",
-        "TEXT",
-        "",
-        "Text of their log that says they are ready; \"Started flows\" for Node-RED",
-    ),
-    list(
-        "process_environment",
-        "NAME",
-        "",
-        "Variables of flowgate's environment that they get, beside PATH, LANG, LC_ALL and TZ",
-    ),
-    key(
-        "process_memory_max_bytes",
-        "BYTES",
-        "0",
-        "Most memory of all processes of a runtime together, by cgroup v2, or of each without one; 0 for no limit",
-    ),
-    key(
-        "process_cpu_max_percent",
-        "N",
-        "0",
-        "Most processor time of a runtime, 100 for one processor, by cgroup v2; 0 for no limit",
-    ),
-    key(
-        "process_cgroup",
-        "FOLDER",
-        "",
-        "The cgroup (v2) below which each runtime gets its own [default: the one flowgate is started in]",
-    ),
-    key(
-        "process_data_bytes_max",
-        "BYTES",
-        "1073741824",
-        "Most bytes of data that one of their processes may have; 0 for no limit",
-    ),
-    key("process_files_max", "N", "4096", "Most files and sockets that one of them may have open"),
-    key(
-        "process_threads_max",
-        "N",
-        "512",
-        "Most processes and threads that a tenant's user may have, with process_users",
-    ),
-    key("process_start_timeout", "SPAN", "60s", "One of them must be ready within this time"),
-    key("process_stop_timeout", "SPAN", "10s", "One that is told to end is killed after this time"),
-    key("process_running_max", "N", "1000", "Most of them at once"),
-    key(
-        "trusted_tenants",
-        "BOOL",
-        "false",
-        "Whether tenants trust each other: a family, a company. Without isolation no process is run else",
-    ),
-    key("wake_timeout", "SPAN", "30s", "A request waits so long for a runtime that is woken"),
-    key("waiting_max", "N", "1000", "Requests that wait for runtimes at once"),
+];
+
+/// What comes behind them.
+const LATER: &[Key] = &[
     key(
         "frame_stall_max",
         "SPAN",

@@ -4,8 +4,9 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{ConfigError, Reader};
+use super::{BaseDomain, ConfigError, DAY, Reader};
 use crate::runtimes::WakeSettings;
+use crate::runtimes::kubernetes::{KubernetesSettings, Label};
 use crate::runtimes::process::ProcessSettings;
 use crate::runtimes::process::groups::Bounds;
 use crate::runtimes::process::launch::OURSELVES;
@@ -43,6 +44,24 @@ pub(super) fn processes(reader: &Reader<'_>) -> Result<ProcessSettings, ConfigEr
         threads_max: reader.number("process_threads_max", 16, 1 << 20)? as u64,
         start_timeout: reader.span("process_start_timeout")?,
         stop_timeout: reader.span("process_stop_timeout")?,
+    })
+}
+
+/// # Errors
+/// A value that is not allowed.
+pub(super) fn kubernetes(reader: &Reader<'_>) -> Result<KubernetesSettings, ConfigError> {
+    Ok(KubernetesSettings {
+        template: reader.all("kubernetes_template")?.pop(),
+        namespace: reader.all::<Label>("kubernetes_namespace")?.pop(),
+        group: reader.one("kubernetes_group")?,
+        labels: reader.all("kubernetes_labels")?,
+        cluster_domain: reader.one::<BaseDomain>("kubernetes_cluster_domain")?.0,
+        kubeconfig: reader.all("kubernetes_kubeconfig")?.pop(),
+        ready_line: reader.all("kubernetes_ready_line")?.pop().unwrap_or_default(),
+        start_timeout: reader.span("kubernetes_start_timeout")?,
+        stop_timeout: reader.span("kubernetes_stop_timeout")?,
+        remove_after: DAY
+            * u32::try_from(reader.number("kubernetes_remove_after_days", 1, 3650)?).unwrap_or(1),
     })
 }
 

@@ -272,6 +272,7 @@ fn another<'a>(key: &Key, secret_file: &'a str) -> &'a str {
         (_, "CERT:KEY") => "chain.pem:key.pem",
         ("http2", _) => "false",
         (_, "BOOL") => "true",
+        (_, "LABEL") => "some/label=thing",
         (_, "NETWORK") => "192.0.2.0/24",
         ("headers_max", _) => "117",
         ("buffer_memory_max_bytes", _) => "2000000",

@@ -65,9 +65,10 @@ pub(super) async fn set_public_wake(
     public_wake: bool,
 ) -> Result<Arc<Tenant>, Refusal> {
     let change = |record: &mut TenantRecord| {
-        let process = record.instance.as_mut().and_then(|instance| instance.process.as_mut());
-        let process = process.ok_or(Refusal::Conflicting("flowgate does not run this runtime."))?;
-        process.public_wake = public_wake;
+        let instance = record.instance.as_mut();
+        let owned = instance.and_then(|it| it.process.as_mut().or(it.kubernetes.as_mut()));
+        let owned = owned.ok_or(Refusal::Conflicting("flowgate does not run this runtime."))?;
+        owned.public_wake = public_wake;
         Ok(())
     };
     Ok(desk.change(identity, client, "change runtime", change).await?.0)

@@ -161,6 +161,9 @@ pub struct InstanceRecord {
     /// Absent for a registered address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessRecord>,
+    /// Present for a workload in Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<ProcessRecord>,
     /// Further addresses of the same runtime.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<NodeRecord>,
@@ -195,7 +198,7 @@ fn ten() -> u32 {
     10
 }
 
-/// See [`Provider::Process`].
+/// See [`Provider::Process`] and [`Provider::Kubernetes`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessRecord {
@@ -212,9 +215,10 @@ impl InstanceRecord {
     /// Who owns the runtime's life.
     #[must_use]
     pub fn provider(&self) -> Provider {
-        match self.process {
-            Some(ProcessRecord { public_wake }) => Provider::Process { public_wake },
-            None => Provider::Static,
+        match (self.process, self.kubernetes) {
+            (Some(ProcessRecord { public_wake }), _) => Provider::Process { public_wake },
+            (_, Some(ProcessRecord { public_wake })) => Provider::Kubernetes { public_wake },
+            (None, None) => Provider::Static,
         }
     }
 

@@ -46,6 +46,7 @@ pub fn record(username: &str) -> TenantRecord {
             tls: None,
             on_change: OnChange::Keep,
             process: None,
+            kubernetes: None,
             others: Vec::new(),
             probe: None,
         }),

@@ -51,7 +51,8 @@ impl Runtimes {
             self.carry_on(&shared, &slot).await;
             slot.own(false);
             // Asked for while it was on its way down.
-            let is_wanted = matches!(slot.take_asked(), Some(Asked::Start | Asked::Restart));
+            let is_asked = matches!(slot.take_asked(), Some(Asked::Start | Asked::Restart));
+            let is_wanted = is_asked || self.is_left_in_use(&slot).await;
             if !is_wanted || *self.stop.borrow() {
                 return;
             }
@@ -63,6 +64,14 @@ impl Runtimes {
                 return;
             }
         }
+    }
+
+    /// Whether it runs on without an owner, and connections of this replica with it: somebody has to tell
+    /// when it is used, and to put it to sleep when it is not.
+    async fn is_left_in_use(&self, slot: &Slot) -> bool {
+        slot.state() == State::Asleep
+            && !self.live.entries_of(slot.tenant).is_empty()
+            && self.providers.left_running().await.contains(&slot.tenant)
     }
 
     async fn carry_on(&self, shared: &Shared<'_>, slot: &Slot) {
@@ -291,6 +300,10 @@ impl Runtimes {
         (fence, running, over): (u64, Running, &Over),
     ) {
         slot.recovered();
+        if matches!(over, Over::Left | Over::Lost) && instance.provider.outlives_flowgate() {
+            // Whoever has it next takes it over as it runs, with what is connected to it elsewhere.
+            return running.leave().await;
+        }
         tracing::info!(tenant = %slot.username, address = %running.place(), "the runtime is ended");
         self.close_all(slot, instance, &[Kind::Connection, Kind::Exchange]);
         let stopping = async {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::Future;
 
 use super::place::Place;
+use crate::clock::UnixMillis;
 use crate::tenant::{Instance, Provider, TenantId, Username};
 
 /// Whatever runs runtimes: the processes of this machine, a cluster, or somebody else at an address.
@@ -42,6 +43,40 @@ pub trait RuntimeProvider: fmt::Debug + Send + Sync {
     /// Whose runtimes run, as far as they live longer than the flowgate that started them. Somebody has
     /// to own those again, lest they never sleep. Asked at the start and once a minute.
     fn left_running(&self) -> impl Future<Output = Vec<TenantId>> + Send;
+
+    /// Of whose runtimes anything is kept outside of flowgate, whether they run or not, if it falls to this
+    /// replica to look after that; else of nobody. Asked at the start and every few minutes.
+    fn kept(&self) -> impl Future<Output = Vec<TenantId>> + Send {
+        std::future::ready(Vec::new())
+    }
+
+    /// Whether [`RuntimeProvider::settle`] would do anything.
+    fn needs_settling(&self, _tenant: TenantId, _due: Due) -> bool {
+        false
+    }
+
+    /// Does with what is kept what is due, under a lease of that fence as an [`Order`] has it. What
+    /// cannot be done now stays for another time.
+    fn settle(
+        &self,
+        _tenant: TenantId,
+        _due: Due,
+        _fence: u64,
+        _now: UnixMillis,
+    ) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+}
+
+/// What is to become of what is kept of a tenant's runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The tenant has it.
+    Stays,
+    /// The tenant has it and may not use it.
+    Sleeps,
+    /// Nobody has it: it must not run, and is removed once that has been so for long enough.
+    Goes,
 }
 
 /// A runtime that was ready. What becomes of it when it is dropped is as with [`RunningRuntime::leave`],

@@ -89,7 +89,8 @@ impl Runtimes {
                     return slot.set(slot.fail_until(why, until));
                 }
                 Ok(Some(Told::Starting)) => {
-                    self.depart(slot, true);
+                    // One that has outlived its owner is taken over as it runs.
+                    self.depart(slot, !self.outlives_owner(slot));
                     slot.has_turn(now);
                 }
                 Ok(Some(Told::Stopping)) => {
@@ -116,6 +117,12 @@ impl Runtimes {
             slot.set(State::Ready { place, since: now });
             slot.answer();
         }
+    }
+
+    fn outlives_owner(&self, slot: &Slot) -> bool {
+        let tenant = self.registry.cached(slot.tenant);
+        let instance = tenant.as_ref().and_then(|tenant| tenant.instance.as_ref());
+        instance.is_some_and(|instance| instance.provider.outlives_flowgate())
     }
 
     /// It answers no more where it did: nobody is sent there, who calls waits for what comes next. If its

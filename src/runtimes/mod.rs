@@ -23,12 +23,14 @@ use crate::tenant::{Instance, Tenant, TenantId};
 
 mod activity;
 mod alive;
+mod answers;
 mod carry;
 pub mod contract;
 pub mod counts;
 mod follow;
 mod idle;
 mod kin;
+pub mod kubernetes;
 pub mod look;
 mod operate;
 pub mod place;

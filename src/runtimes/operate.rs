@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Runtimes;
-use super::contract::RuntimeProvider;
+use super::contract::{Due, RuntimeProvider};
 use super::shared::Told;
 use super::state::{Asked, Caller, State};
 use crate::registry::store::StoreError;
@@ -16,6 +16,8 @@ use crate::tenant::{Tenant, TenantId};
 
 /// Between two looks for runtimes that should run and do not.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
+/// Looks at what is left of tenants who are gone: one of so many.
+const SETTLE_ROUNDS: u32 = 5;
 /// Records that are read at once.
 const RECORDS_PER_READ: usize = 200;
 
@@ -64,7 +66,7 @@ impl Runtimes {
     pub async fn keep(self: Arc<Self>) {
         let mut tick = interval(KEEP_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        for round in (0..SETTLE_ROUNDS).cycle() {
             tick.tick().await;
             for tenant in self.providers.left_running().await {
                 self.keep_one(tenant, |_| true).await;
@@ -72,7 +74,38 @@ impl Runtimes {
             if let Err(error) = self.keep_always_on().await {
                 tracing::warn!(%error, "it cannot be seen which runtimes are always on");
             }
+            if round == 0
+                && let Err(error) = self.settle_kept().await
+            {
+                tracing::warn!(%error, "it cannot be seen whose runtimes are kept for nobody");
+            }
         }
+    }
+
+    /// Has go what is kept for tenants who are gone, and sleep what is kept for those who may not use it.
+    async fn settle_kept(self: &Arc<Self>) -> Result<(), StoreError> {
+        for id in self.providers.kept().await {
+            let tenant = self.registry.by_id(id).await?;
+            let has_one = |tenant: &Arc<Tenant>| {
+                tenant.instance.as_ref().is_some_and(|it| it.provider.is_owned())
+            };
+            let due = match tenant.filter(has_one) {
+                Some(tenant) if tenant.disabled => Due::Sleeps,
+                Some(_) => Due::Stays,
+                None => Due::Goes,
+            };
+            // Whoever owns it ends it.
+            let is_ours = self.slots.get(&id).is_some_and(|slot| slot.state() != State::Asleep);
+            if is_ours || *self.stop.borrow() || !self.providers.needs_settling(id, due) {
+                continue;
+            }
+            let shared = self.shared(id);
+            if let Some(fence) = shared.own().await? {
+                self.providers.settle(id, due, fence, self.registry.wall().now()).await;
+                shared.release().await;
+            }
+        }
+        Ok(())
     }
 
     async fn keep_always_on(self: &Arc<Self>) -> Result<(), StoreError> {

@@ -43,7 +43,7 @@ const SETTINGS: WakeSettings =
 impl Runtimes {
     /// None that flowgate owns.
     pub fn none(registry: &Arc<Registry>, live: &Arc<LiveTable>, clock: Clock) -> Arc<Self> {
-        let providers = Providers::new(Processes::open(nothing(), clock).unwrap());
+        let providers = Providers::new(Processes::open(nothing(), clock).unwrap(), None);
         let shared = (Arc::clone(registry), Arc::clone(live));
         Arc::new(Self::new(SETTINGS, providers, shared, clock, "this replica"))
     }
@@ -66,7 +66,7 @@ impl Shared {
     /// A replica of that name.
     pub fn replica(&self, name: &str) -> Arc<Runtimes> {
         let clock = Clock::start();
-        let providers = Providers::new(Processes::open(nothing(), clock).unwrap());
+        let providers = Providers::new(Processes::open(nothing(), clock).unwrap(), None);
         let shared = (Arc::clone(&self.registry), Arc::new(LiveTable::default()));
         let runtimes = Runtimes::new(SETTINGS, providers, shared, clock, name);
         Arc::new(Runtimes { holder: name.to_owned(), ..runtimes })

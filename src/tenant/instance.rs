@@ -44,6 +44,12 @@ pub enum Provider {
         /// Whether requests without a credential start it.
         public_wake: bool,
     },
+    /// flowgate: a workload of its own in Kubernetes, reached by the name of its Service, which is known
+    /// while it runs. The instance's host is loopback and its port 0.
+    Kubernetes {
+        /// Whether requests without a credential start it.
+        public_wake: bool,
+    },
 }
 
 /// How TLS is spoken with a runtime. Its certificate is verified in any case.
@@ -101,12 +107,18 @@ impl Provider {
         self != Self::Static
     }
 
+    /// Whether it runs on when the flowgate that started it ends.
+    #[must_use]
+    pub fn outlives_flowgate(self) -> bool {
+        matches!(self, Self::Kubernetes { .. })
+    }
+
     /// Whether requests without a credential start it.
     #[must_use]
     pub fn public_wake(self) -> bool {
         match self {
             Self::Static => false,
-            Self::Process { public_wake } => public_wake,
+            Self::Process { public_wake } | Self::Kubernetes { public_wake } => public_wake,
         }
     }
 
@@ -120,7 +132,10 @@ impl Provider {
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.provider.is_owned() && self.port == 0 {
-            return f.write_str("a process of flowgate's");
+            return f.write_str(match self.provider {
+                Provider::Kubernetes { .. } => "a workload of flowgate's in Kubernetes",
+                Provider::Process { .. } | Provider::Static => "a process of flowgate's",
+            });
         }
         if let Some(nodes) = &self.nodes {
             write!(f, "{} nodes from ", nodes.places().count())?;

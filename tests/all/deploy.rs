@@ -34,6 +34,15 @@ fn settings(values: &str) -> String {
     settings.lines().map(|line| format!("{}\n", line.trim())).collect()
 }
 
+/// What the chart has each tenant's runtime made from.
+fn runtime_template(values: &str) -> String {
+    let output = rendered(&["-s", "templates/runtimes.yaml", "--set", values]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (_, template) = text.split_once("template.yaml: |\n").unwrap();
+    template.split_once("\n---\n").unwrap().0.to_owned()
+}
+
 #[test]
 fn the_chart_is_without_fault() {
     let chart = root().join("deploy/helm/flowgate");
@@ -61,13 +70,34 @@ fn flowgate_takes_the_settings_that_the_chart_writes() {
         "registry.passwordSecret=r,secrets.adminTokens=a,secrets.sealingKey=s,serviceMonitor.enabled=true",
         "settings.connections_max=50000,settings.http2=false,settings.ping_after=20s",
         "settings.trusted_proxies={10.0.0.0/8,192.0.2.1/32}",
+        "runtimes.kubernetes.enabled=true",
+        "runtimes.kubernetes.enabled=true,runtimes.kubernetes.storageClass=fast,imagePullSecrets[0].name=x",
     ] {
-        let text = settings(values).replace("/run/secrets", secrets);
+        if values.contains("kubernetes") {
+            let path = folder.path().join("template.yaml");
+            std::fs::write(path, runtime_template(values)).unwrap();
+        }
+        let text = settings(values)
+            .replace("/run/secrets", secrets)
+            .replace("/etc/flowgate-runtime", secrets);
         let file = folder.path().join("flowgate.toml");
         std::fs::write(&file, &text).unwrap();
         let (code, said, error) = run(program().args(["check", "--config"]).arg(&file));
         assert_eq!(code, 0, "{values}: {said}{error}\n{text}");
     }
+}
+
+#[test]
+fn a_template_of_an_operators_own_is_told_if_it_is_wrong() {
+    let values = "runtimes.kubernetes.enabled=true,runtimes.kubernetes.template=kind: Pod";
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("template.yaml"), runtime_template(values)).unwrap();
+    let text = settings(values).replace("/etc/flowgate-runtime", folder.path().to_str().unwrap());
+    let lines = text.lines().filter(|line| !line.contains("/run/secrets"));
+    std::fs::write(path("flowgate.toml"), lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let (code, _, error) = run(program().args(["check", "--config"]).arg(path("flowgate.toml")));
+    assert!(code == 78 && error.contains("has a ? Pod"), "{code}: {error}");
 }
 
 /// On a volume of a Secret, files are root's and for the pod's group to read.

@@ -32,6 +32,8 @@ mod front;
 mod guessing;
 mod http2;
 mod http2_frames;
+#[cfg(feature = "kubernetes")]
+mod kubernetes_provider;
 mod limits;
 mod logs;
 mod metrics;

@@ -10,6 +10,7 @@ use crate::live::LiveTable;
 use crate::presence::Presence;
 use crate::registry::Registry;
 use crate::runtimes::Runtimes;
+use crate::runtimes::kubernetes::Cluster;
 use crate::runtimes::process::groups::{Bounds, Limits};
 use crate::runtimes::process::isolation::Isolation;
 use crate::runtimes::process::{OpenFault, Processes};
@@ -43,7 +44,9 @@ pub(super) fn open(
     }
     let shared = (Arc::clone(registry), Arc::clone(live));
     let replica = presence.id().to_string();
-    let providers = Providers::new(processes);
+    let cluster = handle.block_on(Cluster::open(settings.kubernetes.clone(), &replica));
+    let cluster = cluster.map_err(|message| Failure { exit_code: EXIT_CONFIG, message })?;
+    let providers = Providers::new(processes, cluster);
     Ok(Arc::new(Runtimes::new(settings.wake, providers, shared, clock, &replica)))
 }
 

@@ -131,6 +131,7 @@ pub fn mike(port: u16, wall: &Wall) -> TenantRecord {
             tls: None,
             on_change: OnChange::Keep,
             process: None,
+            kubernetes: None,
             others: Vec::new(),
             probe: None,
         }),

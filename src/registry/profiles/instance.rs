@@ -20,7 +20,8 @@ const PROBE_PATH_BYTES_MAX: usize = 512;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceProfile {
-    /// `http://` or `https://`, a host name or an IP address, and a port. Not for a process.
+    /// `http://` or `https://`, a host name or an IP address, and a port. Only where somebody else
+    /// owns the runtime's life.
     address: Option<String>,
     /// In place of `address`: several, of the same runtime, all `http` or all `https`. With an editor the
     /// first that is up is used; without, all by turns.
@@ -31,7 +32,7 @@ pub struct InstanceProfile {
     /// Who owns the runtime's life; an address has somebody else.
     #[serde(default)]
     provider: ProviderProfile,
-    /// Whether requests without a credential start a process.
+    /// Whether requests without a credential start one that flowgate owns.
     #[serde(default)]
     public_wake: bool,
     /// Node-RED's `httpNodeRoot`: empty, or a path like `/api`.
@@ -57,6 +58,8 @@ pub enum ProviderProfile {
     Static,
     /// flowgate, as a process on its own machine.
     Process,
+    /// flowgate, as a workload in Kubernetes.
+    Kubernetes,
 }
 
 /// How to verify the runtime's certificate, if not by its host's name and the public authorities.
@@ -94,11 +97,11 @@ impl InstanceProfile {
                 is_good &= is_root("instance.admin_root", admin_root);
             }
         }
-        if self.provider == ProviderProfile::Process {
-            return self.check_process(fault).filter(|_| is_good);
+        if self.provider != ProviderProfile::Static {
+            return self.check_owned(fault).filter(|_| is_good);
         }
         if self.public_wake {
-            fault("instance.public_wake", "is for the provider \"process\"");
+            fault("instance.public_wake", "is for the providers \"process\" and \"kubernetes\"");
             return None;
         }
         let (is_https, mut places) = self.check_addresses(fault).filter(|_| is_good)?;
@@ -134,6 +137,7 @@ impl InstanceProfile {
             on_change: self.on_change,
             tls,
             process: None,
+            kubernetes: None,
             others: places,
             probe: self.probe.clone(),
         })
@@ -194,7 +198,8 @@ impl InstanceProfile {
         false
     }
 
-    fn check_process(&self, fault: &mut dyn FnMut(&str, &str)) -> Option<InstanceRecord> {
+    fn check_owned(&self, fault: &mut dyn FnMut(&str, &str)) -> Option<InstanceRecord> {
+        let is_process = self.provider == ProviderProfile::Process;
         let unwanted = [
             ("instance.address", self.address.is_some()),
             ("instance.addresses", self.addresses.is_some()),
@@ -202,9 +207,18 @@ impl InstanceProfile {
             ("instance.tls", self.tls.is_some()),
         ];
         if let Some((field, _)) = unwanted.into_iter().find(|(_, is_there)| *is_there) {
-            fault(field, "is not for the provider \"process\": flowgate assigns the port");
+            fault(
+                field,
+                match is_process {
+                    true => "is not for the provider \"process\": flowgate assigns the port",
+                    false => {
+                        "is not for the provider \"kubernetes\": its Service has a name of its own"
+                    }
+                },
+            );
             return None;
         }
+        let owned = Some(ProcessRecord { public_wake: self.public_wake });
         Some(InstanceRecord {
             host: "127.0.0.1".to_owned(),
             port: 0,
@@ -212,7 +226,8 @@ impl InstanceProfile {
             admin_root: self.admin_root.clone(),
             on_change: self.on_change,
             tls: None,
-            process: Some(ProcessRecord { public_wake: self.public_wake }),
+            process: owned.filter(|_| is_process),
+            kubernetes: owned.filter(|_| !is_process),
             others: Vec::new(),
             probe: None,
         })
@@ -273,11 +288,14 @@ pub fn to_profile(instance: &InstanceRecord) -> Value {
     if let Some(probe) = &instance.probe {
         profile["probe"] = json!(probe);
     }
-    if let Some(ProcessRecord { public_wake }) = instance.process {
+    let owned = [("process", instance.process), ("kubernetes", instance.kubernetes)];
+    for (provider, ProcessRecord { public_wake }) in
+        owned.into_iter().filter_map(|(name, record)| Some((name, record?)))
+    {
         if let Some(profile) = profile.as_object_mut() {
             profile.remove("address");
         }
-        profile["provider"] = json!("process");
+        profile["provider"] = json!(provider);
         if public_wake {
             profile["public_wake"] = json!(true);
         }

@@ -17,12 +17,12 @@ use rustix::process::getpid;
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
+use super::answers;
 use super::contract::{Condition, Order, RuntimeProvider, StartFault};
 use crate::clock::Clock;
 use crate::own_network::Network;
 use crate::tenant::TenantId;
 
-mod answers;
 mod folder;
 pub mod groups;
 mod isolate;

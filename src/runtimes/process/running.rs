@@ -11,10 +11,10 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::{interval, sleep, timeout};
 
+use super::super::answers;
 use super::super::contract::{Order, RunningRuntime};
 use super::super::kin;
 use super::super::place::Place;
-use super::answers;
 use super::folder::{Folder, Note};
 use super::groups::Group;
 use super::log::Log;

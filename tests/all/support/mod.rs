@@ -19,6 +19,8 @@ pub mod registries;
 pub mod replicas;
 pub mod runtime;
 pub mod session;
+#[cfg(feature = "kubernetes")]
+pub mod space;
 pub mod tls;
 pub mod traffic;
 pub mod websocket;

@@ -9,7 +9,7 @@ import { list } from "./list.js";
 import { REFUSAL_COLUMNS, refusalCells } from "./overview.js";
 import { sessionList } from "./others.js";
 import { runtimeList } from "./runtimes.js";
-import { instanceOf, planChoices, runtimeFields, stateChip } from "./tenants.js";
+import { instanceOf, isOwned, planChoices, runtimeFields, stateChip } from "./tenants.js";
 
 const ended = ({ closed }) => `${count(closed, "connection or plain request was", "connections and plain requests were")} closed on this server.`;
 const tag = ({ revision }) => ({ "If-Match": `"${revision}"` });
@@ -89,7 +89,7 @@ function outline(tenant, changed) {
         button("Remove…", "admin", () => removeTenant(tenant), { class: "danger" }),
     ], facts([
         ["State", stateChip(disabled)], ["Plan", settings.plan ?? "none: no limits"], ["Live on this server", number(tenant.live)],
-        ["Runtime", instance ? instance.provider === "process" ? "run by flowgate" : h("code", null, instance.address) : "none"],
+        ["Runtime", instance ? isOwned(instance) ? "run by flowgate" : h("code", null, instance.address) : "none"],
         instance ? ["httpNodeRoot", h("code", null, instance.node_root || "/")] : null,
         instance ? ["httpAdminRoot", instance.admin_root ? h("code", null, instance.admin_root) : "none"] : null,
         instance?.tls ? ["TLS", "verified by settings of its own"] : null,
@@ -146,7 +146,7 @@ export function tenant(root, { name }) {
             cells: refusalCells,
         });
         const browsers = sessionList(name);
-        const owned = found.settings.instance?.provider === "process" ? [runtimeList(name)] : [];
+        const owned = isOwned(found.settings.instance) ? [runtimeList(name)] : [];
         parts = [...owned, live, refused, browsers];
         own.append(...parts.map(({ element }) => element), explain(found));
         for (const part of parts) part.reload();

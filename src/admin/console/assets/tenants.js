@@ -12,10 +12,13 @@ export async function planChoices() {
     return [["", "no plan: no limits"], ...plans.map(({ name }) => [name, name])];
 }
 
+/** Whether flowgate runs what an instance says. */
+export const isOwned = (instance) => ["process", "kubernetes"].includes(instance?.provider);
+
 /** What is asked about a runtime; the same for a new tenant and for settings. */
 export function runtimeFields(instance) {
     return [
-        { name: "address", label: "Runtime's address", value: instance?.address ?? "", placeholder: "http://10.1.0.17:1880", hint: instance?.provider === "process" ? "None: flowgate runs it." : "http:// or https://, host and port. Empty: no runtime yet." },
+        { name: "address", label: "Runtime's address", value: instance?.address ?? "", placeholder: "http://10.1.0.17:1880", hint: isOwned(instance) ? "None: flowgate runs it." : "http:// or https://, host and port. Empty: no runtime yet." },
         { name: "node_root", label: "httpNodeRoot", value: instance?.node_root ?? "/api" },
         { name: "admin_root", label: "httpAdminRoot", value: instance ? instance.admin_root ?? "" : "/red", hint: "Empty: a runtime without editor and admin API." },
     ];
@@ -23,8 +26,8 @@ export function runtimeFields(instance) {
 
 /** The instance that the fields say, with what else `before` has. */
 export function instanceOf({ address, node_root: nodeRoot, admin_root: adminRoot }, before) {
-    // A process has no address to be asked for.
-    if (before?.provider === "process" && !address.trim()) return { ...before, node_root: nodeRoot.trim(), admin_root: adminRoot.trim() || null };
+    // What flowgate runs has no address to be asked for.
+    if (isOwned(before) && !address.trim()) return { ...before, node_root: nodeRoot.trim(), admin_root: adminRoot.trim() || null };
     if (!address.trim()) return null;
     return { ...before, address: address.trim(), node_root: nodeRoot.trim(), admin_root: adminRoot.trim() || null };
 }

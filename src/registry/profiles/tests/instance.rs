@@ -198,16 +198,17 @@ fn process(changes: &[(&str, Value)]) -> Result<InstanceRecord, String> {
 
 #[test]
 fn a_process_has_no_address_and_is_told_as_it_was_said() {
-    for (public_wake, expected) in [
-        (json!(false), json!({ "provider": "process", "node_root": "/api", "admin_root": "/red" })),
-        (
-            json!(true),
-            json!({
-                "provider": "process", "public_wake": true, "node_root": "/api", "admin_root": "/red"
-            }),
-        ),
-    ] {
-        let record = process(&[("public_wake", public_wake)]).unwrap();
+    for (provider, public_wake) in
+        [("process", false), ("process", true), ("kubernetes", false), ("kubernetes", true)]
+    {
+        let mut expected =
+            json!({ "provider": provider, "node_root": "/api", "admin_root": "/red" });
+        if public_wake {
+            expected["public_wake"] = json!(true);
+        }
+        let changes = [("provider", json!(provider)), ("public_wake", json!(public_wake))];
+        let record = process(&changes).unwrap();
+        assert_eq!(record.provider().public_wake(), public_wake);
         assert_eq!(super::super::instance::to_profile(&record), expected);
         let stored = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<InstanceRecord>(&stored).unwrap(), record);
@@ -215,6 +216,7 @@ fn a_process_has_no_address_and_is_told_as_it_was_said() {
     for (member, value, told) in [
         ("address", json!("http://h"), "instance.address is not for the provider \"process\""),
         ("tls", json!({}), "instance.tls is not for the provider \"process\""),
+        ("provider", json!("somebody"), "unknown variant"),
         ("admin_root", json!("/"), "instance.admin_root must not be"),
         ("provider", json!("static"), "instance.address is missing"),
     ] {
@@ -223,7 +225,7 @@ fn a_process_has_no_address_and_is_told_as_it_was_said() {
     }
     let both = [("provider", json!("static")), ("public_wake", json!(true))];
     let error = process(&both).unwrap_err();
-    assert!(error.contains("instance.public_wake is for the provider \"process\""), "{error}");
+    assert!(error.contains("instance.public_wake is for the providers"), "{error}");
 }
 
 #[test]

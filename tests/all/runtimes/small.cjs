@@ -87,7 +87,7 @@ if (conduct === "mute") {
     new WebSocketServer({ server }).on("connection", (socket) => {
         socket.on("message", (data, isBinary) => socket.send(data, { binary: isBinary }));
     });
-    const listen = () => server.listen(Number(process.env.PORT), "127.0.0.1", () => console.log("listening"));
+    const listen = () => server.listen(Number(process.env.PORT), process.env.LISTEN_HOST || "127.0.0.1", () => console.log("listening"));
     if (conduct === "gated") {
         const gate = setInterval(() => {
             if (!fs.existsSync("go")) return;

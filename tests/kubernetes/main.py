@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 import manifests
 import network
@@ -84,4 +85,15 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    status = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = 1
+        print(end.code, flush=True)
+    except BaseException:  # noqa: BLE001 - the last word, whatever it is
+        status = 1
+        traceback.print_exc()
+    # Threads that still serve others are not waited for.
+    sys.stdout.flush()
+    os._exit(status)

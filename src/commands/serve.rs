@@ -208,7 +208,7 @@ async fn serve(
         journey.plane.stop();
         front.stop();
     });
-    journey.runtimes.stop().await;
+    end_runtimes(&journey, &mut signals).await;
     attendant.abort();
     // Whatever it was about to write must not come behind the last words.
     let _ = attendant.await;
@@ -298,6 +298,7 @@ async fn stop(
     data_tasks: &mut JoinSet<()>,
 ) {
     journey.ready.store(false, Ordering::Relaxed);
+    journey.runtimes.drain();
     tokio::time::sleep(settings.drain.delay).await;
     front.drain();
     stop_data.send_replace(true);
@@ -309,6 +310,14 @@ async fn stop(
     let (_, left) = tokio::join!(finish_http, drain);
     if left > 0 {
         tracing::warn!(connections = left, "drain_timeout is over: cutting what is left");
+    }
+}
+
+/// Ends the runtimes, each in order. With another signal they end by themselves, with us.
+async fn end_runtimes(journey: &Journey, signals: &mut Signals) {
+    tokio::select! {
+        () = journey.runtimes.stop() => {}
+        signal = signals.next() => tracing::warn!(signal, "not waiting for runtimes to end"),
     }
 }
 

@@ -14,6 +14,7 @@ use super::rest::Hindrance;
 use super::shared::{RENEW_EVERY, Shared, Told};
 use super::state::{Asked, Slot, State};
 use super::turns::{Standing, TURN_MAX};
+use crate::live::Kind;
 use crate::registry::store::StoreError;
 use crate::tenant::Instance;
 
@@ -145,7 +146,7 @@ impl Runtimes {
         if *self.stop.borrow() {
             return Over::Left;
         }
-        match shared.may_start().await {
+        match shared.may_start(slot.caller()).await {
             Ok(true) => {}
             Ok(false) => return Over::Hindered(Hindrance::TooOften),
             Err(error) => return away(&error),
@@ -304,7 +305,7 @@ impl Runtimes {
             return running.leave().await;
         }
         tracing::info!(tenant = %slot.username, address = %running.place(), "the runtime is ended");
-        self.close_all(slot, instance);
+        self.close_all(slot, instance, &[Kind::Connection, Kind::Exchange]);
         let stopping = async {
             match over {
                 Over::Lost => std::future::pending().await,

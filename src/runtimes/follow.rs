@@ -10,6 +10,7 @@ use super::place::Place;
 use super::shared::{Shared, Told};
 use super::state::{Slot, State};
 use crate::clock::Millis;
+use crate::live::Kind;
 use crate::own_network::Network;
 
 /// Between two questions while somebody waits.
@@ -133,7 +134,8 @@ impl Runtimes {
         slot.begin_again(self.clock.now());
         let tenant = self.registry.cached(slot.tenant).filter(|_| is_ended);
         if let Some(instance) = tenant.and_then(|tenant| tenant.instance.clone()) {
-            self.close_all(slot, &instance);
+            // Requests under way have their answers before it ends.
+            self.close_all(slot, &instance, &[Kind::Connection]);
         }
     }
 
@@ -156,7 +158,9 @@ impl Runtimes {
             return;
         }
         let at = self.registry.wall().now().minus(now.since(used_at));
-        match shared.note_use(at).await {
+        let tenant = self.registry.cached(shared.tenant);
+        let sleep_after = tenant.and_then(|tenant| tenant.plan.sleep_after()).unwrap_or_default();
+        match shared.note_use(at, sleep_after).await {
             Ok(()) => *noted_at = now,
             Err(error) => tracing::debug!(%error, "a runtime's use could not be told"),
         }

@@ -163,8 +163,10 @@ impl Runtimes {
             because.push(format!("the last request or data frame was {} ago", span(unused_for)));
             because.extend(self.busy(tenant, sleep_after, now));
         }
-        if glance.requests == 0 {
-            let left = sleep_after.saturating_sub(unused_for);
+        let left = sleep_after.saturating_sub(unused_for);
+        // Else it is in use on another replica, and how is not known here.
+        let is_used_here = !left.is_zero() || !self.registry.is_shared();
+        if glance.requests == 0 && is_used_here {
             look.sleeps_in_seconds = Some(whole_seconds(left));
         }
     }

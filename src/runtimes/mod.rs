@@ -6,6 +6,7 @@
 //! any number of callers on any number of replicas one starts it: here by the state, among replicas by a
 //! lease.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::close::Cause;
-use crate::live::{Entry, LiveTable};
+use crate::live::{Entry, Kind, LiveTable};
 use crate::refusal::Refusal;
 use crate::registry::Registry;
 use crate::tenant::{Instance, Tenant, TenantId};
@@ -50,7 +51,7 @@ use place::Place;
 use places::Places;
 use providers::Providers;
 use shared::Shared;
-use state::{Slot, State};
+use state::{Caller, Slot, State};
 use turns::{TURN_MAX, Turns};
 
 /// Runtimes of which it is remembered how long they took to start.
@@ -88,6 +89,8 @@ pub struct Runtimes {
     rollouts: Arc<Semaphore>,
     tallies: Tallies,
     stop: watch::Sender<bool>,
+    /// Nothing is started that nobody waits for.
+    drains: AtomicBool,
 }
 
 impl Runtimes {
@@ -118,6 +121,7 @@ impl Runtimes {
             running: Semaphore::new(settings.running_max.min(Semaphore::MAX_PERMITS)),
             tallies: Tallies::default(),
             stop: watch::Sender::new(false),
+            drains: AtomicBool::new(false),
         }
     }
 
@@ -156,15 +160,23 @@ impl Runtimes {
         let is_guest = entry.grant.is_guests();
         let place = self.places.take(is_guest, slot.crowd());
         let Some(_place) = place else { return Err(Refusal::Waking) };
-        let _guest = is_guest.then(|| slot.guest());
+        let guest = is_guest.then(|| slot.guest());
         // An editor whose window is open comes again by itself, for ever.
         let is_editors = activity::is_editors(entry, instance);
         let is_stranger = entry.grant.is_strangers();
         let may_wake = !is_editors && (!is_stranger || instance.provider.public_wake());
         let begin = self.clock.micros();
-        let wait = self.wait(&slot, may_wake, !is_editors);
-        let place = timeout(self.settings.wake_timeout, wait).await;
-        let place = place.map_err(|_| Refusal::Waking)??;
+        let caller = if is_guest { Caller::Guest } else { Caller::Own };
+        let wait = self.wait(&slot, (caller, may_wake), !is_editors);
+        let reached = timeout(self.settings.wake_timeout, wait).await;
+        let place = match reached.unwrap_or(Err(Refusal::Waking)) {
+            Ok(place) => place,
+            Err(refused) => {
+                drop(guest);
+                self.forget(slot);
+                return Err(refused);
+            }
+        };
         self.tallies.waited(self.clock.micros().since(begin));
         Ok(located(instance, place))
     }
@@ -181,7 +193,7 @@ impl Runtimes {
             return None;
         }
         let slot = self.slot(tenant);
-        slot.call();
+        slot.call(Caller::Own);
         self.begin(&slot);
         self.look(tenant).await
     }
@@ -200,7 +212,7 @@ impl Runtimes {
     async fn wait(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
-        may_wake: bool,
+        (caller, may_wake): (Caller, bool),
         is_use: bool,
     ) -> Result<Place, Refusal> {
         let mut states = slot.watch();
@@ -225,17 +237,19 @@ impl Runtimes {
                 }
                 _ => {}
             }
-            slot.call();
+            slot.call(caller);
             self.begin(slot);
             // It fails only without a sender, and that is the slot's.
             let _ = states.changed().await;
         }
     }
 
-    /// Closes what goes to a runtime that ends.
-    fn close_all(&self, slot: &Slot, instance: &Instance) {
+    /// Closes what of those kinds goes to a runtime that ends.
+    fn close_all(&self, slot: &Slot, instance: &Instance, kinds: &[Kind]) {
         // The tenant may have another instance by now, and connections there.
-        let is_there = |entry: &&Arc<Entry>| entry.is_seated() && entry.is_for(instance);
+        let is_there = |entry: &&Arc<Entry>| {
+            kinds.contains(&entry.kind) && entry.is_seated() && entry.is_for(instance)
+        };
         for entry in self.live.entries_of(slot.tenant).iter().filter(is_there) {
             entry.close(Cause::RuntimeMoved);
         }
@@ -283,6 +297,11 @@ impl Runtimes {
 
     fn machine(&self) -> &str {
         self.machine.get_or_init(alive::machine)
+    }
+
+    /// From now on none is started but for whoever calls it.
+    pub fn drain(&self) {
+        self.drains.store(true, Ordering::Relaxed);
     }
 
     /// Ends all runtimes that this process owns, and waits until they have ended. None starts any more.

@@ -1,6 +1,8 @@
 //! What operators ask for, whichever replica owns the runtime; and what has to run without a caller.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -8,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Runtimes;
 use super::contract::{Due, RuntimeProvider};
 use super::shared::Told;
-use super::state::{Asked, State};
+use super::state::{Asked, Caller, State};
 use crate::registry::store::StoreError;
 use crate::tenant::{Tenant, TenantId};
 
@@ -41,7 +43,7 @@ impl Runtimes {
             Asked::Start => {
                 shared.forgive().await?;
                 slot.forgive();
-                slot.call();
+                slot.call(Caller::Own);
                 self.begin(&slot);
             }
             Asked::Stop | Asked::Restart => {
@@ -110,6 +112,10 @@ impl Runtimes {
         if !self.providers.is_any() {
             return Ok(());
         }
+        let always_on = self.plans_always_on().await?;
+        if always_on.is_empty() {
+            return Ok(());
+        }
         let mut after: Option<String> = None;
         loop {
             let records = self.registry.records(after.as_deref(), RECORDS_PER_READ).await?;
@@ -117,10 +123,23 @@ impl Runtimes {
             after = Some(last.to_string());
             for (id, _, record) in records {
                 let is_owned = record.instance.is_some_and(|it| it.provider().is_owned());
-                if is_owned && !record.disabled {
+                let is_kept = record.plan.is_some_and(|plan| always_on.contains(&plan));
+                // Whoever else it is does not take the place of tenants who are in use.
+                if is_owned && is_kept && !record.disabled {
                     self.keep_one(id, |tenant| tenant.plan.always_on).await;
                 }
             }
+        }
+    }
+
+    async fn plans_always_on(&self) -> Result<HashSet<String>, StoreError> {
+        let (mut always_on, mut after) = (HashSet::new(), None::<String>);
+        loop {
+            let plans = self.registry.plans(after.as_deref(), RECORDS_PER_READ).await?;
+            let Some((last, ..)) = plans.last() else { return Ok(always_on) };
+            after = Some(last.clone());
+            let kept = plans.into_iter().filter(|(_, _, plan)| plan.always_on);
+            always_on.extend(kept.map(|(name, ..)| name));
         }
     }
 
@@ -130,7 +149,7 @@ impl Runtimes {
         let is_down =
             |state| matches!(state, State::Asleep | State::Failing { restarts: false, .. });
         let sleeps = self.slots.get(&id).is_none_or(|slot| is_down(slot.state()));
-        if !sleeps || *self.stop.borrow() {
+        if !sleeps || self.drains.load(Ordering::Relaxed) || *self.stop.borrow() {
             return;
         }
         let Ok(Some(tenant)) = self.registry.by_id(id).await else { return };

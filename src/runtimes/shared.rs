@@ -11,21 +11,26 @@ use super::alive::Alive;
 use crate::clock::UnixMillis;
 use crate::registry::Registry;
 use crate::registry::store::StoreError;
-use crate::runtimes::state::Asked;
+use crate::runtimes::state::{Asked, Caller};
 use crate::tenant::TenantId;
 
 /// How long an owner is believed to be there without a word.
 pub(super) const LEASE_TTL: Duration = Duration::from_secs(10);
 /// Between two words of an owner.
 pub(super) const RENEW_EVERY: Duration = Duration::from_secs(3);
-/// How long it is remembered when a runtime was used by another replica.
-const USED_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long it is remembered when a runtime was used by another replica, beyond the time after which it
+/// sleeps.
+const USED_BEYOND: Duration = Duration::from_secs(24 * 60 * 60);
+/// But no longer than so.
+const USED_TTL_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// How long a replica is believed to follow without a word.
 const FOLLOWED_TTL: Duration = Duration::from_secs(30);
 /// How long an owner has time to hear what is asked of it.
 const ASKED_TTL: Duration = Duration::from_secs(15);
 /// Starts of one tenant's runtime within an hour.
 const STARTS_MAX: u64 = 120;
+/// Of those, starts for others than its tenant, and for nobody.
+const OTHERS_STARTS_MAX: u64 = 80;
 const STARTS_WINDOW: Duration = Duration::from_secs(60 * 60);
 
 /// How a runtime is, as its owner says.
@@ -136,11 +141,17 @@ impl Shared<'_> {
         Ok(kept.is_some_and(|kept| kept == fence || !self.registry.is_shared()))
     }
 
-    /// Counts a start; false if there were too many.
-    pub(super) async fn may_start(&self) -> Result<bool, StoreError> {
+    /// Counts a start; false if there were too many, for whomever it is.
+    pub(super) async fn may_start(&self, caller: Caller) -> Result<bool, StoreError> {
+        let store = self.registry.store();
+        if caller < Caller::Own {
+            let others = format!("runtime-starts-others:{}", self.tenant);
+            if store.count(&others, STARTS_WINDOW).await? > OTHERS_STARTS_MAX {
+                return Ok(false);
+            }
+        }
         let starts = format!("runtime-starts:{}", self.tenant);
-        let count = self.registry.store().count(&starts, STARTS_WINDOW).await?;
-        Ok(count <= STARTS_MAX)
+        Ok(store.count(&starts, STARTS_WINDOW).await? <= STARTS_MAX)
     }
 
     /// Says how it is, until the lease would end or, after a failure, it may be tried again.
@@ -236,10 +247,15 @@ impl Shared<'_> {
         Ok(self.registry.store().get_expiring(&self.followed()).await?.is_some())
     }
 
-    /// Says that it is in use, where its owner does not see it.
-    pub(super) async fn note_use(&self, at: UnixMillis) -> Result<(), StoreError> {
+    /// Says that it is in use, where its owner does not see it; for as long as that keeps it awake.
+    pub(super) async fn note_use(
+        &self,
+        at: UnixMillis,
+        sleep_after: Duration,
+    ) -> Result<(), StoreError> {
         let at = at.0.to_string();
-        self.registry.store().put_expiring(&self.used(), at.as_bytes(), USED_TTL).await
+        let ttl = sleep_after.saturating_add(USED_BEYOND).min(USED_TTL_MAX);
+        self.registry.store().put_expiring(&self.used(), at.as_bytes(), ttl).await
     }
 
     /// When it was last used on another replica.

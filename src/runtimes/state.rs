@@ -83,10 +83,21 @@ pub(super) struct Slot {
     turn_ms: AtomicU64,
     glance: Mutex<Glance>,
     is_owned: AtomicBool,
-    /// Whether somebody wants it started, as far as is known since it was ready.
-    called: watch::Sender<bool>,
+    /// Who wants it started, since it was ready or has failed.
+    called: watch::Sender<Caller>,
     asked: Mutex<Option<Asked>>,
     bell: Notify,
+}
+
+/// Who wants a runtime started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Caller {
+    /// It has to run all the same.
+    Nobody,
+    /// Somebody else than its tenant.
+    Guest,
+    /// Its tenant, or an operator.
+    Own,
 }
 
 /// What an operator asks of whoever owns a runtime.
@@ -125,7 +136,7 @@ impl Slot {
             turn_ms: AtomicU64::new(0),
             glance: Mutex::default(),
             is_owned: AtomicBool::new(false),
-            called: watch::Sender::new(false),
+            called: watch::Sender::new(Caller::Nobody),
             asked: Mutex::default(),
             bell: Notify::new(),
         }
@@ -167,19 +178,28 @@ impl Slot {
     }
 
     /// Somebody wants it started.
-    pub(super) fn call(&self) {
-        self.called.send_if_modified(|called| !std::mem::replace(called, true));
+    pub(super) fn call(&self, caller: Caller) {
+        self.called.send_if_modified(|called| {
+            let is_more = *called < caller;
+            *called = caller.max(*called);
+            is_more
+        });
     }
 
     /// Whoever has called is served, or refused.
     pub(super) fn answer(&self) {
-        self.called.send_replace(false);
+        self.called.send_replace(Caller::Nobody);
+    }
+
+    /// Who wants it started.
+    pub(super) fn caller(&self) -> Caller {
+        *self.called.borrow()
     }
 
     /// Waits until somebody wants it started. Cancel safe.
     pub(super) async fn called(&self) {
         // It fails only without a sender, and that is ours.
-        let _ = self.called.subscribe().wait_for(|called| *called).await;
+        let _ = self.called.subscribe().wait_for(|called| *called != Caller::Nobody).await;
     }
 
     pub(super) fn used_at(&self) -> Millis {
@@ -329,55 +349,4 @@ fn backoff(failures: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn slot() -> Slot {
-        Slot::new(TenantId(1), &Username::parse("mike").unwrap())
-    }
-
-    fn ready() -> State {
-        let place = Place::local(([127, 0, 0, 1], 1880).into(), None);
-        State::Ready { place, since: Millis(0) }
-    }
-
-    #[test]
-    fn one_of_many_begins() {
-        let slot = slot();
-        let began = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| slot.begin(Millis(1)))).collect();
-            threads.into_iter().map(|it| usize::from(it.join().unwrap())).sum::<usize>()
-        });
-        assert_eq!((began, slot.state()), (1, State::Starting));
-    }
-
-    #[test]
-    fn after_each_failure_it_takes_longer() {
-        let slot = slot();
-        for (restarts_max, expected_ms) in [(2, 1_000), (2, 2_000), (2, 4_000)] {
-            slot.set(State::Starting);
-            let failing = slot.fail("ended".to_owned(), restarts_max, Millis(0));
-            slot.set(failing.clone());
-            let State::Failing { until, restarts, failure } = failing else { unreachable!() };
-            assert_eq!((until, restarts), (Millis(expected_ms), failure.count <= 2));
-            assert!(!slot.begin(Millis(expected_ms - 1)));
-            assert_eq!(slot.begin(Millis(expected_ms)), !restarts);
-        }
-        assert_eq!(backoff(40), BACKOFF_MAX);
-        slot.recovered();
-        let failing = slot.fail(String::new(), 0, Millis(0));
-        assert!(matches!(failing, State::Failing { until: Millis(1_000), .. }));
-    }
-
-    #[test]
-    fn whoever_enters_keeps_it_awake() {
-        let slot = slot();
-        assert_eq!(slot.enter(Millis(5), true), None);
-        slot.set(ready());
-        assert!(slot.enter(Millis(7), true).is_some());
-        assert!(slot.enter(Millis(8), false).is_some(), "but an editor that comes again does not");
-        assert!(!slot.stop_if(|| slot.used_at() < Millis(7)));
-        assert!(slot.stop_if(|| slot.used_at() == Millis(7)));
-        assert_eq!((slot.state(), slot.enter(Millis(8), true)), (State::Stopping, None));
-    }
-}
+mod tests;

@@ -117,6 +117,61 @@ fn an_owner_that_was_held_up_and_that_nobody_missed_goes_on() {
     assert_eq!((state(&owner), own.starts().len()), (json!("ready"), 1));
 }
 
+/// What was asked of an owner that is held up is not for the next.
+#[test]
+fn a_stop_that_nobody_heard_does_not_stop_the_next() {
+    let own = Own::small("serves");
+    let redis = Redis::start();
+    let url = redis.url();
+    import(&url, &mike(true, json!({})), &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = format!("--admin-tokens-file={}", tokens_file(folder.path()).display());
+    let flags = own.flags(&["--wake-timeout=3m", &tokens]);
+    let [owner, other] = [Flowgate::start_on(&url, &flags), Flowgate::start_on(&url, &flags)];
+    drop(connect(&owner));
+    owner.signal("-STOP");
+    // It is remembered for a while, and asked for again in case that takes longer.
+    wait_until("its lease is over", || {
+        ok(&mut command(&other, &["runtime", "stop", "mike"]));
+        state(&other) == "asleep"
+    });
+    let is_asked = || redis.command(&["KEYS", "*runtime-asked:*"]).contains("runtime-asked:");
+    assert!(is_asked());
+    let mut live = connect(&other);
+    wait_until("it was forgotten", || !is_asked());
+    for text in ["there", "and still there"] {
+        live.send(&text_from_client(text));
+        assert_eq!(live.receive_text(), text);
+    }
+    let call = get("/api/x", &with_key(MIKE_KEY));
+    assert!(other.ask(&call).starts_with("HTTP/1.1 200"));
+    let said = |line: &Value| line["message"] == "the runtime is ended";
+    assert!(!other.log().iter().any(said) && own.starts().len() == 2, "{:?}", other.log());
+}
+
+/// After the third crash its owner rests for four seconds.
+#[test]
+fn a_crash_loop_is_stopped_through_any_replica() {
+    let own = Own::small("serves");
+    let redis = Redis::start();
+    let url = redis.url();
+    import(&url, &mike(true, json!({})), &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = format!("--admin-tokens-file={}", tokens_file(folder.path()).display());
+    let flags = own.flags(&["--wake-timeout=3m", &tokens]);
+    let [owner, other] = [Flowgate::start_on(&url, &flags), Flowgate::start_on(&url, &flags)];
+    let crash = get("/api/crash", &with_key(MIKE_KEY));
+    drop(connect(&owner));
+    for starts in 1..=3 {
+        wait_until("it runs, and crashes", || {
+            own.starts().len() == starts && owner.ask(&crash).starts_with("HTTP/1.1 502")
+        });
+    }
+    ok(&mut command(&other, &["runtime", "stop", "mike"]));
+    wait_until("it is left alone", || state(&owner) == "asleep");
+    assert_eq!(own.starts().len(), 3);
+}
+
 /// It is flowgate's trouble: nobody counts it as the runtime's, and no tenant is told where the registry is.
 #[test]
 fn while_the_registry_is_away_no_failure_is_counted() {

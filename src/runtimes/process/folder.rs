@@ -19,6 +19,7 @@ const ENDING_LOOKS_MAX: u32 = 400;
 
 const NOTE: &str = "running.json";
 const LOCK: &str = "lock";
+const OWNER: &str = "owner";
 /// Who runs as another user has to get to the working folder, and sees nothing on the way.
 const PASSABLE: u32 = 0o711;
 /// A tenant's folder, for those of its user's group.
@@ -55,15 +56,13 @@ impl Note {
         Ok(Self { pid, began, world: alive::world()?, owner: Alive::ours()?, fence, port })
     }
 
-    /// Whether the flowgate that started it is there still: then it is nobody else's to end, but for
-    /// who has its lease.
-    fn has_owner(&self) -> bool {
-        self.owner.is_alive() == Some(true)
+    /// Whether it is about process numbers that we see.
+    fn is_in_sight(&self) -> bool {
+        alive::world().ok().as_ref() == Some(&self.world)
     }
 
     fn runs(&self) -> bool {
-        alive::world().ok().as_ref() == Some(&self.world)
-            && kin::began(self.pid) == Some(self.began)
+        self.is_in_sight() && kin::began(self.pid) == Some(self.began)
     }
 
     fn signal(&self, signal: Signal) {
@@ -100,6 +99,13 @@ fn own_file() -> OpenOptions {
 /// Makes a folder if it is not there.
 pub(super) fn make(path: &Path, mode: u32) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(mode).create(path)
+}
+
+/// A file that nobody else opens: whoever may read it may lock it.
+fn private(path: &Path) -> io::Result<File> {
+    let file = own_file().create(true).truncate(false).open(path)?;
+    file.set_permissions(Permissions::from_mode(OWN))?;
+    Ok(file)
 }
 
 impl Folder {
@@ -163,9 +169,7 @@ impl Folder {
     /// # Errors
     /// Another one does just now.
     pub(super) fn lock(&self) -> io::Result<File> {
-        let file = own_file().create(true).truncate(false).open(self.0.join(LOCK))?;
-        // Whoever may read it may lock it.
-        file.set_permissions(Permissions::from_mode(OWN))?;
+        let file = private(&self.0.join(LOCK))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(io::Error::other("another replica is at it")),
@@ -173,14 +177,36 @@ impl Folder {
         }
     }
 
+    /// Says that a flowgate runs something here, until it is dropped or that flowgate has ended; whoever
+    /// has a lease after another may do so beside it. Blocks for a moment.
+    pub(super) fn hold(&self) -> io::Result<File> {
+        let file = private(&self.0.join(OWNER))?;
+        file.lock_shared().map(|()| file)
+    }
+
+    fn is_held(&self) -> bool {
+        let file = File::open(self.0.join(OWNER));
+        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// Whether the flowgate that started it is there still: then it is nobody else's to end, but for
+    /// who has its lease.
+    fn has_owner(&self, note: &Note) -> bool {
+        // Of one in another container, or before a boot, nothing is seen but what it holds.
+        note.owner.is_alive().unwrap_or_else(|| self.is_held())
+    }
+
     /// Ends what was left running here, by whomever: the caller has the runtime's lease. Blocks.
     ///
     /// # Errors
-    /// Somebody has had the lease since.
+    /// Somebody has had the lease since; or what runs here is out of reach.
     pub(super) fn end_orphan(&self, fence: u64) -> io::Result<()> {
         let Some(note) = self.noted() else { return Ok(()) };
-        if note.fence > fence && note.has_owner() {
+        if note.fence > fence && self.has_owner(&note) {
             return Err(io::Error::other("another replica has started it since"));
+        }
+        if !note.is_in_sight() && self.has_owner(&note) {
+            return Err(io::Error::other("a flowgate in another container runs it"));
         }
         if note.end() {
             tracing::warn!(pid = note.pid, "a runtime that was left behind was ended");
@@ -205,11 +231,49 @@ pub(super) fn end_orphans(all: &Path) -> io::Result<Vec<(Note, bool)>> {
     for entry in std::fs::read_dir(all)? {
         let folder = Folder(entry?.path());
         let Some(note) = folder.noted() else { continue };
-        let ended = !note.has_owner() && note.end();
-        if !note.has_owner() {
+        let is_left = !folder.has_owner(&note);
+        let ended = is_left && note.end();
+        if is_left {
             folder.forget();
         }
         notes.push((note, ended));
     }
     Ok(notes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a flowgate of our boot wrote whose process numbers are others.
+    fn elsewhere(fence: u64) -> Note {
+        let mut note = Note::of(std::process::id(), 20_000, fence).unwrap();
+        note.world = format!("{} pid:[1]", note.world.split(' ').next().unwrap());
+        let owner = serde_json::to_value(&note.owner).unwrap();
+        let mut owner: serde_json::Map<_, _> = owner.as_object().unwrap().clone();
+        owner.insert("world".to_owned(), note.world.clone().into());
+        note.owner = serde_json::from_value(owner.into()).unwrap();
+        note
+    }
+
+    #[test]
+    fn what_runs_in_another_container_is_neither_forgotten_nor_started_twice() {
+        let all = tempfile::tempdir().unwrap();
+        let folder = Folder(all.path().join("mike-5"));
+        make(&folder.0, PASSABLE).unwrap();
+        folder.note(&elsewhere(5)).unwrap();
+        let held = folder.hold().unwrap();
+        let fault = folder.end_orphan(6).unwrap_err().to_string();
+        assert_eq!(fault, "a flowgate in another container runs it");
+        let noted = end_orphans(all.path()).unwrap();
+        assert_eq!((noted.len(), noted[0].1, folder.noted()), (1, false, Some(elsewhere(5))));
+        // Whoever owns it next may hold it beside one that was held up.
+        let beside = folder.hold().unwrap();
+        drop(held);
+        assert!(folder.end_orphan(6).is_err());
+        drop(beside);
+        // Its container has ended, and all that ran there with it.
+        folder.end_orphan(6).unwrap();
+        assert_eq!(folder.noted(), None);
+    }
 }

@@ -114,9 +114,17 @@ impl Groups {
         Ok(Self(all))
     }
 
-    /// A group, with nothing in it.
-    pub(super) fn make(&self, name: &str, bounds: Bounds, threads_max: u64) -> io::Result<Group> {
-        let path = self.0.join(name);
+    /// A group for a start under a lease of that fence, with nothing in it. Whatever the runtime of that
+    /// name has left in groups of earlier ones is ended.
+    pub(super) fn make(
+        &self,
+        (name, fence): (&str, u64),
+        bounds: Bounds,
+        threads_max: u64,
+    ) -> io::Result<Group> {
+        self.end_earlier(name, fence);
+        // An owner who is one no more, and does not know it yet, ends its own group and no other's.
+        let path = self.0.join(format!("{name}-{fence}"));
         make(&path)?;
         let or_max = |number: Option<u64>| number.map_or("max".to_owned(), |it| it.to_string());
         let quota = bounds.cpu_percent_max.map(|percent| percent * PERIOD_US / 100);
@@ -137,6 +145,20 @@ impl Groups {
         }
         let ooms = ooms(&path);
         Ok(Group { path, ooms })
+    }
+
+    fn end_earlier(&self, name: &str, fence: u64) {
+        for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            let earlier = entry.file_name().to_str().and_then(|it| {
+                let (of, fence) = it.rsplit_once('-')?;
+                fence.parse::<u64>().ok().filter(|_| of == name)
+            });
+            if earlier.is_some_and(|earlier| earlier < fence) {
+                let _ = write(&entry.path().join("cgroup.kill"), "1");
+                // What has not ended yet is tried again at the next start.
+                let _ = std::fs::remove_dir(entry.path());
+            }
+        }
     }
 }
 
@@ -258,7 +280,7 @@ mod tests {
             return;
         }
         let groups = Groups::prepare(&root, &[]).unwrap();
-        let path = groups.0.join("mike");
+        let path = groups.0.join("mike-5-7");
         std::fs::create_dir(&path).unwrap();
         let mut child = Command::new("sh")
             .args(["-c", "echo 0 > \"$1/cgroup.procs\" && setsid sleep 1000 & wait", "sh"])
@@ -274,11 +296,24 @@ mod tests {
             }
         };
         tokio::time::timeout(patience, comes_in).await.unwrap();
+        // Another's, and an earlier one's of the same; neither ends what is there.
+        for other in ["mike-5-6-1", "mike-6-1"] {
+            std::fs::create_dir(groups.0.join(other)).unwrap();
+        }
+        Group { path: groups.0.join("mike-5-6"), ooms: 0 }.end().await;
+        groups.end_earlier("mike-5", 7);
+        assert!(is_in() && child.try_wait().unwrap().is_none());
         let group = Group { path: path.clone(), ooms: 0 };
         assert!(!group.was_out_of_memory());
         group.end().await;
         assert!(!path.exists(), "nothing is left in it, nor it itself");
         child.wait().unwrap();
+        std::fs::create_dir(&path).unwrap();
+        groups.end_earlier("mike-5", 8);
+        assert!(!path.exists(), "whoever comes next ends what earlier ones have left");
+        for other in ["mike-5-6-1", "mike-6-1"] {
+            std::fs::remove_dir(groups.0.join(other)).unwrap();
+        }
         for made in [groups.0.clone(), root] {
             std::fs::remove_dir(made).unwrap();
         }

@@ -175,7 +175,8 @@ impl Processes {
     fn group(&self, order: &Order) -> io::Result<Option<Group>> {
         let Limits::Groups(groups) = &self.limits else { return Ok(None) };
         let name = format!("{}-{}", order.username, order.tenant);
-        groups.make(&name, self.settings.bounds, self.settings.threads_max).map(Some)
+        let ProcessSettings { bounds, threads_max, .. } = self.settings;
+        groups.make((&name, order.fence), bounds, threads_max).map(Some)
     }
 
     async fn start_one(&self, order: &Order) -> Result<Running, StartFault> {
@@ -185,7 +186,7 @@ impl Processes {
         let folder = Folder::make(&self.settings.folder, order)
             .map_err(|error| failed("the folder cannot be made", &error))?;
         // Until it is noted down what runs here.
-        let lock = clear(folder.clone(), order.fence)
+        let (lock, held) = clear(folder.clone(), order.fence)
             .await
             .map_err(|error| failed("the folder is in use", &error))?;
         let port = Port::take(&self.ports).ok_or_else(|| StartFault::new("no port is free"))?;
@@ -223,6 +224,7 @@ impl Processes {
             memory_bytes_max: self.settings.bounds.memory_bytes_max,
             stop_timeout: self.settings.stop_timeout,
             _port: port,
+            _held: held,
         };
         drop(lock);
         let is_isolated = self.isolation.is_full();
@@ -330,11 +332,13 @@ impl ProcessSettings {
     }
 }
 
-/// Takes a folder for a start, and ends what was left running there.
-async fn clear(folder: Folder, fence: u64) -> io::Result<File> {
+/// Takes a folder for a start, which is the first file's, and for as long as it runs; ends what was left
+/// running there.
+async fn clear(folder: Folder, fence: u64) -> io::Result<(File, File)> {
     let cleared = tokio::task::spawn_blocking(move || {
         let lock = folder.lock()?;
-        folder.end_orphan(fence).map(|()| lock)
+        folder.end_orphan(fence)?;
+        Ok((lock, folder.hold()?))
     });
     cleared.await.map_err(io::Error::other)?
 }

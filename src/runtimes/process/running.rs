@@ -1,5 +1,6 @@
 //! A process that was ready.
 
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
@@ -40,6 +41,8 @@ pub struct Running {
     pub(super) stop_timeout: Duration,
     // Behind the keeper: a port is free once nobody listens there.
     pub(super) _port: Port,
+    // The same: by it flowgates that see no process of ours know that we are there.
+    pub(super) _held: File,
 }
 
 impl RunningRuntime for Running {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::Runtimes;
 use super::contract::{Due, RuntimeProvider};
@@ -16,6 +16,9 @@ use crate::tenant::{Tenant, TenantId};
 
 /// Between two looks for runtimes that should run and do not.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
+/// How long what is left running may take to be somebody's, and between two looks at that.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Looks at what is left of tenants who are gone: one of so many.
 const SETTLE_ROUNDS: u32 = 5;
 /// Records that are read at once.
@@ -80,6 +83,27 @@ impl Runtimes {
                 tracing::warn!(%error, "it cannot be seen whose runtimes are kept for nobody");
             }
         }
+    }
+
+    /// Has what runs without an owner owned again, as far as that is done soon: what replicas have left
+    /// that are gone.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub(super) async fn take_over_left(self: &Arc<Self>) -> Result<(), StoreError> {
+        let left = self.providers.left_running().await;
+        for tenant in &left {
+            self.keep_one(*tenant, |_| true).await;
+        }
+        let owned = async {
+            for tenant in left {
+                while self.shared(tenant).told().await?.is_none() {
+                    sleep(LOOK_EVERY).await;
+                }
+            }
+            Ok(())
+        };
+        timeout(TAKEN_OVER_WITHIN, owned).await.unwrap_or(Ok(()))
     }
 
     /// Has go what is kept for tenants who are gone, and sleep what is kept for those who may not use it.

@@ -95,7 +95,7 @@ impl Runtimes {
 
     /// Takes the lease, says that it has begun, and finds all that run.
     async fn prepare_rollout(
-        &self,
+        self: &Arc<Self>,
         by: String,
         pace: Pace,
     ) -> Result<Option<(Progress, Vec<(TenantId, Username)>)>, StoreError> {
@@ -138,7 +138,7 @@ impl Runtimes {
     /// Finds all that run, which takes a while where there are many. `None` if another replica has begun
     /// meanwhile.
     async fn count_rollout(
-        &self,
+        self: &Arc<Self>,
         progress: &mut Progress,
     ) -> Result<Option<Vec<(TenantId, Username)>>, StoreError> {
         let mut awake = pin!(self.awake());
@@ -170,7 +170,9 @@ impl Runtimes {
     }
 
     /// All that run, on whichever replica.
-    async fn awake(&self) -> Result<Vec<(TenantId, Username)>, StoreError> {
+    async fn awake(self: &Arc<Self>) -> Result<Vec<(TenantId, Username)>, StoreError> {
+        // After an update of flowgate, say: whoever has started them is gone, and nobody speaks for them.
+        self.take_over_left().await?;
         let (mut awake, mut after) = (Vec::new(), None::<String>);
         loop {
             let records = self.registry.records(after.as_deref(), RECORDS_PER_READ).await?;

@@ -74,7 +74,7 @@ class Container:
         self.restarts, self.ends = 0, 0
         self.state = {"waiting": {"reason": "ContainerCreating"}}
         self.last_state = {}
-        self.is_ready = self.has_started = False
+        self.is_ready = self.has_started = self.is_killed = False
         self.next_start = 0.0
         os.makedirs(os.path.join(folder, "root"))
 
@@ -120,10 +120,11 @@ class Container:
     def take_end(self):
         """Notes how it ended; the exit code."""
         code = self.process.returncode
-        code = 128 - code if code < 0 else code
+        # What is between tells of signals in its own way.
+        code = 128 + signal.SIGKILL if self.is_killed else 128 - code if code < 0 else code
         ended = {"exitCode": code, "reason": "Completed" if code == 0 else "Error",
                  "startedAt": stamp(self.started_at), "finishedAt": stamp(time.time())}
-        self.process, self.is_ready, self.has_started = None, False, False
+        self.process, self.is_ready, self.has_started, self.is_killed = None, False, False, False
         self.state = {"terminated": ended}
         self.ends += 1
         return code
@@ -141,6 +142,7 @@ class Container:
     def send(self, which):
         """A signal to its first process. With SIGKILL all others go with it."""
         pid = self.pid()
+        self.is_killed |= which == signal.SIGKILL
         try:
             if pid is not None:
                 os.kill(pid, which)

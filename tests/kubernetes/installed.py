@@ -32,7 +32,7 @@ def is_ready(pod):
 class Installed:
     def __init__(self, plane, node):
         self.plane, self.node, self.api = plane, node, plane.api
-        self.values = VALUES | {"runtimes": {"kubernetes": {"enabled": True, "template": runtimes.template(plane)}}}
+        self.values = VALUES | runtimes.values(plane, "one")
         manifests.namespace(plane, SPACE)
         runtimes.settings(plane, SPACE)
         self.token = self._make_token()

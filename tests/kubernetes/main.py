@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 import manifests
 import network
@@ -55,7 +56,8 @@ def provider_tests(plane, folder, only):
 
 def main():
     mode, folder, only = sys.argv[1:]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # With this process, the first of its namespace, all others end.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     # By itself, mount, etcd and the rest may not be found where /usr/sbin is not searched.
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     open_machine(folder)
@@ -83,4 +85,15 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    status = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = 1
+        print(end.code, flush=True)
+    except BaseException:  # noqa: BLE001 - the last word, whatever it is
+        status = 1
+        traceback.print_exc()
+    # Threads that still serve others are not waited for.
+    sys.stdout.flush()
+    os._exit(status)

@@ -22,17 +22,18 @@ def settings(plane, space):
     plane.kubectl("--namespace", space, "create", "configmap", "samples", *(f"--from-file={file}" for file in files))
 
 
-def template(plane):
-    """The chart's own template, with the sample flows in the place of none."""
+def values(plane, version):
+    """The chart's own template with the sample flows in the place of none, and a label that tells which one it is."""
     made = manifests.helm(plane, "template", "flowgate", manifests.CHART, "--set", "runtimes.kubernetes.enabled=true",
                           "--show-only", "templates/runtimes.yaml")
     config = next(one for one in yaml.safe_load_all(made) if one["kind"] == "ConfigMap")
     said = yaml.safe_load(config["data"]["template.yaml"])
+    said["spec"]["template"]["metadata"]["labels"]["version"] = version
     pod = said["spec"]["template"]["spec"]
     pod["volumes"] = [{"name": "samples", "configMap": {"name": "samples"}}]
     pod["containers"][0]["volumeMounts"].append(
         {"name": "samples", "mountPath": "/data/flows.json", "subPath": "flows.json"})
-    return yaml.safe_dump(said)
+    return {"runtimes": {"kubernetes": {"enabled": True, "template": yaml.safe_dump(said)}}}
 
 
 def by_hand(plane, username):

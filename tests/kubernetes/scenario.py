@@ -233,7 +233,10 @@ class Scenario:
         self.wait_until_all_are_back(time.monotonic())
         say(f"{TENANTS} runtimes were restarted in {took_s:.0f} s, four at a time; clients have seen")
         counts = self.told(before)
-        must(counts["closed 1012"] >= TENANTS * CLIENTS_EACH, "every client was told 1012")
+        # A replica that does not run it may find it gone before it hears why: 1014, and the client comes again likewise.
+        told = counts["closed 1012"] + counts["closed 1014"]
+        must(told >= TENANTS * CLIENTS_EACH, "every client was told 1012, or 1014")
+        must(counts["closed 1012"] > counts["closed 1014"], "as a rule that is 1012")
         self.must_be_right()
         self.must_have_started(2)
 

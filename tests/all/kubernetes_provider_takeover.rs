@@ -118,7 +118,8 @@ fn a_takeover_that_does_not_finish_ends_nothing() {
             started = lost.start(&given_up) => panic!("{started:?}"),
             () = is_marked => {}
         }
-        let running = space.replica("c").await.start(&order(4)).await.unwrap();
+        let other = space.replica("c").await;
+        let running = other.start(&order(4)).await.unwrap();
         assert_eq!(pod(&space), was);
         assert!(block_in_place(|| answers(&running.place())));
         running.stop().await;

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::api::{Fault, Kind, MANAGER};
 use super::cluster::Shared;
-use super::names::{GROUP, Mark, ORDER, escaped, name};
+use super::names::{GONE_SINCE, GROUP, Mark, ORDER, escaped, name};
 use super::objects;
 use super::seen::{Seen, Set};
 use super::start::{Begun, refused};
@@ -79,6 +79,7 @@ impl Shared {
                 }
             }
             let up = there.as_ref().filter(|there| Set::of(there).is_up);
+            let was_gone = there.as_ref().filter(|there| Set::of(there).gone_since.is_some());
             let claimed = match up {
                 Some(up) if self.has_to_end(order.tenant, up) => {
                     self.mark(order.tenant, mark, up, true).await.map(|_| None)
@@ -92,6 +93,9 @@ impl Shared {
                     self.until_no_pod(order.tenant).await;
                     continue;
                 }
+                None if let Some(there) = was_gone => {
+                    self.mark(order.tenant, mark, there, false).await.map(|_| None)
+                }
                 None => {
                     begun.has_woken = true;
                     let made = self.make(order, mark, there.as_ref()).await;
@@ -101,7 +105,7 @@ impl Shared {
             match claimed {
                 Ok(Some(claimed)) => return Ok(claimed),
                 Ok(None) => self.until_no_pod(order.tenant).await,
-                Err(fault) if has_changed(&fault, up.is_some()) => {
+                Err(fault) if has_changed(&fault, up.or(was_gone).is_some()) => {
                     begun.has_woken = false;
                     sleep(TRY_EVERY).await;
                 }
@@ -123,7 +127,8 @@ impl Shared {
         self.api.apply(Kind::StatefulSet, &object).await
     }
 
-    /// Writes a mark on what was read, and changes nothing else but that it `ends`, if it does.
+    /// Writes a mark on what was read, whose tenant is not gone, and changes nothing else but that it
+    /// `ends`, if it does.
     pub(super) async fn mark(
         &self,
         tenant: TenantId,
@@ -141,6 +146,10 @@ impl Shared {
         }
         let path = format!("/metadata/annotations/{}", escaped(ORDER));
         steps.push(json!({ "op": "add", "path": path, "value": mark.to_string() }));
+        if !metadata["annotations"][GONE_SINCE].is_null() {
+            let path = format!("/metadata/annotations/{}", escaped(GONE_SINCE));
+            steps.push(json!({ "op": "remove", "path": path }));
+        }
         if ends {
             steps.push(json!({ "op": "replace", "path": "/spec/replicas", "value": 0 }));
         }

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
 use super::api::{Fault, Kind};
-use super::claim::{Claimed, Unclaimed};
+use super::claim::{Claimed, STARTED_SINCE, Unclaimed};
 use super::cluster::Shared;
 use super::names::{Mark, name};
 use super::objects;
@@ -96,6 +96,11 @@ impl Shared {
         let (mut is_ours, mut has_service) = (false, !claimed.is_taken_over);
         loop {
             let now = seen.borrow_and_update().clone();
+            // Ours may have been the last one for so short that the watch does not tell of it.
+            let last = now.set.as_ref().and_then(|set| set.order);
+            if last.is_some_and(|last| last.fence > mark.fence) {
+                return Err(STARTED_SINCE.to_owned());
+            }
             is_ours |= now.set.as_ref().is_some_and(|set| set.order == Some(mark));
             // Until the watch tells of our order it tells of an earlier one.
             let (look, pod) =

@@ -172,6 +172,8 @@ fn a_template_that_is_of_no_use_is_told() {
         ("labels: { team: flows }", "labels: [team]", "metadata.labels is no mapping"),
         ("metadata: { name: data }", "metadata: data", "metadata is no mapping"),
         ("automountServiceAccountToken", "hostNetwork", "hostNetwork is true"),
+        ("replicas: 7", "ordinals: { start: 1 }", "spec.ordinals is set"),
+        ("containerPort: 1880", "hostPort: 80, containerPort: 1880", "has a hostPort"),
         ("{ whenScaled: Delete }", "Delete", "RetentionPolicy is no mapping"),
         (
             "automountServiceAccountToken: true",

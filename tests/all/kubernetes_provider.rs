@@ -11,8 +11,14 @@ use tempfile::NamedTempFile;
 use tokio::task::block_in_place;
 
 use crate::support::contract::{Life, answers, keeps_the_contract};
+use crate::support::flowgate::{Flowgate, import};
+use crate::support::own::mike;
+use crate::support::profiles::MIKE_KEY;
+use crate::support::redis::Redis;
+use crate::support::runtime::text_from_client;
 use crate::support::space::{DAY, Space, kubeconfig, order, run};
-use crate::support::{wait_for, wait_until};
+use crate::support::websocket::WebSocket;
+use crate::support::{replicas, wait_for, wait_until};
 
 /// Why one does not start.
 async fn fault(space: &Space) -> StartFault {
@@ -263,4 +269,52 @@ fn an_api_server_that_is_not_there_is_told() {
         let fault = provider.start(&order(1)).await.unwrap_err();
         assert_eq!(fault.why, "the cluster cannot be asked");
     });
+}
+
+#[test]
+#[ignore = "needs a control plane: scripts/test-kubernetes"]
+fn connections_outlive_the_replica_that_has_started_their_runtime() {
+    let space = Space::new();
+    let redis = Redis::start();
+    let url = redis.url();
+    let mut profiles = mike(true, json!({ "sleep_after_seconds": 2 }));
+    profiles["tenants"][0]["instance"]["provider"] = json!("kubernetes");
+    import(&url, &profiles, &[]);
+    let flags = space.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let start = || Flowgate::start_on(&url, &flags);
+    let call =
+        |at: &Flowgate| WebSocket::connect(at.data, "/api/thing", &replicas::with_key(MIKE_KEY));
+    let echo = |socket: &mut WebSocket| {
+        socket.send(&text_from_client("there"));
+        assert_eq!(socket.receive_text(), "there");
+    };
+    let owns = |at: &Flowgate| at.log().iter().any(|it| it["message"] == "the runtime is ready");
+    let (first, mut second) = (start(), start());
+    let mut at_first = call(&first);
+    echo(&mut at_first);
+    let mut at_second = call(&second);
+    wait_until("the first one says that it owns it", || owns(&first));
+    assert!(!owns(&second));
+    let pod = space.only("pods")["metadata"]["uid"].clone();
+    first.kill();
+    wait_until("the other takes it over", || {
+        echo(&mut at_second);
+        owns(&second)
+    });
+    let third = start();
+    let mut at_third = call(&third);
+    drop(at_second);
+    second.signal("-TERM");
+    wait_until("the third takes it over", || {
+        echo(&mut at_third);
+        owns(&third)
+    });
+    assert!(second.wait().success());
+    echo(&mut at_third);
+    assert_eq!(space.only("pods")["metadata"]["uid"], pod, "all the time it was the same");
+    assert_eq!(at_third.receive_close().0, 1012);
+    wait_until("it sleeps when nobody uses it", || space.count("pods") == 0);
+    echo(&mut call(&third));
+    assert_ne!(space.only("pods")["metadata"]["uid"], pod);
 }

@@ -21,7 +21,7 @@ pub(super) const MANAGER: &str = "flowgate";
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A pod has some KiB, with all that may be said of it.
-const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(super) const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What is looked at of a log: the end of so many bytes of its last lines.
 pub(super) const LOG_BYTES_READ_MAX: usize = 1024 * 1024;
 /// Fewer, if they are longer than that.
@@ -116,10 +116,16 @@ impl Api {
             })?,
         };
         config.proxy_url = None;
-        let namespace = match &settings.namespace {
-            Some(namespace) => namespace.to_string(),
-            None => config.default_namespace.clone(),
-        };
+        if let Some(namespace) = &settings.namespace {
+            config.default_namespace = namespace.to_string();
+        }
+        Self::of(config)
+    }
+
+    /// # Errors
+    /// The API server cannot be reached in that way.
+    pub(super) fn of(config: Config) -> Result<Self, String> {
+        let namespace = config.default_namespace.clone();
         let client = Client::try_from(config)
             .map_err(|error| format!("the API server cannot be reached so: {error}"))?;
         Ok(Self {

@@ -80,23 +80,23 @@ impl Shared {
             }
             let up = there.as_ref().filter(|there| Set::of(there).is_up);
             let was_gone = there.as_ref().filter(|there| Set::of(there).gone_since.is_some());
-            let claimed = match up {
-                Some(up) if self.has_to_end(order.tenant, up) => {
+            let claimed = match (up, was_gone) {
+                (Some(up), _) if self.has_to_end(order.tenant, up) => {
                     self.mark(order.tenant, mark, up, true).await.map(|_| None)
                 }
-                Some(up) => {
+                (Some(up), _) => {
                     let marked = self.mark(order.tenant, mark, up, false).await;
                     marked.map(|object| Some(Claimed::of(&object, true)))
                 }
                 // What is made takes the place of the last one's pod, lest that be taken for the new one.
-                None if self.watched.seen(order.tenant).pod.is_some() => {
+                (None, _) if self.watched.seen(order.tenant).pod.is_some() => {
                     self.until_no_pod(order.tenant).await;
                     continue;
                 }
-                None if let Some(there) = was_gone => {
+                (None, Some(there)) => {
                     self.mark(order.tenant, mark, there, false).await.map(|_| None)
                 }
-                None => {
+                (None, None) => {
                     begun.has_woken = true;
                     let made = self.make(order, mark, there.as_ref()).await;
                     made.map(|object| Some(Claimed::of(&object, false)))
@@ -104,6 +104,7 @@ impl Shared {
             };
             match claimed {
                 Ok(Some(claimed)) => return Ok(claimed),
+                // It is to be made anew; the end of its pod is waited for.
                 Ok(None) => self.until_no_pod(order.tenant).await,
                 Err(fault) if has_changed(&fault, up.or(was_gone).is_some()) => {
                     begun.has_woken = false;

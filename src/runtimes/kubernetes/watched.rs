@@ -213,3 +213,6 @@ fn replaced<T: PartialEq>(known: &mut Option<T>, told: Option<T>) -> bool {
     *known = told;
     is_new
 }
+
+#[cfg(test)]
+mod tests;

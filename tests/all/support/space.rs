@@ -98,6 +98,20 @@ impl Space {
         }
     }
 
+    /// The same settings for the whole program.
+    pub fn flags(&self) -> Vec<String> {
+        let settings = self.settings();
+        vec![
+            format!("--kubernetes-template={}", settings.template.unwrap().display()),
+            format!("--kubernetes-namespace={}", self.name),
+            "--kubernetes-group=tested".to_owned(),
+            format!("--kubernetes-kubeconfig={}", kubeconfig()),
+            format!("--kubernetes-ready-line={}", settings.ready_line),
+            "--kubernetes-start-timeout=3m".to_owned(),
+            "--wake-timeout=3m".to_owned(),
+        ]
+    }
+
     pub async fn replica(&self, name: &str) -> Cluster {
         Cluster::open(self.settings(), name).await.unwrap().unwrap()
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, NamedAuthInfo};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -104,10 +104,18 @@ impl Api {
     pub(super) async fn new(settings: &KubernetesSettings) -> Result<Self, String> {
         let mut config = match &settings.kubeconfig {
             Some(path) => {
-                let fault = |error: kube::config::KubeconfigError| {
-                    format!("kubernetes_kubeconfig: {}: {error}", path.display())
+                let at = format!("kubernetes_kubeconfig: {}", path.display());
+                let fault = |error: KubeconfigError| match error {
+                    // Its words have the lines around the fault, with tokens and keys.
+                    KubeconfigError::Parse(_) => format!("{at}: is no kubeconfig"),
+                    error => format!("{at}: {error}"),
                 };
                 let file = Kubeconfig::read_from(path).map_err(fault)?;
+                if file.auth_infos.iter().any(asks_a_program) {
+                    return Err(format!(
+                        "{at}: a user has exec or auth-provider: programs that give credentials are not run"
+                    ));
+                }
                 let options = KubeConfigOptions::default();
                 Config::from_custom_kubeconfig(file, &options).await.map_err(fault)?
             }
@@ -299,6 +307,11 @@ impl Api {
         let message = said["message"].as_str().unwrap_or("no reason is given").to_owned();
         Err(Fault::Refused { code: status.as_u16(), message })
     }
+}
+
+/// Whether credentials would come from a program, which nothing bounds.
+fn asks_a_program(user: &NamedAuthInfo) -> bool {
+    user.auth_info.as_ref().is_some_and(|it| it.exec.is_some() || it.auth_provider.is_some())
 }
 
 fn late() -> Fault {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::api::Api;
 use super::names::{Mark, TENANT, name, pod_name};
 use super::seen::{Pod, Seen, Set};
 use super::start::newest_since;
@@ -300,4 +301,20 @@ fn it_is_told_how_long_a_pod_has_run() {
     assert!(running("2026-01-01T10:00:00Z").has_run_for(minute));
     assert!(!running("2999-01-01T10:00:00Z").has_run_for(minute));
     assert!(!Pod::of(&json!({})).has_run_for(minute));
+}
+
+#[tokio::test]
+async fn a_kubeconfig_is_not_shown_and_runs_nothing() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let told = async |text: &str| {
+        std::fs::write(file.path(), text).unwrap();
+        let kubeconfig = Some(file.path().into());
+        Api::new(&KubernetesSettings { kubeconfig, ..settings() }).await.unwrap_err()
+    };
+    let wrong =
+        told("users:\n  - name: a\n    user:\n      token: geheim\n      tokenFile: [\n").await;
+    assert!(wrong.ends_with(": is no kubeconfig"), "{wrong}");
+    let user = "users: [{ name: a, user: { exec: { command: \"true\" } } }]";
+    let runs = told(user).await;
+    assert!(runs.contains("programs that give credentials are not run"), "{runs}");
 }

@@ -21,6 +21,8 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Looks at what is left of tenants who are gone: one of so many.
 const SETTLE_ROUNDS: u32 = 5;
+/// So many tenants may be gone at once, however few there are.
+const GONE_BELIEVED: usize = 3;
 /// Records that are read at once.
 const RECORDS_PER_READ: usize = 200;
 
@@ -108,19 +110,25 @@ impl Runtimes {
 
     /// Has go what is kept for tenants who are gone, and sleep what is kept for those who may not use it.
     async fn settle_kept(self: &Arc<Self>) -> Result<(), StoreError> {
+        let mut kept = Vec::new();
         for id in self.providers.kept().await {
-            let tenant = self.registry.by_id(id).await?;
-            let has_one = |tenant: &Arc<Tenant>| {
-                tenant.instance.as_ref().is_some_and(|it| it.provider.is_owned())
-            };
-            let due = match tenant.filter(has_one) {
-                Some(tenant) if tenant.disabled => Due::Sleeps,
-                Some(_) => Due::Stays,
-                None => Due::Goes,
-            };
+            kept.push((id, self.due(id).await?));
+        }
+        let (gone, all) = (kept.iter().filter(|(_, due)| *due == Due::Goes).count(), kept.len());
+        let is_doubtful = gone > GONE_BELIEVED && gone * 2 > all;
+        if is_doubtful {
+            tracing::warn!(
+                gone,
+                all,
+                "the registry does not know most of the tenants who have runtimes: it may be the wrong \
+                 one, so that nothing of theirs is ended or removed"
+            );
+        }
+        for (id, due) in kept {
             // Whoever owns it ends it.
             let is_ours = self.slots.get(&id).is_some_and(|slot| slot.state() != State::Asleep);
-            if is_ours || *self.stop.borrow() || !self.providers.needs_settling(id, due) {
+            let is_left_alone = is_ours || (is_doubtful && due == Due::Goes);
+            if is_left_alone || *self.stop.borrow() || !self.providers.needs_settling(id, due) {
                 continue;
             }
             let shared = self.shared(id);
@@ -130,6 +138,24 @@ impl Runtimes {
             }
         }
         Ok(())
+    }
+
+    async fn due(&self, tenant: TenantId) -> Result<Due, StoreError> {
+        let tenant = self.registry.by_id(tenant).await?;
+        let has_one = |tenant: &Arc<Tenant>| {
+            tenant.instance.as_ref().is_some_and(|it| it.provider.is_owned())
+        };
+        Ok(match tenant.filter(has_one) {
+            Some(tenant) if tenant.disabled => Due::Sleeps,
+            Some(tenant) => {
+                match tenant.instance.as_ref().map(|it| it.provider.outlives_flowgate()) {
+                    Some(true) => Due::Stays,
+                    // It has another now: what is left of this one must not run beside that.
+                    _ => Due::Sleeps,
+                }
+            }
+            None => Due::Goes,
+        })
     }
 
     async fn keep_always_on(self: &Arc<Self>) -> Result<(), StoreError> {

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use flowgate::clock::UnixMillis;
-use flowgate::runtimes::contract::{
-    Condition, Due, Order, RunningRuntime, RuntimeProvider, StartFault,
-};
+use flowgate::runtimes::contract::{Condition, Due, RunningRuntime, RuntimeProvider, StartFault};
 use flowgate::runtimes::kubernetes::{Cluster, KubernetesSettings};
-use flowgate::tenant::{Provider, TenantId, Username};
+use flowgate::tenant::TenantId;
 use serde_json::json;
 use tempfile::NamedTempFile;
 use tokio::task::block_in_place;
@@ -18,19 +16,9 @@ use crate::support::own::mike;
 use crate::support::profiles::MIKE_KEY;
 use crate::support::redis::Redis;
 use crate::support::runtime::text_from_client;
-use crate::support::space::{DAY, Space, kubeconfig};
+use crate::support::space::{DAY, Space, kubeconfig, order, run};
 use crate::support::websocket::WebSocket;
 use crate::support::{replicas, wait_for, wait_until};
-
-fn order(fence: u64) -> Order {
-    Order {
-        tenant: TenantId(7),
-        username: Username::parse("mike").unwrap(),
-        provider: Provider::Kubernetes { public_wake: false },
-        probe_path: "/api/.flowgate/ready".to_owned(),
-        fence,
-    }
-}
 
 /// Why one does not start.
 async fn fault(space: &Space) -> StartFault {
@@ -39,12 +27,6 @@ async fn fault(space: &Space) -> StartFault {
         space.count("pods") == 0 && space.only("statefulsets")["spec"]["replicas"] == 0
     });
     fault
-}
-
-fn run<F: Future>(test: F) -> F::Output {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.unwrap().block_on(test)
 }
 
 #[test]
@@ -243,11 +225,13 @@ fn one_replica_looks_after_what_is_left_of_tenants_who_are_gone() {
         assert_eq!(space.only("statefulsets")["spec"]["replicas"], 1);
         running.leave().await;
         one.settle(TenantId(7), Due::Goes, 4, now).await;
-        wait_until("it is asleep", || space.count("pods") == 0);
         let gone = "flowgate.example/gone-since";
         let since =
             |space: &Space| space.only("statefulsets")["metadata"]["annotations"][gone].clone();
         assert_eq!(since(&space), "1000000000");
+        assert_eq!(space.only("statefulsets")["spec"]["replicas"], 1, "once may be a mistake");
+        one.settle(TenantId(7), Due::Goes, 4, now).await;
+        wait_until("it is asleep", || space.count("pods") == 0);
         one.settle(TenantId(7), Due::Stays, 5, now).await;
         assert!(since(&space).is_null(), "the tenant is there again");
         one.settle(TenantId(7), Due::Goes, 6, now).await;

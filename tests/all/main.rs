@@ -34,6 +34,7 @@ mod http2;
 mod http2_frames;
 #[cfg(feature = "kubernetes")]
 mod kubernetes_provider;
+mod kubernetes_provider_takeover;
 mod limits;
 mod logs;
 mod metrics;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, NamedAuthInfo};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -23,11 +23,15 @@ const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A pod has some KiB, with all that may be said of it.
 pub(super) const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What is looked at of a log: the end of so many bytes of its last lines.
-const LOG_BYTES_READ_MAX: usize = 1024 * 1024;
-const LOG_LINES_READ: usize = 100;
+pub(super) const LOG_BYTES_READ_MAX: usize = 1024 * 1024;
+/// Fewer, if they are longer than that.
+const LOG_LINES_READ: [usize; 4] = [100, 20, 4, 1];
 const LOG_TAIL_BYTES_MAX: usize = 8 * 1024;
 /// Logs are asked for by people who look at pages.
 const LOGS_AT_ONCE: usize = 8;
+/// The same of starts, which take turns, and how long one may take.
+const LOOKS_AT_ONCE: usize = 16;
+const LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// The API server, and the one namespace that is looked at.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(super) struct Api {
     client: ClientOf,
     namespace: String,
     logs: Semaphore,
+    /// The same for starts.
+    looks: Semaphore,
 }
 
 /// Prints nothing of what it holds.
@@ -98,10 +104,18 @@ impl Api {
     pub(super) async fn new(settings: &KubernetesSettings) -> Result<Self, String> {
         let mut config = match &settings.kubeconfig {
             Some(path) => {
-                let fault = |error: kube::config::KubeconfigError| {
-                    format!("kubernetes_kubeconfig: {}: {error}", path.display())
+                let at = format!("kubernetes_kubeconfig: {}", path.display());
+                let fault = |error: KubeconfigError| match error {
+                    // Its words have the lines around the fault, with tokens and keys.
+                    KubeconfigError::Parse(_) => format!("{at}: is no kubeconfig"),
+                    error => format!("{at}: {error}"),
                 };
                 let file = Kubeconfig::read_from(path).map_err(fault)?;
+                if file.auth_infos.iter().any(asks_a_program) {
+                    return Err(format!(
+                        "{at}: a user has exec or auth-provider: programs that give credentials are not run"
+                    ));
+                }
                 let options = KubeConfigOptions::default();
                 Config::from_custom_kubeconfig(file, &options).await.map_err(fault)?
             }
@@ -122,7 +136,12 @@ impl Api {
         let namespace = config.default_namespace.clone();
         let client = Client::try_from(config)
             .map_err(|error| format!("the API server cannot be reached so: {error}"))?;
-        Ok(Self { client: ClientOf(client), namespace, logs: Semaphore::new(LOGS_AT_ONCE) })
+        Ok(Self {
+            client: ClientOf(client),
+            namespace,
+            logs: Semaphore::new(LOGS_AT_ONCE),
+            looks: Semaphore::new(LOOKS_AT_ONCE),
+        })
     }
 
     pub(super) fn namespace(&self) -> &str {
@@ -159,10 +178,15 @@ impl Api {
     }
 
     /// JSON Patch (RFC 6902): all of it or nothing.
-    pub(super) async fn patch(&self, kind: Kind, name: &str, steps: &Value) -> Result<(), Fault> {
+    pub(super) async fn patch(
+        &self,
+        kind: Kind,
+        name: &str,
+        steps: &Value,
+    ) -> Result<Value, Fault> {
         let path = format!("{}?fieldManager={MANAGER}", self.path(kind, Some(name)));
         let body = ("application/json-patch+json", steps);
-        self.ask(Method::PATCH, &path, Some(body)).await.map(|_| ())
+        parsed(&self.ask(Method::PATCH, &path, Some(body)).await?)
     }
 
     pub(super) async fn create(&self, kind: Kind, object: &Value) -> Result<(), Fault> {
@@ -193,23 +217,53 @@ impl Api {
 
     /// The end of what a pod's container wrote; empty if nothing is known.
     pub(super) async fn log_tail(&self, pod: &str, container: &Label) -> Vec<u8> {
-        let log = self.log(pod, container, &format!("tailLines={LOG_LINES_READ}")).await;
+        let Ok(_turn) = self.logs.acquire().await else { return Vec::new() };
+        let log = self.log_end(pod, container).await;
         log[log.len().saturating_sub(LOG_TAIL_BYTES_MAX)..].to_vec()
     }
 
-    /// Its beginning, likewise.
-    pub(super) async fn log_beginning(&self, pod: &str, container: &Label) -> Bytes {
-        self.log(pod, container, "timestamps=false").await
+    /// The same, of many lines if they are short.
+    pub(super) async fn log_end(&self, pod: &str, container: &Label) -> Bytes {
+        for lines in LOG_LINES_READ {
+            let log = self.log(pod, container, &format!("tailLines={lines}")).await;
+            match log.unwrap_or_default() {
+                // What was cut off is the end.
+                log if log.len() >= LOG_BYTES_READ_MAX => {}
+                log => return log,
+            }
+        }
+        Bytes::new()
     }
 
-    async fn log(&self, pod: &str, container: &Label, which: &str) -> Bytes {
-        let Ok(_turn) = self.logs.acquire().await else { return Bytes::new() };
+    /// What it wrote within the last so many seconds, or from the beginning on; `None` if it cannot be
+    /// read.
+    pub(super) async fn log_since(
+        &self,
+        pod: &str,
+        container: &Label,
+        seconds: Option<u64>,
+    ) -> Option<Bytes> {
+        let which = seconds.map_or_else(
+            || "timestamps=false".to_owned(),
+            |seconds| format!("sinceSeconds={seconds}"),
+        );
+        let read = async {
+            let _turn = self.looks.acquire().await.ok()?;
+            self.log(pod, container, &which).await
+        };
+        timeout(LOOK_MAX, read).await.ok().flatten()
+    }
+
+    async fn log(&self, pod: &str, container: &Label, which: &str) -> Option<Bytes> {
         let query = format!("container={container}&limitBytes={LOG_BYTES_READ_MAX}&{which}");
         let path = format!("{}/log?{query}", self.path(Kind::Pod, Some(pod)));
-        self.ask(Method::GET, &path, None).await.unwrap_or_else(|error| {
-            tracing::debug!(pod, %error, "a runtime's log cannot be read");
-            Bytes::new()
-        })
+        match self.ask(Method::GET, &path, None).await {
+            Ok(log) => Some(log),
+            Err(error) => {
+                tracing::debug!(pod, %error, "a runtime's log cannot be read");
+                None
+            }
+        }
     }
 
     /// What becomes of all of a kind, as the query says.
@@ -253,6 +307,11 @@ impl Api {
         let message = said["message"].as_str().unwrap_or("no reason is given").to_owned();
         Err(Fault::Refused { code: status.as_u16(), message })
     }
+}
+
+/// Whether credentials would come from a program, which nothing bounds.
+fn asks_a_program(user: &NamedAuthInfo) -> bool {
+    user.auth_info.as_ref().is_some_and(|it| it.exec.is_some() || it.auth_provider.is_some())
 }
 
 fn late() -> Fault {

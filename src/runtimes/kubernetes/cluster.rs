@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use dashmap::DashMap;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::lookup_host;
@@ -20,7 +21,7 @@ use super::running::Running;
 use super::seen::{Seen, Set};
 use super::template::Template;
 use super::watched::Watched;
-use crate::clock::UnixMillis;
+use crate::clock::{UnixMillis, Wall};
 use crate::runtimes::answers::answers;
 use crate::runtimes::contract::{Condition, Due, Order, RuntimeProvider, StartFault};
 use crate::runtimes::place::Place;
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     pub(super) template: Template,
     pub(super) api: Arc<Api>,
     pub(super) watched: Arc<Watched>,
+    /// Whose end was asked for and the API server not told of so far: the orders by which they run.
+    pub(super) unended: DashMap<TenantId, Vec<Mark>>,
 }
 
 impl KubernetesSettings {
@@ -76,8 +79,12 @@ impl Cluster {
         let group = settings.group.to_string();
         let election = Election::new(Arc::clone(&api), &group, replica);
         let watching = tokio::spawn(Arc::clone(&watched).run(Arc::clone(&api), group));
-        let shared = Arc::new(Shared { settings, template, api, watched });
+        let shared = Arc::new(Shared { settings, template, api, watched, unended: DashMap::new() });
         Ok(Some(Self { shared, election, watching }))
+    }
+
+    fn remove_after_seconds(&self) -> u64 {
+        self.shared.settings.remove_after.as_secs()
     }
 
     /// Carries out what is due for a tenant, as far as the StatefulSet is as it was seen.
@@ -96,7 +103,7 @@ impl Cluster {
         let now_seconds = now.0 / 1000;
         if let (Due::Goes, Some(since)) = (due, set.gone_since)
             && !set.is_up
-            && now_seconds.saturating_sub(since) >= self.shared.settings.remove_after.as_secs()
+            && now_seconds.saturating_sub(since) >= self.remove_after_seconds()
         {
             tracing::info!(name, "a runtime of a tenant who is gone is removed");
             return api.remove(Kind::StatefulSet, &name, &object).await;
@@ -104,7 +111,13 @@ impl Cluster {
         let version = &object["metadata"]["resourceVersion"];
         let mut steps =
             vec![json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version })];
-        if set.is_up && due != Due::Stays {
+        // That nobody has it is believed the second time: the first one is only noted.
+        let is_sure = match due {
+            Due::Stays => false,
+            Due::Sleeps => true,
+            Due::Goes => set.gone_since.is_some(),
+        };
+        if set.is_up && is_sure {
             tracing::warn!(name, "a runtime that nobody may run is put to sleep");
             steps.push(json!({ "op": "replace", "path": "/spec/replicas", "value": 0 }));
         }
@@ -120,7 +133,7 @@ impl Cluster {
             _ => {}
         }
         match steps.len() > 1 {
-            true => api.patch(Kind::StatefulSet, &name, &json!(steps)).await,
+            true => api.patch(Kind::StatefulSet, &name, &json!(steps)).await.map(|_| ()),
             false => Ok(()),
         }
     }
@@ -175,7 +188,7 @@ impl Shared {
             steps.push(json!({ "op": "add", "path": annotation(LAST_WORDS), "value": words }));
         }
         match self.api.patch(Kind::StatefulSet, &name(tenant), &json!(steps)).await {
-            Ok(()) => Ok(true),
+            Ok(_) => Ok(true),
             // It was not the last; or there is nothing any more.
             Err(fault)
                 if fault.has_code(StatusCode::UNPROCESSABLE_ENTITY)
@@ -243,7 +256,12 @@ impl RuntimeProvider for Cluster {
             (None, _) => false,
             (Some(set), Due::Stays) => set.gone_since.is_some(),
             (Some(set), Due::Sleeps) => set.is_up || set.gone_since.is_some(),
-            (Some(_), Due::Goes) => true,
+            (Some(set), Due::Goes) => {
+                let now_seconds = Wall::system().unix_ms() / 1000;
+                let is_kept_on =
+                    |since| now_seconds.saturating_sub(since) < self.remove_after_seconds();
+                set.is_up || !set.gone_since.is_some_and(is_kept_on)
+            }
         }
     }
 }

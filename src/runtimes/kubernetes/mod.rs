@@ -12,6 +12,8 @@ pub use settings::{KubernetesSettings, Label, LabelPair};
 #[cfg(feature = "kubernetes")]
 mod api;
 #[cfg(feature = "kubernetes")]
+mod claim;
+#[cfg(feature = "kubernetes")]
 mod cluster;
 #[cfg(feature = "kubernetes")]
 mod election;
@@ -19,6 +21,8 @@ mod election;
 mod names;
 #[cfg(feature = "kubernetes")]
 mod objects;
+#[cfg(feature = "kubernetes")]
+mod ready_line;
 #[cfg(feature = "kubernetes")]
 mod running;
 #[cfg(feature = "kubernetes")]

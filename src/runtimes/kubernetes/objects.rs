@@ -43,10 +43,10 @@ pub(super) fn stateful_set(
         }
     }
     let pod = &mut spec["template"];
-    merge(&mut pod["metadata"]["labels"], labels);
     for label in &settings.labels {
         pod["metadata"]["labels"][&label.key] = json!(label.value);
     }
+    merge(&mut pod["metadata"]["labels"], labels);
     pod["spec"]["automountServiceAccountToken"] = json!(false);
     if pod["spec"]["enableServiceLinks"].is_null() {
         // Whose Services there are is nobody's business.

@@ -1,10 +1,12 @@
 //! What is known of a runtime's objects: as little as is needed of what the API server tells.
 
 use std::net::IpAddr;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 
 use super::names::{GONE_SINCE, Mark, ORDER, TENANT};
+use crate::clock::Wall;
 use crate::tenant::TenantId;
 
 /// What is known of a tenant's objects.
@@ -31,6 +33,9 @@ pub(super) struct Pod {
     pub(super) address: Option<IpAddr>,
     /// As its probes say, and it is not being removed.
     pub(super) is_ready: bool,
+    pub(super) is_going: bool,
+    /// Since when all its containers run, in seconds since 1970.
+    pub(super) running_since: Option<u64>,
     pub(super) trouble: Option<Trouble>,
 }
 
@@ -51,14 +56,14 @@ pub(super) fn tenant_of(object: &Value) -> Option<TenantId> {
 }
 
 impl Seen {
-    /// Whether its pod is ready, of a runtime that an order has started.
+    /// Whether its pod is ready, of a runtime that one of these orders has started.
     ///
     /// # Errors
     /// It does not run any more by that order, or will not be ready: why, for its tenant.
-    pub(super) fn is_ready(&self, mark: Mark) -> Result<bool, String> {
+    pub(super) fn is_ready(&self, marks: &[Mark]) -> Result<bool, String> {
         match &self.set {
             None => return Err("its StatefulSet was removed".to_owned()),
-            Some(set) if set.order != Some(mark) => {
+            Some(set) if !set.order.is_some_and(|it| marks.contains(&it)) => {
                 return Err("another replica has started it since".to_owned());
             }
             Some(set) if !set.is_up => return Err("somebody has scaled it down".to_owned()),
@@ -66,7 +71,7 @@ impl Seen {
         }
         let Some(pod) = &self.pod else { return Ok(false) };
         match &pod.trouble {
-            Some(trouble) if !trouble.is_passing && !pod.is_ready => Err(trouble.why.clone()),
+            Some(trouble) if pod.is_hopeless() => Err(trouble.why.clone()),
             _ => Ok(pod.is_ready),
         }
     }
@@ -91,9 +96,34 @@ impl Pod {
         Self {
             address: status["podIP"].as_str().and_then(|address| address.parse().ok()),
             is_ready: is_ready && !is_going,
-            trouble: trouble(status),
+            is_going,
+            running_since: running_since(status),
+            // What is wrong with one that goes is over with it.
+            trouble: if is_going { None } else { trouble(status) },
         }
     }
+
+    /// Whether it will not be ready.
+    pub(super) fn is_hopeless(&self) -> bool {
+        !self.is_ready && self.trouble.as_ref().is_some_and(|trouble| !trouble.is_passing)
+    }
+
+    /// Whether it has run for so long, by the cluster's clock and ours.
+    pub(super) fn has_run_for(&self, time: Duration) -> bool {
+        let now_seconds = Wall::system().unix_ms() / 1000;
+        self.running_since.is_some_and(|since| now_seconds.saturating_sub(since) >= time.as_secs())
+    }
+}
+
+fn running_since(status: &Value) -> Option<u64> {
+    let started = |container: &Value| {
+        let started = container["state"]["running"]["startedAt"].as_str()?;
+        let started = humantime::parse_rfc3339(started).ok()?;
+        started.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+    };
+    let all: Option<Vec<u64>> =
+        status["containerStatuses"].as_array()?.iter().map(started).collect();
+    all?.into_iter().max()
 }
 
 fn condition<'a>(status: &'a Value, wanted: &str) -> Option<&'a Value> {

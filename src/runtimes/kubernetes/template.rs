@@ -104,6 +104,17 @@ fn check(stateful_set: &Value) -> Result<(Label, u16), String> {
                 .to_owned(),
         );
     }
+    if !stateful_set["spec"]["ordinals"].is_null() {
+        return Err("spec.ordinals is set: the one pod's number is 0".to_owned());
+    }
+    let all = ["containers", "initContainers"];
+    let all = all.iter().filter_map(|kind| pod[kind].as_array()).flatten();
+    let mut ports = all.filter_map(|container| container["ports"].as_array()).flatten();
+    if ports.any(|port| !port["hostPort"].is_null()) {
+        return Err(
+            "a container has a hostPort: runtimes would be reached past flowgate".to_owned()
+        );
+    }
     check_claims(&stateful_set["spec"]["volumeClaimTemplates"])?;
     let first = &pod["containers"][0];
     if !first.is_object() {

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::api::Api;
 use super::names::{Mark, TENANT, name, pod_name};
 use super::seen::{Pod, Seen, Set};
+use super::start::newest_since;
 use super::template::Template;
 use super::{KubernetesSettings, Label, LabelPair, objects};
 use crate::runtimes::contract::Order;
@@ -171,6 +173,8 @@ fn a_template_that_is_of_no_use_is_told() {
         ("labels: { team: flows }", "labels: [team]", "metadata.labels is no mapping"),
         ("metadata: { name: data }", "metadata: data", "metadata is no mapping"),
         ("automountServiceAccountToken", "hostNetwork", "hostNetwork is true"),
+        ("replicas: 7", "ordinals: { start: 1 }", "spec.ordinals is set"),
+        ("containerPort: 1880", "hostPort: 80, containerPort: 1880", "has a hostPort"),
         ("{ whenScaled: Delete }", "Delete", "RetentionPolicy is no mapping"),
         (
             "automountServiceAccountToken: true",
@@ -205,7 +209,7 @@ fn labels_are_what_an_api_server_takes() {
 fn told(status: Value) -> Result<bool, String> {
     let set = Set { is_up: true, order: Some(MARK), gone_since: None };
     let pod = Pod::of(&json!({ "metadata": {}, "status": status }));
-    Seen { set: Some(set), pod: Some(pod) }.is_ready(MARK)
+    Seen { set: Some(set), pod: Some(pod) }.is_ready(&[MARK])
 }
 
 fn waiting(reason: &str, ended: Value) -> Value {
@@ -247,12 +251,70 @@ fn it_is_told_why_a_pod_does_not_become_ready() {
     let other = Mark { nonce: 0, ..MARK };
     let up = Set { is_up: true, order: Some(MARK), gone_since: None };
     let seen = |set| Seen { set, pod: None };
-    assert_eq!(seen(Some(up.clone())).is_ready(MARK), Ok(false));
+    assert_eq!(seen(Some(up.clone())).is_ready(&[MARK]), Ok(false));
     for (set, told) in [
         (None, "removed"),
         (Some(Set { is_up: false, ..up.clone() }), "scaled it down"),
         (Some(Set { order: Some(other), ..up }), "another replica"),
     ] {
-        assert!(seen(set).is_ready(MARK).unwrap_err().contains(told));
+        assert!(seen(set).is_ready(&[MARK]).unwrap_err().contains(told));
     }
+}
+
+#[test]
+fn what_is_wrong_with_a_pod_that_goes_is_over() {
+    let status = waiting("CrashLoopBackOff", json!({ "exitCode": 3 }));
+    let going =
+        json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" }, "status": status });
+    let pod = Pod::of(&going);
+    assert!(pod.is_going && !pod.is_ready && !pod.is_hopeless(), "{pod:?}");
+    assert!(Pod::of(&json!({ "status": status })).is_hopeless());
+}
+
+#[test]
+fn only_what_was_said_since_a_start_began_says_why_it_fails() {
+    let old = json!({ "lastTimestamp": "2026-01-01T10:00:00Z", "message": "old" });
+    let new =
+        json!({ "lastTimestamp": null, "eventTime": "2026-01-01T10:30:00.5Z", "message": "new" });
+    let again = json!({
+        "lastTimestamp": "2026-01-01T10:00:00Z", "message": "again",
+        "series": { "lastObservedTime": "2026-01-01T10:31:00.000000Z" },
+    });
+    let since = "2026-01-01T10:30:00Z";
+    for (items, told) in [
+        (vec![], None),
+        (vec![&old], None),
+        (vec![&new, &old], Some("new")),
+        (vec![&again, &new], Some("again")),
+    ] {
+        assert_eq!(newest_since(&json!({ "items": items }), since), told);
+    }
+}
+
+#[test]
+fn it_is_told_how_long_a_pod_has_run() {
+    let running = |at: &str| {
+        let container = json!({ "state": { "running": { "startedAt": at } } });
+        Pod::of(&json!({ "status": { "containerStatuses": [container] } }))
+    };
+    let minute = Duration::from_secs(60);
+    assert!(running("2026-01-01T10:00:00Z").has_run_for(minute));
+    assert!(!running("2999-01-01T10:00:00Z").has_run_for(minute));
+    assert!(!Pod::of(&json!({})).has_run_for(minute));
+}
+
+#[tokio::test]
+async fn a_kubeconfig_is_not_shown_and_runs_nothing() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let told = async |text: &str| {
+        std::fs::write(file.path(), text).unwrap();
+        let kubeconfig = Some(file.path().into());
+        Api::new(&KubernetesSettings { kubeconfig, ..settings() }).await.unwrap_err()
+    };
+    let wrong =
+        told("users:\n  - name: a\n    user:\n      token: geheim\n      tokenFile: [\n").await;
+    assert!(wrong.ends_with(": is no kubeconfig"), "{wrong}");
+    let user = "users: [{ name: a, user: { exec: { command: \"true\" } } }]";
+    let runs = told(user).await;
+    assert!(runs.contains("programs that give credentials are not run"), "{runs}");
 }

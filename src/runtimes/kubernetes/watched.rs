@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::api::{Api, Fault, Kind};
 use super::names::GROUP;
@@ -24,6 +24,8 @@ const WATCH_SECONDS: u64 = 290;
 const SILENCE_MAX: Duration = Duration::from_secs(150);
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// What was watched for longer than any question takes was no failure.
+const STEADY_AFTER: Duration = Duration::from_secs(35);
 /// How long is waited for the first list.
 const SYNC_MAX: Duration = Duration::from_secs(15);
 /// The HTTP status by which the API server says that a version is too old to go on from.
@@ -80,9 +82,14 @@ impl Watched {
         let selector = format!("labelSelector={label}");
         let (mut version, mut backoff, mut is_first) = (None, BACKOFF_MIN, true);
         loop {
+            let begin = Instant::now();
             match self.go_on(api, kind, &selector, &mut version, &mut is_first).await {
                 Ok(()) => backoff = BACKOFF_MIN,
                 Err(fault) => {
+                    // Something on the way may cut what is silent, each time.
+                    if begin.elapsed() >= STEADY_AFTER {
+                        backoff = BACKOFF_MIN;
+                    }
                     tracing::warn!(?kind, %fault, "runtimes in Kubernetes are not watched; tried again");
                     backoff = (backoff * 2).min(BACKOFF_MAX);
                 }

@@ -4,8 +4,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use flowgate::runtimes::contract::Order;
 use flowgate::runtimes::kubernetes::{Cluster, KubernetesSettings};
-use flowgate::tenant::TenantId;
+use flowgate::tenant::{Provider, TenantId, Username};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -126,7 +127,7 @@ pub fn kubeconfig() -> String {
     std::env::var("FLOWGATE_KUBECONFIG").expect("how the API server is reached")
 }
 
-fn template(image: &str) -> Value {
+pub fn template(image: &str) -> Value {
     json!({
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -161,4 +162,20 @@ fn template(image: &str) -> Value {
             }],
         },
     })
+}
+
+pub fn order(fence: u64) -> Order {
+    Order {
+        tenant: TenantId(7),
+        username: Username::parse("mike").unwrap(),
+        provider: Provider::Kubernetes { public_wake: false },
+        probe_path: "/api/.flowgate/ready".to_owned(),
+        fence,
+    }
+}
+
+pub fn run<F: Future>(test: F) -> F::Output {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.unwrap().block_on(test)
 }

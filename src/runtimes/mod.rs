@@ -139,7 +139,9 @@ impl Runtimes {
         }
         let slot = Arc::clone(&*self.slots.get(&tenant)?);
         let is_use = !activity::is_editors(entry, instance);
-        slot.enter(self.clock.now(), is_use).map(|place| located(instance, place))
+        let place = slot.enter(self.clock.now(), is_use)?;
+        let place = self.providers.where_now(instance.provider, tenant, place)?;
+        Some(located(instance, place))
     }
 
     /// Where a tenant's runtime is; wakes it if need be, and waits for that. Cancel safe: what was begun
@@ -178,7 +180,9 @@ impl Runtimes {
             }
         };
         self.tallies.waited(self.clock.micros().since(begin));
-        Ok(located(instance, place))
+        let found = self.providers.where_soon(instance.provider, tenant.id, place).await;
+        let replaced = || Refusal::RuntimeUnreachable("its pod is being replaced".to_owned());
+        found.map(|place| located(instance, place)).ok_or_else(replaced)
     }
 
     /// Wakes a tenant's runtime if need be, and says how it is; `None` if nothing has to be waited for.

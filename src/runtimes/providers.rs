@@ -38,6 +38,35 @@ impl Providers {
     }
 }
 
+impl Providers {
+    /// Where one that is ready is at this moment, as far as that is known here; `None` if it is on its way
+    /// to another address.
+    pub(super) fn where_now(
+        &self,
+        provider: Provider,
+        tenant: TenantId,
+        place: Place,
+    ) -> Option<Place> {
+        match (provider, &self.cluster) {
+            (Provider::Kubernetes { .. }, Some(cluster)) => cluster.where_now(tenant, place),
+            _ => Some(place),
+        }
+    }
+
+    /// The same, and waits a little until that is known.
+    pub(super) async fn where_soon(
+        &self,
+        provider: Provider,
+        tenant: TenantId,
+        place: Place,
+    ) -> Option<Place> {
+        match (provider, &self.cluster) {
+            (Provider::Kubernetes { .. }, Some(cluster)) => cluster.where_soon(tenant, place).await,
+            _ => Some(place),
+        }
+    }
+}
+
 impl RuntimeProvider for Providers {
     type Running = Running;
 

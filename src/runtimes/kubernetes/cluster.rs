@@ -139,6 +139,33 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Where a tenant's runtime is by what the watch tells. A name may lead where it led before, from the
+    /// caches of name servers, and meanwhile another tenant's pod may have that address. `None` if there is
+    /// no pod. While nothing was listed yet it is the place by name.
+    pub(in crate::runtimes) fn where_now(&self, tenant: TenantId, place: Place) -> Option<Place> {
+        let watched = &self.shared.watched;
+        if !watched.is_listed() {
+            return Some(place);
+        }
+        let address = watched.address(tenant)?;
+        Some(Place::anywhere(address.to_string(), place.port))
+    }
+
+    /// The same; whoever heard of it before the watch did waits for that.
+    pub(in crate::runtimes) async fn where_soon(
+        &self,
+        tenant: TenantId,
+        place: Place,
+    ) -> Option<Place> {
+        if !self.shared.watched.is_listed() {
+            return Some(place);
+        }
+        let address = self.shared.watched.address_soon(tenant).await?;
+        Some(Place::anywhere(address.to_string(), place.port))
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.watching.abort();

@@ -56,6 +56,11 @@ pub(super) fn tenant_of(object: &Value) -> Option<TenantId> {
 }
 
 impl Seen {
+    /// Where its pod is, if that is to stay.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.pod.as_ref().filter(|pod| !pod.is_going)?.address
+    }
+
     /// Whether its pod is ready, of a runtime that one of these orders has started.
     ///
     /// # Errors

@@ -318,3 +318,16 @@ async fn a_kubeconfig_is_not_shown_and_runs_nothing() {
     let runs = told(user).await;
     assert!(runs.contains("programs that give credentials are not run"), "{runs}");
 }
+
+/// Whoever calls it is led to a pod that stays, or nowhere.
+#[test]
+fn it_is_where_its_pod_is_and_nowhere_without() {
+    let pod = |more: Value| {
+        let mut pod = json!({ "metadata": {}, "status": { "podIP": "10.1.2.3" } });
+        pod["metadata"]["deletionTimestamp"] = more;
+        Seen { pod: Some(Pod::of(&pod)), set: None }
+    };
+    assert_eq!(pod(Value::Null).address(), Some("10.1.2.3".parse().unwrap()));
+    assert_eq!(pod(json!("2026-01-01T00:00:00Z")).address(), None, "it goes");
+    assert_eq!(Seen::default().address(), None);
+}

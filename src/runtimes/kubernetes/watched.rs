@@ -2,6 +2,7 @@
 //! each change, resumed where it broke off, and listed anew only if that is too long ago.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ const SYNC_MAX: Duration = Duration::from_secs(15);
 /// The HTTP status by which the API server says that a version is too old to go on from.
 const GONE: u64 = 410;
 
+/// How long whoever calls waits until the watch tells where a pod is that is ready.
+const ADDRESS_MAX: Duration = Duration::from_secs(5);
+
 const KINDS: [Kind; 2] = [Kind::StatefulSet, Kind::Pod];
 
 /// What is known, by tenant. As much as there are objects, and no more than a few hundred bytes each.
@@ -52,6 +56,23 @@ impl Watched {
 
     pub(super) fn seen(&self, tenant: TenantId) -> Seen {
         self.by_tenant.get(&tenant).map(|seen| seen.borrow().clone()).unwrap_or_default()
+    }
+
+    /// Whether all is known that there was at the beginning.
+    pub(super) fn is_listed(&self) -> bool {
+        *self.listed.borrow() >= KINDS.len()
+    }
+
+    /// Where the tenant's pod is, if it has one that is to stay.
+    pub(super) fn address(&self, tenant: TenantId) -> Option<IpAddr> {
+        self.by_tenant.get(&tenant).and_then(|seen| seen.borrow().address())
+    }
+
+    /// The same, once it has one.
+    pub(super) async fn address_soon(&self, tenant: TenantId) -> Option<IpAddr> {
+        let mut seen = self.subscribe(tenant);
+        let found = timeout(ADDRESS_MAX, seen.wait_for(|seen| seen.address().is_some())).await;
+        found.ok()?.ok()?.address()
     }
 
     /// All that have a StatefulSet.

@@ -30,7 +30,7 @@ def values(plane, version):
     said = yaml.safe_load(config["data"]["template.yaml"])
     said["spec"]["template"]["metadata"]["labels"]["version"] = version
     pod = said["spec"]["template"]["spec"]
-    pod["volumes"] = [{"name": "samples", "configMap": {"name": "samples"}}]
+    pod.setdefault("volumes", []).append({"name": "samples", "configMap": {"name": "samples"}})
     pod["containers"][0]["volumeMounts"].append(
         {"name": "samples", "mountPath": "/data/flows.json", "subPath": "flows.json"})
     return {"runtimes": {"kubernetes": {"enabled": True, "template": yaml.safe_dump(said)}}}

@@ -101,7 +101,8 @@ impl Shared {
             if last.is_some_and(|last| last.fence > mark.fence) {
                 return Err(STARTED_SINCE.to_owned());
             }
-            is_ours |= now.set.as_ref().is_some_and(|set| set.order == Some(mark));
+            // What was ended for it to be made anew had our mark while it was down.
+            is_ours |= now.set.as_ref().is_some_and(|set| set.order == Some(mark) && set.is_up);
             // Until the watch tells of our order it tells of an earlier one.
             let (look, pod) =
                 if is_ours { (now.is_ready(&[mark])?, now.pod) } else { (false, None) };

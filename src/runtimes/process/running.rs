@@ -22,8 +22,10 @@ use super::ports::Port;
 use super::spawner::Keeper;
 use crate::own_network::Network;
 
-/// Between two looks at a runtime that starts.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Between two looks at a runtime that starts: so long do its callers wait in vain at most.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long the last words of one that has ended may take.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(200);
 /// How long the end of one that is killed is waited for.
 const KILL_MAX: Duration = Duration::from_secs(10);
 
@@ -60,7 +62,7 @@ impl RunningRuntime for Running {
         let ended = self.keeper.ended().await;
         tokio::select! {
             () = self.log.finished() => {}
-            () = sleep(LOOK_EVERY * 4) => {}
+            () = sleep(LAST_WORDS_MAX) => {}
         }
         match (self.group.as_ref().is_some_and(Group::was_out_of_memory), self.memory_bytes_max) {
             (true, Some(most)) => format!("it took more memory than its {most} bytes"),
@@ -121,7 +123,7 @@ impl Running {
         tokio::select! {
             ended = self.keeper.ended() => {
                 // Its last words are on their way.
-                let _ = timeout(LOOK_EVERY * 4, log.finished()).await;
+                let _ = timeout(LAST_WORDS_MAX, log.finished()).await;
                 return Err(format!("it ended before it was ready: {}", how(ended)));
             }
             () = answers => {}

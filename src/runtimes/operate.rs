@@ -141,20 +141,13 @@ impl Runtimes {
     }
 
     async fn due(&self, tenant: TenantId) -> Result<Due, StoreError> {
-        let tenant = self.registry.by_id(tenant).await?;
-        let has_one = |tenant: &Arc<Tenant>| {
-            tenant.instance.as_ref().is_some_and(|it| it.provider.is_owned())
-        };
-        Ok(match tenant.filter(has_one) {
-            Some(tenant) if tenant.disabled => Due::Sleeps,
-            Some(tenant) => {
-                match tenant.instance.as_ref().map(|it| it.provider.outlives_flowgate()) {
-                    Some(true) => Due::Stays,
-                    // It has another now: what is left of this one must not run beside that.
-                    _ => Due::Sleeps,
-                }
-            }
+        let Some(tenant) = self.registry.by_id(tenant).await? else { return Ok(Due::Goes) };
+        let provider = tenant.instance.as_ref().map(|it| it.provider).filter(|it| it.is_owned());
+        Ok(match provider {
             None => Due::Goes,
+            Some(provider) if !tenant.disabled && provider.outlives_flowgate() => Due::Stays,
+            // If it is another's now, what is left of this one must not run beside that.
+            Some(_) => Due::Sleeps,
         })
     }
 

@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::admin::{ADMIN, READ, call, command, json, ok, run, tokens_file};
-use crate::support::flowgate::{Flowgate, import};
-use crate::support::own::{Own, in_folder, mike, mike_and_roberto, runs};
+use crate::support::flowgate::Flowgate;
+use crate::support::own::{Own, Two, in_folder, mike, mike_and_roberto, runs};
 use crate::support::profiles::{MIKE_KEY, ROBERTO_KEY};
-use crate::support::redis::Redis;
 use crate::support::replicas::with_key;
 use crate::support::wait_until;
 use crate::support::websocket::WebSocket;
@@ -149,14 +148,7 @@ fn an_operator_halts_it() {
 /// Whichever replica is asked.
 #[test]
 fn another_replica_hears_of_it() {
-    let own = Own::small("serves");
-    let redis = Redis::start();
-    let url = redis.url();
-    import(&url, &mike(true, json!({})), &[]);
-    let folder = tempfile::tempdir().unwrap();
-    let tokens = format!("--admin-tokens-file={}", tokens_file(folder.path()).display());
-    let flags = own.flags(&["--wake-timeout=3m", &tokens]);
-    let [owner, other] = [Flowgate::start_on(&url, &flags), Flowgate::start_on(&url, &flags)];
+    let Two { own, redis: _redis, replicas: [owner, other] } = Two::start();
     assert!(get(&owner, MIKE_KEY).starts_with("HTTP/1.1 200"));
     let said = ok(&mut command(&other, &["runtime", "restart-all", "--yes"]));
     assert!(said.contains("done: 1 of 1 restarted"), "{said}");

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::admin::{command, ok, tokens_file};
+use crate::support::admin::{command, ok};
 use crate::support::flowgate::{Flowgate, import};
-use crate::support::own::{Own, get, mike, runs, runtime};
+use crate::support::own::{Own, Two, get, mike, runs, runtime};
 use crate::support::profiles::MIKE_KEY;
 use crate::support::redis::Redis;
 use crate::support::replicas::{MIKE, with_key};
@@ -22,12 +22,7 @@ fn state(flowgate: &Flowgate) -> Value {
 
 #[test]
 fn two_replicas_start_it_once_and_one_of_them_takes_over() {
-    let own = Own::small("serves");
-    let redis = Redis::start();
-    let url = redis.url();
-    import(&url, &mike(true, json!({})), &[]);
-    let flags = own.flags(&["--wake-timeout=3m"]);
-    let replicas = [Flowgate::start_on(&url, &flags), Flowgate::start_on(&url, &flags)];
+    let Two { own, redis: _redis, replicas } = Two::start();
     std::thread::scope(|scope| {
         for number in 0..20 {
             let flowgate = &replicas[number % 2];
@@ -53,14 +48,7 @@ fn two_replicas_start_it_once_and_one_of_them_takes_over() {
 /// A whole second passes until the other looks again, and a restart takes less.
 #[test]
 fn a_restart_is_waited_for_on_every_replica() {
-    let own = Own::small("serves");
-    let redis = Redis::start();
-    let url = redis.url();
-    import(&url, &mike(true, json!({})), &[]);
-    let folder = tempfile::tempdir().unwrap();
-    let tokens = format!("--admin-tokens-file={}", tokens_file(folder.path()).display());
-    let flags = own.flags(&["--wake-timeout=3m", &tokens]);
-    let [owner, other] = [Flowgate::start_on(&url, &flags), Flowgate::start_on(&url, &flags)];
+    let Two { own, redis: _redis, replicas: [owner, other] } = Two::start();
     drop(connect(&owner));
     let mut live = connect(&other);
     live.send(&text_from_client("there"));
@@ -120,14 +108,7 @@ fn an_owner_that_was_held_up_and_that_nobody_missed_goes_on() {
 /// What was asked of an owner that is held up is not for the next.
 #[test]
 fn a_stop_that_nobody_heard_does_not_stop_the_next() {
-    let own = Own::small("serves");
-    let redis = Redis::start();
-    let url = redis.url();
-    import(&url, &mike(true, json!({})), &[]);
-    let folder = tempfile::tempdir().unwrap();
-    let tokens = format!("--admin-tokens-file={}", tokens_file(folder.path()).display());
-    let flags = own.flags(&["--wake-timeout=3m", &tokens]);
-    let [owner, other] = [Flowgate::start_on(&url, &flags), Flowgate::start_on(&url, &flags)];
+    let Two { own, redis, replicas: [owner, other] } = Two::start();
     drop(connect(&owner));
     owner.signal("-STOP");
     // It is remembered for a while, and asked for again in case that takes longer.
@@ -152,14 +133,7 @@ fn a_stop_that_nobody_heard_does_not_stop_the_next() {
 /// After the third crash its owner rests for four seconds.
 #[test]
 fn a_crash_loop_is_stopped_through_any_replica() {
-    let own = Own::small("serves");
-    let redis = Redis::start();
-    let url = redis.url();
-    import(&url, &mike(true, json!({})), &[]);
-    let folder = tempfile::tempdir().unwrap();
-    let tokens = format!("--admin-tokens-file={}", tokens_file(folder.path()).display());
-    let flags = own.flags(&["--wake-timeout=3m", &tokens]);
-    let [owner, other] = [Flowgate::start_on(&url, &flags), Flowgate::start_on(&url, &flags)];
+    let Two { own, redis: _redis, replicas: [owner, other] } = Two::start();
     let crash = get("/api/crash", &with_key(MIKE_KEY));
     drop(connect(&owner));
     for starts in 1..=3 {
@@ -212,12 +186,7 @@ fn while_the_registry_is_away_no_failure_is_counted() {
 /// Its lease has run out meanwhile, and another replica has started the runtime.
 #[test]
 fn an_owner_that_was_held_up_does_no_harm_to_the_next() {
-    let own = Own::small("serves");
-    let redis = Redis::start();
-    let url = redis.url();
-    import(&url, &mike(true, json!({})), &[]);
-    let flags = own.flags(&["--wake-timeout=3m"]);
-    let [owner, other] = [Flowgate::start_on(&url, &flags), Flowgate::start_on(&url, &flags)];
+    let Two { own, redis: _redis, replicas: [owner, other] } = Two::start();
     drop(connect(&owner));
     assert_eq!(state(&other), "ready");
     owner.signal("-STOP");

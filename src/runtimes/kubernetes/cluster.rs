@@ -148,8 +148,7 @@ impl Cluster {
         if !watched.is_listed() {
             return Some(place);
         }
-        let address = watched.address(tenant)?;
-        Some(Place::anywhere(address.to_string(), place.port))
+        watched.address(tenant).map(|address| at(address, &place))
     }
 
     /// The same; whoever heard of it before the watch did waits for that.
@@ -158,12 +157,15 @@ impl Cluster {
         tenant: TenantId,
         place: Place,
     ) -> Option<Place> {
-        if !self.shared.watched.is_listed() {
-            return Some(place);
+        if let Some(found) = self.where_now(tenant, place.clone()) {
+            return Some(found);
         }
-        let address = self.shared.watched.address_soon(tenant).await?;
-        Some(Place::anywhere(address.to_string(), place.port))
+        self.shared.watched.address_soon(tenant).await.map(|address| at(address, &place))
     }
+}
+
+fn at(address: IpAddr, place: &Place) -> Place {
+    Place::anywhere(address.to_string(), place.port)
 }
 
 impl Drop for Cluster {

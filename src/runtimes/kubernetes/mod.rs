@@ -1,5 +1,5 @@
-//! The provider `kubernetes`: each runtime is a StatefulSet of one pod at most, with a headless Service by
-//! whose name it is reached and a volume that outlives it.
+//! The provider `kubernetes`: each runtime is a StatefulSet of one pod at most, with a headless Service and
+//! a volume that outlives it. It is reached at the address of its pod.
 //!
 //! What is made comes from the operator's template. Objects are written by server-side apply, under
 //! one field manager; what they are like is known from one watch per kind, so that nobody who calls a

@@ -9,9 +9,11 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::flowgate::Flowgate;
+use super::admin::tokens_file;
+use super::flowgate::{Flowgate, import};
 use super::node::{folder, root};
 use super::profiles::{MIKE_KEY, MIKE_PASSWORD, ROBERTO_KEY};
+use super::redis::Redis;
 use super::replicas::MIKE;
 use super::wait_for;
 
@@ -158,6 +160,26 @@ impl Own {
     pub fn starts(&self) -> Vec<u32> {
         let starts = std::fs::read_to_string(self.mike().join("home/starts")).unwrap_or_default();
         starts.lines().map(|pid| pid.parse().unwrap()).collect()
+    }
+}
+
+/// mike's small runtime, and two replicas that share it and their registry.
+pub struct Two {
+    pub own: Own,
+    pub redis: Redis,
+    pub replicas: [Flowgate; 2],
+}
+
+impl Two {
+    pub fn start() -> Self {
+        let own = Own::small("serves");
+        let redis = Redis::start();
+        let url = redis.url();
+        import(&url, &mike(true, json!({})), &[]);
+        let tokens = format!("--admin-tokens-file={}", tokens_file(own.folder.path()).display());
+        let flags = own.flags(&["--wake-timeout=3m", &tokens]);
+        let replicas = [Flowgate::start_on(&url, &flags), Flowgate::start_on(&url, &flags)];
+        Self { own, redis, replicas }
     }
 }
 

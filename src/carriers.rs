@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::header::HeaderValue;
+use http::header::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
@@ -17,6 +17,8 @@ const OURS: [&str; 6] =
 const OUR_PREFIXES: [&str; 4] = ["x-auth-", "x-consumer-", "x-forwarded-", "x-flowgate-"];
 /// The query parameter that carries an API key.
 pub const API_KEY_PARAMETER: &str = "apikey";
+/// The header that carries one.
+pub const API_KEY_HEADER: HeaderName = HeaderName::from_static(API_KEY_PARAMETER);
 /// The query parameter that carries an API key, too, by the name that OAuth gave it.
 pub const ACCESS_TOKEN_PARAMETER: &str = "access_token";
 /// The query parameter that carries a one-time ticket.
@@ -80,16 +82,21 @@ pub fn is_our_cookie(pair: &[u8]) -> bool {
 /// Whether a `name=value` pair of a query has this name, however it is encoded.
 #[must_use]
 pub fn is_parameter(pair: &str, name: &str) -> bool {
-    let raw = pair.split('=').next().unwrap_or_default();
-    percent_decode_str(raw).decode_utf8_lossy().trim().eq_ignore_ascii_case(name)
+    parameter_name(pair).trim().eq_ignore_ascii_case(name)
+}
+
+fn parameter_name(pair: &str) -> Cow<'_, str> {
+    let raw = pair.split_once('=').map_or(pair, |(name, _)| name);
+    percent_decode_str(raw).decode_utf8_lossy()
 }
 
 /// Whether a `name=value` pair of a query carries a credential.
 #[must_use]
 pub fn is_credential_parameter(pair: &str) -> bool {
+    let name = parameter_name(pair);
     [API_KEY_PARAMETER, ACCESS_TOKEN_PARAMETER, TICKET_PARAMETER]
         .iter()
-        .any(|name| is_parameter(pair, name))
+        .any(|ours| name.trim().eq_ignore_ascii_case(ours))
 }
 
 /// Username and password of a Basic credential (RFC 7617); `None` if it is none, or malformed.

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::grant::{ApiId, ApplicationId, ConsumerId};
 use crate::tenant::TenantId;
+use crate::tenant::by_id::ById;
 
 mod sums;
 
@@ -172,7 +173,7 @@ impl Cell {
     }
 }
 
-type Cells = HashMap<Option<TenantId>, Vec<Arc<Cell>>>;
+type Cells = HashMap<Option<TenantId>, Vec<Arc<Cell>>, ById>;
 
 /// All sums of this process.
 #[derive(Debug)]

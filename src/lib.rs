@@ -30,7 +30,8 @@
 //! - 3, the stages: [`front`], [`accept`], [`route`], [`authenticate`], [`connect`], [`exchange`],
 //!   [`relay`]
 //! - 2, services: [`live`], [`ledger`], [`registry`], [`runtimes`], [`guessing`], [`passwords`],
-//!   [`telemetry`], [`tls`], [`upload`], [`rewound`], [`permits`], [`descriptors`], [`held`]
+//!   [`telemetry`], [`tls`], [`upload`], [`rewound`], [`permits`], [`descriptors`], [`held`],
+//!   [`scheduling`]
 //! - 1, vocabulary: [`tenant`], [`grant`], [`plan`], [`secret`], [`refusal`], [`close`],
 //!   [`client`], [`clock`], [`carriers`], [`cookies`], [`path`], [`row`], [`metrics`],
 //!   [`own_network`], [`networks`], [`proxy_protocol`], [`limits`], [`keepalive`], [`api`],
@@ -104,6 +105,7 @@ pub mod rewound;
 pub mod route;
 pub mod row;
 pub mod runtimes;
+pub mod scheduling;
 pub mod sealing;
 pub mod secret;
 pub mod settle;

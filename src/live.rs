@@ -13,6 +13,7 @@ use crate::close::Cause;
 use crate::grant::{Grant, SessionId};
 use crate::ledger::{Cell, Ledger};
 use crate::plan::Share;
+use crate::tenant::by_id::ById;
 use crate::tenant::{Instance, Tenant, TenantId, Username};
 
 mod accounts;
@@ -198,7 +199,7 @@ impl Entry {
 /// Everything that runs, by tenant.
 #[derive(Debug, Default)]
 pub struct LiveTable {
-    tenants: DashMap<TenantId, Arc<TenantLive>>,
+    tenants: DashMap<TenantId, Arc<TenantLive>, ById>,
     /// Whose the sessions are that something rests on, and how much that is.
     sessions: DashMap<SessionId, (TenantId, usize)>,
     subscribers: DashMap<SubscriberId, Arc<Subscriber>>,
@@ -279,6 +280,7 @@ impl LiveTable {
         // Before the lock is gone: see `LiveTable::news`.
         entry.sum_up();
         drop(entries);
+        let was_last = news.is_some();
         if let Some(news) = news {
             self.traffic.take_in(entry.tenant(), news);
         }
@@ -292,10 +294,12 @@ impl LiveTable {
             });
         }
         self.count.fetch_sub(1, Ordering::Relaxed);
-        // A budget outlives its connections: reconnecting does not refill it. See `sweep`.
-        self.tenants.remove_if(&entry.tenant(), |_, shared| {
-            shared.account.is_untouched() && shared.is_empty()
-        });
+        if was_last {
+            // A budget outlives its connections: reconnecting does not refill it. See `sweep`.
+            self.tenants.remove_if(&entry.tenant(), |_, shared| {
+                shared.account.is_untouched() && shared.is_empty()
+            });
+        }
     }
 
     /// Takes in what was relayed since the last call; to be called every few seconds.

@@ -13,6 +13,7 @@ use crate::client::network;
 use crate::clock::{Clock, Millis};
 use crate::guessing::{Claim, Guess, Guessing, Key, Ruling};
 use crate::metrics::{Latencies, Spans, Tally};
+use crate::scheduling::spent_micros;
 use crate::secret::Secret;
 use crate::tenant::Password;
 
@@ -339,7 +340,9 @@ fn work_off(queue: &Queue, memory: &Memory) {
                 let _ = done.send(hash(&password));
             }
             Work::Check(one) => {
-                let began = cpu_micros();
+                // By the clock, names would use up their shares while the pool is kept from running, which
+                // is when there is least to share.
+                let began = spent_micros();
                 if let Some(attempt) = &one.attempt {
                     attempt.begin();
                 }
@@ -349,7 +352,7 @@ fn work_off(queue: &Queue, memory: &Memory) {
                     attempt.settle(verdict != Verdict::Wrong, memory.clock.now());
                 }
                 running.flight = None;
-                let micros = cpu_micros().saturating_sub(began);
+                let micros = spent_micros().saturating_sub(began);
                 for waiter in queue.finish(one.flight, charged_to, micros) {
                     // One of them has had it checked; the others are told what is known since.
                     if waiter.send(verdict).is_ok() && verdict == Verdict::Right {
@@ -359,14 +362,6 @@ fn work_off(queue: &Queue, memory: &Memory) {
             }
         }
     }
-}
-
-/// Processor time of this thread. By the clock, names would use up their shares while the pool is kept
-/// from running, which is when there is least to share.
-fn cpu_micros() -> u64 {
-    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    let whole = |part: i64| u64::try_from(part).unwrap_or_default();
-    whole(spent.tv_sec) * 1_000_000 + whole(spent.tv_nsec) / 1000
 }
 
 fn check_one(memory: &Memory, hash: &str, password: &Secret, digest: Digest) -> Verdict {

@@ -1,13 +1,13 @@
 //! Paths as a runtime would see them.
 
-use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{CONTROLS, percent_decode, utf8_percent_encode};
 
 /// Whether `path` is `root` or below it, as Express would see it: decoded, without empty segments,
 /// whatever the case.
 #[must_use]
 pub fn is_under(path: &str, root: &str) -> bool {
     let mut path = segments(path);
-    segments(root).all(|segment| path.next() == Some(segment))
+    segments(root).all(|segment| path.next().is_some_and(|own| as_read(own).eq(as_read(segment))))
 }
 
 /// A path as it can be shown: what is no visible ASCII stands percent-encoded, as it ought to have come.
@@ -17,10 +17,12 @@ pub fn visible(path: &str) -> impl Iterator<Item = char> {
     utf8_percent_encode(path, CONTROLS).flat_map(str::chars)
 }
 
-fn segments(path: &str) -> impl Iterator<Item = Vec<u8>> {
-    path.split('/')
-        .filter(|segment| !segment.is_empty())
-        .map(|segment| percent_decode_str(segment).map(|byte| byte.to_ascii_lowercase()).collect())
+fn segments(path: &str) -> impl Iterator<Item = &[u8]> {
+    path.as_bytes().split(|byte| *byte == b'/').filter(|segment| !segment.is_empty())
+}
+
+fn as_read(segment: &[u8]) -> impl Iterator<Item = u8> {
+    percent_decode(segment).map(|byte| byte.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Host and path to a row of the table in `docs/wire.md`. Pure.
 
-use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
 
 use crate::api::context::is_reserved;
 use crate::path::is_under;
@@ -76,7 +78,7 @@ impl RuntimeTarget {
     /// Not found, if it would be under the editor's and admin API's root. Malformed, if it would
     /// begin with two slashes: URL parsers take what follows them for a host.
     pub fn runtime_path(&self, instance: &Instance) -> Result<String, Refusal> {
-        let path = format!("{}{}", instance.node_root, self.below_node_root);
+        let path = [&*instance.node_root, &self.below_node_root].concat();
         match &instance.admin_root {
             Some(admin_root) if is_under(&path, admin_root) => {
                 Err(Refusal::NotFound("the path is under the runtime's admin_root"))
@@ -139,7 +141,7 @@ pub fn route(host: &str, path: &str, base_domain: &str) -> Result<Target, Refusa
         && let Some((name, below)) = rest.split_once('/')
     {
         let username = Username::parse(name).map_err(|_| Refusal::NotFound("no such tenant"))?;
-        let below_node_root = format!("/public/{below}");
+        let below_node_root = ["/public/", below].concat();
         return Ok(Target::Runtime(RuntimeTarget {
             row: Row::Public,
             username: Some(username),
@@ -154,10 +156,14 @@ pub fn route(host: &str, path: &str, base_domain: &str) -> Result<Target, Refusa
 
 /// The tenant whose host this is, by its form alone; `None` for the bare host.
 fn tenant_of_host(host: &str, base_domain: &str) -> Result<Option<Username>, Refusal> {
-    let name = host_name(host)?.to_ascii_lowercase();
-    let name = name.strip_suffix('.').unwrap_or(&name);
-    let label = name.strip_suffix(base_domain).and_then(|rest| rest.strip_suffix('.'));
-    Ok(label.and_then(|label| Username::parse(label).ok()))
+    let name = host_name(host)?;
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let place = name.len().checked_sub(base_domain.len());
+    let Some((before, domain)) = place.and_then(|place| name.split_at_checked(place)) else {
+        return Ok(None);
+    };
+    let label = before.strip_suffix('.').filter(|_| domain.eq_ignore_ascii_case(base_domain));
+    Ok(label.and_then(|label| Username::parse(&label.to_ascii_lowercase()).ok()))
 }
 
 /// A Host header without its port.
@@ -195,11 +201,11 @@ fn check_path(path: &str) -> Result<(), Refusal> {
     if !path.starts_with('/') {
         return Err(Refusal::Malformed("The path must begin with a slash."));
     }
-    if path.contains('\\') {
+    if path.as_bytes().contains(&b'\\') {
         return Err(Refusal::Malformed("The path contains a backslash."));
     }
-    for segment in path.split('/') {
-        let decoded: Vec<u8> = percent_decode_str(segment).collect();
+    for segment in path.as_bytes().split(|byte| *byte == b'/') {
+        let decoded: Cow<'_, [u8]> = percent_decode(segment).into();
         if decoded.iter().any(|byte| matches!(byte, b'/' | b'\\')) {
             return Err(Refusal::Malformed("The path contains an encoded slash or backslash."));
         }

@@ -11,6 +11,7 @@ use crate::grant::{ApiId, Grant, KeyId};
 use crate::plan::Plan;
 use crate::secret::SecretDigest;
 
+pub mod by_id;
 mod instance;
 mod key;
 pub mod nodes;

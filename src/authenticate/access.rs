@@ -142,7 +142,7 @@ impl Authority<'_> {
             return self.access_by_ticket(&ticket, request, api).await.map(Some);
         }
         let headers = &request.headers;
-        single(headers, AUTHORIZATION.as_str())?;
+        single(headers, &AUTHORIZATION)?;
         let bearer = bearers(headers).next();
         // Where consumers sign tokens themselves, it may be one of those.
         let bearer =
@@ -168,7 +168,7 @@ impl Authority<'_> {
     /// # Errors
     /// 401 without a token that holds, 403 for an application that is not subscribed.
     pub fn check_bearer(self, headers: &HeaderMap, api: &Api) -> Result<Grant, Refusal> {
-        single(headers, AUTHORIZATION.as_str())?;
+        single(headers, &AUTHORIZATION)?;
         let missing = Refusal::Consumer(ConsumerRefusal::MissingAccessToken);
         let bearer = bearers(headers).next().ok_or(missing)?;
         let grant = self.grant_of_token(&bearer, api)?;

@@ -12,7 +12,7 @@ use super::credentials::{bearers, is_basic, parameter, single, text};
 use super::jwt::{Fault, Token, public_key, secret_key};
 use crate::api::consumer::{Consumer, Credential, Proof, Verifier};
 use crate::api::{Api, Security};
-use crate::carriers::{API_KEY_PARAMETER, Caller, Carrier, TOKEN_NAME, read_basic};
+use crate::carriers::{API_KEY_HEADER, API_KEY_PARAMETER, Caller, Carrier, TOKEN_NAME, read_basic};
 use crate::client::Client;
 use crate::clock::UnixMillis;
 use crate::grant::Grant;
@@ -92,7 +92,7 @@ impl Authority<'_> {
     }
 
     fn key(self, request: &Parts, api: &Api) -> Result<Option<(Proven, Carrier)>, Refusal> {
-        let header = single(&request.headers, API_KEY_PARAMETER)?.map(text).transpose()?;
+        let header = single(&request.headers, &API_KEY_HEADER)?.map(text).transpose()?;
         let (key, carrier) = match header {
             Some(header) => (Secret::new(header), Carrier::KeyHeader),
             None => match parameter(request.uri.query(), API_KEY_PARAMETER)? {
@@ -120,7 +120,7 @@ impl Authority<'_> {
         api: &Api,
         client: Client,
     ) -> Result<Option<(Proven, Carrier)>, Refusal> {
-        let Some(value) = single(&request.headers, AUTHORIZATION.as_str())? else {
+        let Some(value) = single(&request.headers, &AUTHORIZATION)? else {
             return Ok(None);
         };
         // Another kind may know what it is.
@@ -235,7 +235,7 @@ fn call(api: &Api, (consumer, place, until): &Proven, carrier: Carrier) -> Call 
 /// The token of a request: header before query before cookie.
 fn token(request: &Parts) -> Result<Option<(Secret, Carrier)>, Refusal> {
     let headers = &request.headers;
-    if let Some(value) = single(headers, AUTHORIZATION.as_str())? {
+    if let Some(value) = single(headers, &AUTHORIZATION)? {
         if let Some(bearer) = bearers(headers).next() {
             return Ok(Some((bearer, Carrier::Authorization)));
         }

@@ -1,12 +1,12 @@
 //! What a request presents, read from its headers and query. Pure; nothing is checked yet.
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use percent_encoding::percent_decode_str;
 
 use crate::carriers::{
-    ACCESS_TOKEN_PARAMETER, API_KEY_PARAMETER, TICKET_PARAMETER, TOKEN_SUBPROTOCOL, is_parameter,
-    read_basic,
+    ACCESS_TOKEN_PARAMETER, API_KEY_HEADER, API_KEY_PARAMETER, TICKET_PARAMETER, TOKEN_SUBPROTOCOL,
+    is_parameter, read_basic,
 };
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -14,6 +14,9 @@ use crate::secret::Secret;
 const BAD_AUTHORIZATION: Refusal = Refusal::Malformed("The Authorization header is malformed.");
 
 const TWICE: Refusal = Refusal::Malformed("A credential appears more than once.");
+
+const X_AUTH_USER: HeaderName = HeaderName::from_static("x-auth-user");
+const X_AUTH_KEY: HeaderName = HeaderName::from_static("x-auth-key");
 
 /// Everything of ours that a request presents.
 #[derive(Debug, Default)]
@@ -48,7 +51,7 @@ impl Presented {
     /// round, is no credential.
     pub fn read(headers: &HeaderMap, query: Option<&str>) -> Result<Self, Refusal> {
         let mut presented = Self::default();
-        if let Some(value) = single(headers, "authorization")? {
+        if let Some(value) = single(headers, &AUTHORIZATION)? {
             if is_basic(value) {
                 let (username, secret) = read_basic(value).ok_or(BAD_AUTHORIZATION)?;
                 presented.basic = Some(Named { username, secret });
@@ -56,12 +59,12 @@ impl Presented {
                 presented.bearer = bearers(headers).next();
             }
         }
-        let user = single(headers, "x-auth-user")?.map(text).transpose()?;
-        let key = single(headers, "x-auth-key")?.map(text).transpose()?;
+        let user = single(headers, &X_AUTH_USER)?.map(text).transpose()?;
+        let key = single(headers, &X_AUTH_KEY)?.map(text).transpose()?;
         if let (Some(username), Some(key)) = (user, key) {
             presented.x_auth = Some(Named { username, secret: Secret::new(key) });
         }
-        let header = single(headers, "apikey")?.map(text).transpose()?.map(Secret::new);
+        let header = single(headers, &API_KEY_HEADER)?.map(text).transpose()?.map(Secret::new);
         let parameter = parameter(query, API_KEY_PARAMETER)?;
         if header.is_some() && parameter.is_some() {
             return Err(TWICE);
@@ -122,7 +125,7 @@ pub(super) fn subprotocol_token(headers: &HeaderMap) -> Result<Option<Secret>, R
 
 pub(super) fn single<'a>(
     headers: &'a HeaderMap,
-    name: &str,
+    name: &HeaderName,
 ) -> Result<Option<&'a HeaderValue>, Refusal> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {

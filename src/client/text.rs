@@ -40,22 +40,21 @@ impl Text {
         }
     }
 
-    fn push_decimal(&mut self, number: u16) {
-        let mut unit = 10_000;
-        while unit > number && unit > 1 {
-            unit /= 10;
-        }
-        while unit > 0 {
+    fn push_decimal(&mut self, mut number: u16) {
+        let mut digits = [0; 5];
+        let mut first = digits.len();
+        while first == digits.len() || number > 0 {
+            first -= 1;
             // One digit.
-            self.push(b'0' + (number / unit % 10) as u8);
-            unit /= 10;
+            digits[first] = b'0' + (number % 10) as u8;
+            number /= 10;
         }
+        digits[first..].iter().for_each(|digit| self.push(*digit));
     }
 
     fn push_hex(&mut self, number: u64, digits: u32) {
         for place in (0..digits).rev() {
-            let digit = (number >> (4 * place)) as u8 & 15;
-            self.push(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
+            self.push(b"0123456789abcdef"[(number >> (4 * place)) as usize & 15]);
         }
     }
 

@@ -22,6 +22,7 @@ use super::Dialer;
 use crate::clock::{Clock, Millis};
 use crate::metrics::Stopwatch;
 use crate::refusal::Refusal;
+use crate::tenant::by_id::ById;
 use crate::tenant::{Instance, Tenant, TenantId};
 use crate::tls::Stream;
 use crate::upload::Upload;
@@ -42,7 +43,7 @@ pub struct Pool {
 
 #[derive(Debug, Default)]
 struct Idle {
-    by_destination: HashMap<Destination, Vec<Kept>>,
+    by_destination: HashMap<Destination, Vec<Kept>, ById>,
     count: usize,
 }
 

@@ -5,28 +5,37 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE,
-    EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, REFERER, REFERRER_POLICY,
-    SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRAILER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, HeaderMap, HeaderName,
+    HeaderValue, REFERER, REFERRER_POLICY, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRAILER, VARY,
+    WWW_AUTHENTICATE,
 };
 
 use crate::carriers::{
-    API_KEY_PARAMETER, Caller, Carrier, OUR_SUBPROTOCOL, TOKEN_NAME, TOKEN_SUBPROTOCOL,
-    basic_username, is_credential_parameter, is_our_cookie, is_ours, is_parameter,
+    API_KEY_HEADER, API_KEY_PARAMETER, Caller, Carrier, OUR_SUBPROTOCOL, TOKEN_NAME,
+    TOKEN_SUBPROTOCOL, basic_username, is_credential_parameter, is_our_cookie, is_ours,
+    is_parameter,
 };
 use crate::client::RequestId;
 use crate::client::text::Text;
 use crate::row::Row;
 use crate::tenant::Username;
 
-const APIKEY: HeaderName = HeaderName::from_static("apikey");
-const X_AUTH_USER: HeaderName = HeaderName::from_static("x-auth-user");
-const X_CONSUMER_USERNAME: HeaderName = HeaderName::from_static("x-consumer-username");
-const X_CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-identifier");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+mod editing;
+
+use editing::{filter_list, remove_all, remove_hop_by_hop_and, replace};
+
+/// A header that flowgate says itself: its name, and how that is written.
+pub type Said = (HeaderName, &'static str);
+
+const X_AUTH_USER: Said = (HeaderName::from_static("x-auth-user"), "X-Auth-User");
+const X_CONSUMER_USERNAME: Said =
+    (HeaderName::from_static("x-consumer-username"), "X-Consumer-Username");
+const X_CREDENTIAL_IDENTIFIER: Said =
+    (HeaderName::from_static("x-credential-identifier"), "X-Credential-Identifier");
+const X_FORWARDED_FOR: Said = (HeaderName::from_static("x-forwarded-for"), "X-Forwarded-For");
+const X_FORWARDED_HOST: Said = (HeaderName::from_static("x-forwarded-host"), "X-Forwarded-Host");
+const X_FORWARDED_PROTO: Said = (HeaderName::from_static("x-forwarded-proto"), "X-Forwarded-Proto");
+const X_REQUEST_ID: Said = (HeaderName::from_static("x-request-id"), "X-Request-Id");
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// What one runtime would say to a browser about a host that many runtimes share.
@@ -61,17 +70,6 @@ const CLEARED_OF_ONE_HOST: [&[u8]; 5] = [
     b"\"storage\"",
 ];
 
-/// Meaningful for one connection only (RFC 9110 section 7.6.1), beside what `Connection` names.
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
 /// What the runtime is told of a request.
 #[derive(Debug)]
 pub struct Towards<'a> {
@@ -94,47 +92,72 @@ pub struct Towards<'a> {
 impl Towards<'_> {
     /// Turns a client's headers into those for the runtime.
     pub fn rewrite(&self, headers: &mut HeaderMap) {
-        remove_hop_by_hop(headers);
+        self.filter(headers);
         let host = headers.get(HOST).cloned();
-        let key = self.passing(Carrier::KeyHeader).and_then(|()| headers.get("apikey").cloned());
-        remove_all(headers, |name| is_ours(name) || name == EXPECT.as_str());
-        self.filter_authorization(headers);
-        // Whosever API it opens: on a tenant's own host the cookie of that name is the runtime's.
-        let takes_token = self.row.is_on_bare_host() && !self.passes(Carrier::TokenCookie);
-        filter_cookies(headers, takes_token);
-        filter_subprotocols(headers);
-        filter_trailer_names(headers);
-        filter_referer(headers);
-        let mut set = |name, value: &str| {
-            if let Ok(value) = HeaderValue::from_str(value) {
+        self.say(host.as_ref(), |(name, _), value| {
+            if let Ok(value) = HeaderValue::from_bytes(value) {
                 headers.insert(name, value);
             }
-        };
+        });
+    }
+
+    /// Takes out of a client's headers what the runtime does not get to see of them.
+    pub fn filter(&self, headers: &mut HeaderMap) {
+        let passes_key = self.passes(Carrier::KeyHeader);
+        let mut filters: Vec<fn(&Self, &mut HeaderMap)> = Vec::new();
+        remove_hop_by_hop_and(headers, |name| {
+            match name {
+                "authorization" => filters.push(Self::filter_authorization),
+                "cookie" => filters.push(Self::filter_cookies),
+                "referer" => filters.push(|_, headers| filter_referer(headers)),
+                "sec-websocket-protocol" => {
+                    filters.push(|_, headers| filter_subprotocols(headers));
+                }
+                "trailer" => filters.push(|_, headers| filter_trailer_names(headers)),
+                "apikey" if passes_key => return false,
+                "expect" => return true,
+                _ => {}
+            }
+            is_ours(name)
+        });
+        for filter in filters {
+            filter(self, headers);
+        }
+        if passes_key && let Some(key) = headers.get(API_KEY_HEADER).cloned() {
+            // The first one, should there be several.
+            headers.insert(API_KEY_HEADER, key);
+        }
+    }
+
+    /// What flowgate says to the runtime, in place of what clients may have said by the same names: has
+    /// it put, one by one. `host` is the client's.
+    pub fn say(&self, host: Option<&HeaderValue>, mut put: impl FnMut(Said, &[u8])) {
         match self.caller {
             Some(caller) => {
-                set(X_CONSUMER_USERNAME, &caller.username);
-                set(X_CREDENTIAL_IDENTIFIER, &caller.credential);
+                let Caller { username, credential, .. } = caller;
+                for (said, value) in
+                    [(X_CONSUMER_USERNAME, username), (X_CREDENTIAL_IDENTIFIER, credential)]
+                {
+                    // What cannot be said in ASCII stays unsaid.
+                    if HeaderValue::from_str(value).is_ok() {
+                        put(said, value.as_bytes());
+                    }
+                }
             }
             None if self.row.is_public() => {}
-            None => set(X_AUTH_USER, self.tenant.as_str()),
+            None => put(X_AUTH_USER, self.tenant.as_str().as_bytes()),
         }
-        set(X_FORWARDED_FOR, Text::from(self.client).as_str());
-        set(X_REQUEST_ID, Text::from(self.request_id).as_str());
-        let scheme = if self.over_tls { "https" } else { "http" };
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        put(X_FORWARDED_FOR, Text::from(self.client).as_bytes());
+        put(X_REQUEST_ID, Text::from(self.request_id).as_bytes());
+        put(X_FORWARDED_PROTO, if self.over_tls { b"https" } else { b"http" });
         if let Some(host) = host {
-            headers.insert(X_FORWARDED_HOST, host);
+            put(X_FORWARDED_HOST, host.as_bytes());
         }
-        headers.extend(key.map(|key| (APIKEY, key)));
     }
 
     /// Whether the endpoint gets to see this carrier of the credential that was used.
     fn passes(&self, carrier: Carrier) -> bool {
         self.caller.is_some_and(|caller| caller.passes == Some(carrier))
-    }
-
-    fn passing(&self, carrier: Carrier) -> Option<()> {
-        self.passes(carrier).then_some(())
     }
 
     /// Passes on what was not for us, but never Basic on the bare host (which names a tenant there)
@@ -155,34 +178,65 @@ impl Towards<'_> {
             headers.remove(AUTHORIZATION);
         }
     }
+
+    fn filter_cookies(&self, headers: &mut HeaderMap) {
+        // Whosever API it opens: on a tenant's own host the cookie of that name is the runtime's.
+        let takes_token = self.row.is_on_bare_host() && !self.passes(Carrier::TokenCookie);
+        filter_list(headers, &COOKIE, b';', b"; ", |pair| {
+            // Some browsers send a nameless cookie back with its equals sign.
+            let nameless = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii_start();
+            let is_token = takes_token && is_cookie_named(nameless, TOKEN_NAME);
+            !is_our_cookie(pair) && !is_our_cookie(nameless) && !is_token
+        });
+    }
 }
 
 /// Turns a runtime's headers into those for the client. The answer to a handshake keeps nothing of
 /// hop-by-hop; the caller sets `Connection` and `Upgrade` anew.
 pub fn rewrite_answer(headers: &mut HeaderMap, row: Row) {
-    remove_hop_by_hop(headers);
-    if row.is_on_bare_host() {
-        let challenges: Vec<HeaderValue> = headers
-            .get_all(WWW_AUTHENTICATE)
-            .iter()
-            .filter(|value| !offers_basic(value))
-            .cloned()
-            .collect();
-        replace(headers, &WWW_AUTHENTICATE, challenges);
-        remove_all(headers, |name| ABOUT_THE_WHOLE_HOST.contains(&name));
+    let is_on_bare_host = row.is_on_bare_host();
+    let mut filters: Vec<fn(&mut HeaderMap)> = Vec::new();
+    remove_hop_by_hop_and(headers, |name| {
+        if is_on_bare_host && ABOUT_THE_WHOLE_HOST.contains(&name) {
+            return true;
+        }
+        match name {
+            "www-authenticate" if is_on_bare_host => filters.push(filter_challenges),
+            "clear-site-data" => filters.push(filter_clearing),
+            "set-cookie" => filters.push(filter_set_cookies),
+            _ => {}
+        }
+        false
+    });
+    for filter in filters {
+        filter(headers);
+    }
+    if is_on_bare_host {
         // Its page gets an origin of its own, which can use nobody's credentials.
         let sandbox = HeaderValue::from_static("sandbox allow-scripts allow-forms");
         headers.append(CONTENT_SECURITY_POLICY, sandbox);
     }
-    filter_list(headers, &CLEAR_SITE_DATA, b',', b", ", |what| CLEARED_OF_ONE_HOST.contains(&what));
     if row == Row::Editor {
         // Another tenant's page is of the same site, so the session's cookie would come along.
         let no_frames = HeaderValue::from_static("frame-ancestors 'self'");
         headers.append(CONTENT_SECURITY_POLICY, no_frames);
     }
-    let cookies: Vec<HeaderValue> =
-        headers.get_all(SET_COOKIE).iter().filter(|cookie| is_harmless(cookie)).cloned().collect();
-    replace(headers, &SET_COOKIE, cookies);
+}
+
+fn filter_challenges(headers: &mut HeaderMap) {
+    let challenges = headers.get_all(WWW_AUTHENTICATE).iter();
+    let kept = challenges.filter(|value| !offers_basic(value)).cloned().collect();
+    replace(headers, &WWW_AUTHENTICATE, kept);
+}
+
+fn filter_clearing(headers: &mut HeaderMap) {
+    filter_list(headers, &CLEAR_SITE_DATA, b',', b", ", |what| CLEARED_OF_ONE_HOST.contains(&what));
+}
+
+fn filter_set_cookies(headers: &mut HeaderMap) {
+    let cookies = headers.get_all(SET_COOKIE).iter();
+    let kept = cookies.filter(|cookie| is_harmless(cookie)).cloned().collect();
+    replace(headers, &SET_COOKIE, kept);
 }
 
 /// Keeps an answer to a private request out of shared caches, and from being given to whoever asks
@@ -236,49 +290,6 @@ fn is_harmless(cookie: &HeaderValue) -> bool {
         && !parts.any(|part| part.split('=').next().unwrap_or_default().trim() == "domain")
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    // It overrides the length, which then says something else (RFC 9112 section 6.3).
-    if headers.contains_key(TRANSFER_ENCODING) {
-        headers.remove(CONTENT_LENGTH);
-    }
-    let named: Vec<String> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        // They are for whoever gets the content (RFC 9110 section 7.6.1).
-        .filter(|name| name != "host" && name != "content-length")
-        .collect();
-    remove_all(headers, |name| {
-        HOP_BY_HOP.contains(&name) || named.iter().any(|other| other == name)
-    });
-}
-
-fn remove_all(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
-    let unwanted: Vec<HeaderName> =
-        headers.keys().filter(|name| is_unwanted(name.as_str())).cloned().collect();
-    for name in unwanted {
-        headers.remove(name);
-    }
-}
-
-fn replace(headers: &mut HeaderMap, name: &HeaderName, values: Vec<HeaderValue>) {
-    headers.remove(name);
-    for value in values {
-        headers.append(name.clone(), value);
-    }
-}
-
-fn filter_cookies(headers: &mut HeaderMap, takes_token: bool) {
-    filter_list(headers, &COOKIE, b';', b"; ", |pair| {
-        // Some browsers send a nameless cookie back with its equals sign.
-        let nameless = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii_start();
-        let is_token = takes_token && is_cookie_named(nameless, TOKEN_NAME);
-        !is_our_cookie(pair) && !is_our_cookie(nameless) && !is_token
-    });
-}
-
 fn is_cookie_named(pair: &[u8], name: &str) -> bool {
     let own = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
     own.trim_ascii() == name.as_bytes()
@@ -305,33 +316,6 @@ fn filter_referer(headers: &mut HeaderMap) {
     };
     if headers.get_all(REFERER).iter().any(names_one) {
         headers.remove(REFERER);
-    }
-}
-
-/// Leaves a header byte for byte as it is unless something in it has to go.
-fn filter_list(
-    headers: &mut HeaderMap,
-    name: &HeaderName,
-    separator: u8,
-    joint: &[u8],
-    keep: impl Fn(&[u8]) -> bool,
-) {
-    let mut values = Vec::new();
-    let mut changed = false;
-    for value in headers.get_all(name) {
-        let parts = || value.as_bytes().split(|byte| *byte == separator).map(<[u8]>::trim_ascii);
-        if parts().all(&keep) {
-            values.push(value.clone());
-            continue;
-        }
-        changed = true;
-        let kept: Vec<&[u8]> = parts().filter(|part| keep(part)).collect();
-        if !kept.is_empty() {
-            values.extend(HeaderValue::from_bytes(&kept.join(joint)));
-        }
-    }
-    if changed {
-        replace(headers, name, values);
     }
 }
 

@@ -278,6 +278,9 @@ impl<S: Story> Conversation<S> {
             Reading::Whole(asked, Reception::Forward(forward)) => {
                 let closing = S::entry(&forward.errand).sit(Arc::clone(&tools.mailbox), slot);
                 let (passage, fault) = Passage::new(*forward, asked, tools);
+                if passage.is_uploading() {
+                    self.client.acknowledge();
+                }
                 self.state = State::Passage(Box::new(passage));
                 match fault {
                     _ if closing.is_some() => self.obey_level(tools),

@@ -41,9 +41,9 @@ impl<'a> Written<'a> {
         self.0.iter().map(|header| header.name)
     }
 
-    /// How often this name was written before the header at `place`.
-    pub(super) fn times_before(self, place: usize, name: &str) -> usize {
-        self.0[..place].iter().filter(|header| header.name.eq_ignore_ascii_case(name)).count()
+    /// Whether the header at `place` has this name.
+    pub(super) fn has(self, place: usize, name: &HeaderName) -> bool {
+        self.0[place].name.eq_ignore_ascii_case(name.as_str())
     }
 
     /// How many headers there are.

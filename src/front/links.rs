@@ -19,6 +19,7 @@ use super::Destination;
 use crate::clock::Millis;
 use crate::descriptors::{Descriptors, Use};
 use crate::own_network::Network;
+use crate::tenant::by_id::ById;
 
 /// For how long a connection is kept without a request.
 const IDLE_MAX: Duration = Duration::from_secs(4);
@@ -96,7 +97,7 @@ pub type Taken = (TcpStream, bool);
 #[derive(Debug)]
 pub struct Links {
     links: Slab<Link>,
-    idle: HashMap<Destination, Vec<usize>>,
+    idle: HashMap<Destination, Vec<usize>, ById>,
     idle_count: usize,
     descriptors: Descriptors,
 }
@@ -109,7 +110,7 @@ fn token(id: usize) -> Token {
 impl Links {
     /// None yet.
     pub fn new(descriptors: Descriptors) -> Self {
-        Self { links: Slab::new(), idle: HashMap::new(), idle_count: 0, descriptors }
+        Self { links: Slab::new(), idle: HashMap::default(), idle_count: 0, descriptors }
     }
 
     /// Begins to dial.
@@ -186,14 +187,10 @@ impl Links {
         }
     }
 
-    /// The connection that was kept last.
+    /// The connection that was kept last. Its place is likely to be wanted again soon: if it was the only
+    /// one, [`Links::sweep`] forgets the destination.
     pub fn take_kept(&mut self, destination: Destination, slot: usize) -> Option<usize> {
-        let kept = self.idle.get_mut(&destination)?;
-        let id = kept.pop();
-        if kept.is_empty() {
-            self.idle.remove(&destination);
-        }
-        let id = id?;
+        let id = self.idle.get_mut(&destination)?.pop()?;
         self.idle_count -= 1;
         self.links.get_mut(id)?.user = User::Slot(slot);
         Some(id)

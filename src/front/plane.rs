@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::live::Mailbox;
 use crate::permits::Permits;
 use crate::registry::store::embedded::never_wait_here;
+use crate::scheduling;
 
 const BACKLOG: i32 = 4096;
 
@@ -207,6 +208,7 @@ fn run_or_abort<S: Story>(front: Front<S>, handle: &Handle) {
     let _inside = handle.enter();
     // Frames would wait as well.
     never_wait_here();
+    scheduling::react_quickly();
     if catch_unwind(AssertUnwindSafe(|| front.run())).is_err() {
         std::process::abort();
     }

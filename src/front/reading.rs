@@ -88,7 +88,7 @@ pub(super) fn read<S: Story>(
         closes: says_close(headers),
         without_body: head.parts.method == Method::HEAD,
         is_read: ahead.is_whole,
-        is_to_be_invited: headers.contains_key(EXPECT),
+        is_to_be_invited: has_body && headers.contains_key(EXPECT),
         body: has_body.then(|| Box::new(body)),
         behind: behind.to_vec(),
     };

@@ -232,7 +232,7 @@ impl<S: Story> Front<S> {
                 Outcome::Again => Step::On,
                 outcome => Step::End(outcome),
             });
-            if self.clock.micros() >= until {
+            if !self.ready.is_empty() && self.clock.micros() >= until {
                 break;
             }
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderValue};
 
-use super::head::Written;
+use super::head::{HEADERS_MAX, Written};
 use crate::clock::Millis;
 
 /// The time of day for `Date`, which changes once a second.
@@ -38,23 +38,29 @@ pub fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 /// All headers of `headers`: what `written` has, in its order and letters, then the rest.
 pub fn put_headers(out: &mut Vec<u8>, written: Written<'_>, headers: &HeaderMap) {
-    for (place, name) in written.names().enumerate() {
-        let times_before = written.times_before(place, name);
-        if let Some(value) = headers.get_all(name).iter().nth(times_before) {
+    let mut values = [None; HEADERS_MAX];
+    let mut others = Vec::new();
+    let mut first_free = 0;
+    // All values of a name come in a row. Mostly the names come as they were written, so that the first
+    // free place is the right one.
+    for (name, value) in headers {
+        let mut places = first_free..written.count();
+        let is_its = |place: &usize| values[*place].is_none() && written.has(*place, name);
+        match places.find(is_its) {
+            Some(place) => values[place] = Some(value),
+            None => others.push((name, value)),
+        }
+        while values.get(first_free).is_some_and(Option::is_some) {
+            first_free += 1;
+        }
+    }
+    for (name, value) in written.names().zip(&values) {
+        if let Some(value) = value {
             put(out, name.as_bytes(), value.as_bytes());
         }
     }
-    // All values of a name come in a row.
-    let (mut last, mut left) = (None, 0);
-    for (name, value) in headers {
-        if last != Some(name) {
-            last = Some(name);
-            left = written.times_before(written.count(), name.as_str());
-        }
-        match left {
-            0 => put_canonical(out, name.as_str(), value),
-            _ => left -= 1,
-        }
+    for (name, value) in others {
+        put_canonical(out, name.as_str(), value);
     }
 }
 
@@ -78,16 +84,6 @@ fn put_canonical(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
         }
     };
     put(out, canonical.as_bytes(), value.as_bytes());
-}
-
-/// Puts a length back that its sender has called meaningful for one connection only: without it the body
-/// would be taken for what comes next.
-pub fn keep_length(headers: &mut HeaderMap, length: Option<HeaderValue>) {
-    if let Some(length) = length
-        && !headers.contains_key(CONTENT_LENGTH)
-    {
-        headers.insert(CONTENT_LENGTH, length);
-    }
 }
 
 /// A status line.

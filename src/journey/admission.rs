@@ -228,8 +228,8 @@ fn beginning(path: &str) -> String {
 
 /// A path at the runtime with what the runtime may see of the query.
 fn with_query(mut path: String, parts: &Parts) -> String {
-    let query = without_credentials(parts.uri.query().unwrap_or_default());
-    if !query.is_empty() {
+    let query = parts.uri.query().map(without_credentials).filter(|query| !query.is_empty());
+    if let Some(query) = query {
         path.push('?');
         path.push_str(&query);
     }

@@ -43,7 +43,7 @@ use crate::tenant::{Tenant, Username};
 
 mod head;
 
-use head::{Handshake, put_request_line, rewrite};
+use head::{Content, put_request_line, rewrite};
 
 /// Decides for the front, and takes from it what has to wait.
 #[derive(Debug)]
@@ -340,7 +340,8 @@ impl Journey {
         let manner = plain::Manner::of(parts, &identity);
         let towards = towards(row, &identity, client);
         put_request_line(out, parts, path_and_query)?;
-        rewrite(parts, written, &towards, None, out);
+        let content = if has_body { Content::Body } else { Content::None };
+        rewrite(parts, written, &towards, content, out);
         let way = Way::Plain { manner };
         let changes_nothing = parts.method.is_safe() && !has_body;
         Ok(Some(Sent { row, registered, way, tenant, addresses, network, changes_nothing }))
@@ -373,7 +374,7 @@ impl Journey {
         let towards = towards(row, &identity, client);
         put_request_line(out, parts, path_and_query)?;
         let drops = tenant.plan.drops();
-        rewrite(parts, written, &towards, Some(Handshake { drops }), out);
+        rewrite(parts, written, &towards, Content::Handshake { drops }, out);
         let way = Way::Handshake { accept, ours_offered, agreed: None, drops };
         Ok(Some(Sent { row, registered, way, tenant, addresses, network, changes_nothing: false }))
     }

@@ -205,7 +205,7 @@ impl Journey {
             return Err(Refusal::Overloaded("buffer_memory_max_bytes is reached"));
         }
         let Admitted { identity, path_and_query, .. } = admitted;
-        let path = path_and_query.split('?').next().unwrap_or_default();
+        let path = path_and_query.split_once('?').map_or(&**path_and_query, |(path, _)| path);
         let (tenant, now) = (&identity.tenant, self.clock.now());
         let entered = self.live.enter(tenant, kind, identity.grant, client, path, now);
         let registered = entered.map_err(|too_many| too_many_of(kind, too_many, now))?;

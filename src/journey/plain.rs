@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
-    CONTENT_LENGTH, HeaderMap, HeaderValue, ORIGIN, TRANSFER_ENCODING,
+    CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -27,6 +27,8 @@ use crate::refusal::Refusal;
 use crate::row::Row;
 use crate::upload::Upload;
 
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 /// How long a browser may remember the answer to a preflight, in seconds.
 const PREFLIGHT_SECONDS: u32 = 600;
 
@@ -85,9 +87,9 @@ pub(super) struct Manner {
 
 impl Manner {
     pub(super) fn of(parts: &Parts, identity: &Identity) -> Self {
-        let has_said = parts.headers.contains_key("sec-fetch-site");
         Self {
-            may_be_kept: !identity.authorization_consumed || has_said,
+            may_be_kept: !identity.authorization_consumed
+                || parts.headers.contains_key(SEC_FETCH_SITE),
             is_secret: parts.uri.query().is_some_and(has_credential),
         }
     }
@@ -117,10 +119,8 @@ pub(super) fn refuse_what_no_row_relays(
     {
         return Err(Refusal::BodyTooLarge);
     }
-    let asks_for_worker = parts
-        .headers
-        .get("service-worker")
-        .is_some_and(|asks| asks.as_bytes().trim_ascii() == b"script");
+    let asks = parts.headers.get(SERVICE_WORKER);
+    let asks_for_worker = asks.is_some_and(|asks| asks.as_bytes().trim_ascii() == b"script");
     if asks_for_worker && row.is_on_bare_host() {
         return Err(Refusal::ServiceWorker);
     }

@@ -40,6 +40,7 @@ impl Trail {
             return;
         }
         tracing::info!(
+            message = if is_handshake { "handshake" } else { "request" },
             request_id = %client.request_id,
             client = %Text::from(client.address),
             tenant = self.tenant.as_ref().map(tracing::field::display),
@@ -47,7 +48,6 @@ impl Trail {
             row = self.row,
             path = self.path,
             status = status.as_u16(),
-            "{}", if is_handshake { "handshake" } else { "request" }
         );
     }
 

@@ -19,6 +19,7 @@ use super::turns::Turns;
 use crate::clock::{Clock, Millis};
 use crate::metrics::Tally;
 use crate::secret::SecretDigest;
+use crate::tenant::by_id::ById;
 use crate::tenant::{Tenant, TenantId, Username};
 
 /// How long an answer "there is none" is believed.
@@ -51,7 +52,7 @@ struct Known {
 pub struct Cache {
     clock: Clock,
     tenants_max: usize,
-    tenants: DashMap<TenantId, Known>,
+    tenants: DashMap<TenantId, Known, ById>,
     usernames: DashMap<Username, TenantId>,
     keys: DashMap<SecretDigest, TenantId>,
     absent: DashMap<Lookup, Millis>,
@@ -121,7 +122,7 @@ impl Cache {
         Self {
             clock,
             tenants_max,
-            tenants: DashMap::new(),
+            tenants: DashMap::default(),
             usernames: DashMap::new(),
             keys: DashMap::new(),
             absent: DashMap::new(),

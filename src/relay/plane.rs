@@ -17,6 +17,7 @@ use crate::held::Held;
 use crate::live::{Mailbox, Registered};
 use crate::permits;
 use crate::row::Row;
+use crate::scheduling;
 
 pub use super::thread::Relay;
 
@@ -225,6 +226,7 @@ impl Drop for Plane {
 /// A thread that panicked outside of any one connection would leave all of its connections hanging:
 /// better that whatever watches over the process starts it anew. The panic itself was printed.
 fn run_or_abort(relay: Relay, poll: Poll) {
+    scheduling::react_quickly();
     if catch_unwind(AssertUnwindSafe(|| relay.run(poll, || false))).is_err() {
         std::process::abort();
     }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt::{self, Write};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -15,8 +15,43 @@ use super::lines::Lines;
 const KEPT_BYTES_MAX: usize = 16 * 1024;
 
 thread_local! {
-    /// The memory of the thread's last line.
-    static LINE: Cell<String> = const { Cell::new(String::new()) };
+    static KEPT: Cell<Kept> = const { Cell::new(Kept { line: String::new(), second: Second::NONE }) };
+}
+
+/// What is left of a thread's last line.
+#[derive(Default)]
+struct Kept {
+    /// Its memory.
+    line: String,
+    second: Second,
+}
+
+/// The second that a line was written in. The next one is mostly of the same.
+#[derive(Default)]
+struct Second {
+    since_1970: Option<u64>,
+    text: String,
+}
+
+impl Second {
+    const NONE: Self = Self { since_1970: None, text: String::new() };
+
+    /// Puts a time with its microseconds, as RFC 3339 has it.
+    fn put(&mut self, line: &mut String, now: SystemTime) {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if self.since_1970.replace(now.as_secs()) != Some(now.as_secs()) {
+            let second = UNIX_EPOCH + Duration::from_secs(now.as_secs());
+            self.text.clear();
+            let _ = write!(self.text, "{}", humantime::format_rfc3339_seconds(second));
+        }
+        line.push_str(self.text.trim_end_matches('Z'));
+        line.push('.');
+        for unit in [100_000, 10_000, 1000, 100, 10, 1] {
+            // One digit.
+            line.push(char::from(b'0' + (now.subsec_micros() / unit % 10) as u8));
+        }
+        line.push('Z');
+    }
 }
 
 /// Makes an object of each event: the time, the level, the event's own fields, its module. There are
@@ -26,23 +61,28 @@ pub(super) struct JsonLines(pub(super) Lines);
 impl<S: Subscriber> Layer<S> for JsonLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         // Taken out, since what is printed might itself have something to log.
-        let mut line = LINE.try_with(Cell::take).unwrap_or_default();
-        line.clear();
-        put_line(&mut line, event, SystemTime::now());
-        self.0.put(line.as_bytes(), *event.metadata().level());
-        if line.capacity() <= KEPT_BYTES_MAX {
-            let _ = LINE.try_with(|kept| kept.set(line));
+        let mut kept = KEPT.try_with(Cell::take).unwrap_or_default();
+        kept.line.clear();
+        put_line(&mut kept, event, SystemTime::now());
+        self.0.put(kept.line.as_bytes(), *event.metadata().level());
+        if kept.line.capacity() <= KEPT_BYTES_MAX {
+            let _ = KEPT.try_with(|cell| cell.set(kept));
         }
     }
 }
 
-fn put_line(line: &mut String, event: &Event<'_>, now: SystemTime) {
+fn put_line(Kept { line, second }: &mut Kept, event: &Event<'_>, now: SystemTime) {
     let metadata = event.metadata();
-    let _ = write!(line, "{{\"timestamp\":\"{}\"", humantime::format_rfc3339_micros(now));
-    put_text(line, "level", metadata.level().as_str());
+    line.push_str("{\"timestamp\":\"");
+    second.put(line, now);
+    line.push_str("\",\"level\":\"");
+    line.push_str(metadata.level().as_str());
+    line.push('"');
     event.record(&mut Fields(line));
-    put_text(line, "target", metadata.target());
-    line.push_str("}\n");
+    // As with the names of fields.
+    line.push_str(",\"target\":\"");
+    line.push_str(metadata.target());
+    line.push_str("\"}\n");
 }
 
 /// Names are those of fields in this program's own text: nothing in them has to be escaped.

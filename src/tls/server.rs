@@ -1,6 +1,8 @@
 //! The server's half of TLS: handshakes with clients.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use rustls::crypto::ring::Ticketer;
@@ -11,6 +13,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::certificates::Certificates;
 use super::{HTTP_1_1, HTTP_2, Stream, provider};
+use crate::scheduling::in_stints;
 
 /// What a listener asks of its clients, and offers them.
 #[derive(Debug, Default)]
@@ -73,7 +76,9 @@ impl Acceptor {
     /// # Errors
     /// The client speaks no TLS, none that is spoken here, or is gone. It was told by an alert.
     pub async fn accept(&self, socket: TcpStream) -> io::Result<Stream> {
-        let stream = self.0.accept(socket).await?;
+        let mut handshake = pin!(self.0.accept(socket));
+        // Its arithmetic takes a fraction of a millisecond, and hundreds may be in a row.
+        let stream = poll_fn(|context| in_stints(|| handshake.as_mut().poll(context))).await?;
         Ok(Stream::Tls(Box::new(TlsStream::Server(stream))))
     }
 }

@@ -46,6 +46,7 @@ const FLOORS: [&[&str]; 4] = [
         "permits",
         "descriptors",
         "held",
+        "scheduling",
     ],
     &["front", "accept", "route", "authenticate", "connect", "exchange", "relay"],
     &[

@@ -79,11 +79,26 @@ impl Disturbance {
     }
 }
 
+/// Who checks credentials and passwords; and, for what the flood does to the runtime and the generator
+/// alone, no proxy and one that only copies.
+pub fn suits(rival: Rival) -> bool {
+    is_yardstick(rival) || matches!(rival, Rival::Flowgate | Rival::Nginx | Rival::Haproxy)
+}
+
+fn is_yardstick(rival: Rival) -> bool {
+    matches!(rival, Rival::Direct | Rival::Floor)
+}
+
 pub fn visit(bench: &mut Bench, visit: &mut Visit) -> Result<()> {
     let mut fleet = echo::fleet(visit, CONNECTIONS)?;
     measure(bench, visit, &mut fleet, "nothing else happens", None)?;
     for disturbance in Disturbance::ALL {
-        if disturbance == Regenerate && !visit.rival.is_flowgate() {
+        let is_known = match disturbance {
+            Flood => true,
+            Regenerate => visit.rival.is_flowgate(),
+            Login | Logins | Refusals | Tls => !is_yardstick(visit.rival),
+        };
+        if !is_known {
             continue;
         }
         let address = match (disturbance, visit.running.secure_address) {

@@ -133,7 +133,7 @@ pub const ALL: [Case; 12] = [
         about: "The echo of tenant t0 (20 connections, 64 B, one in flight) while somebody else does something.",
         start: Start::Checking,
         has_tls: true,
-        suits: |rival| matches!(rival, Rival::Flowgate | Rival::Nginx | Rival::Haproxy),
+        suits: isolation::suits,
         visit: isolation::visit,
     },
     Case {

@@ -56,6 +56,8 @@ fn the_one_kept_last_is_taken_first_and_only_for_its_destination() {
     assert_eq!(world.links.take_kept(MIKE, 3), Some(second));
     assert_eq!(world.links.take_kept(MIKE, 4), Some(first));
     assert_eq!(world.links.take_kept(MIKE, 5), None);
+    world.links.sweep(Millis(0), false);
+    assert!(world.links.idle.is_empty(), "nothing is remembered of where nothing is kept");
 }
 
 #[test]

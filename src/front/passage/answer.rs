@@ -11,7 +11,7 @@ use super::super::conversation::Tools;
 use super::super::framing::Framing;
 use super::super::head::{AnswerHead, Found, read_answer, space};
 use super::super::reading::says_close;
-use super::super::write::{Manner, keep_length, put, put_end, put_headers, put_status};
+use super::super::write::{Manner, put, put_end, put_headers, put_status};
 use super::super::{Answer, Story};
 use super::{Passage, Phase, Progress};
 use crate::refusal::Refusal;
@@ -124,12 +124,10 @@ impl<S: Story> Passage<S> {
             && head.is_http_1_1
             && taken == body.len()
             && !says_close(&head.headers);
-        let length = head.headers.get(CONTENT_LENGTH).cloned();
         let answer = Answer { status: head.status, headers: &mut head.headers };
         if let Err(refusal) = tools.story.pass(&mut self.errand, answer) {
             return Progress::Refuse(refusal);
         }
-        keep_length(&mut head.headers, length);
         self.closes = self.asked.closes || self.is_handshake || tools.is_draining;
         if head.status == StatusCode::NO_CONTENT {
             head.headers.remove(CONTENT_LENGTH);

@@ -1,13 +1,13 @@
 //! The head of a request as the runtime gets it.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 
 use crate::exchange::extensions;
 use crate::exchange::headers::Towards;
 use crate::front::head::Written;
-use crate::front::write::{keep_length, put, put_headers};
+use crate::front::write::{put, put_headers};
 use crate::journey::websocket;
 use crate::refusal::Refusal;
 
@@ -29,10 +29,17 @@ pub(super) fn put_request_line(
     Ok(())
 }
 
-/// What else a handshake's headers depend on.
-pub(super) struct Handshake {
-    /// The plan leaves messages out.
-    pub(super) drops: bool,
+/// What else a request's headers depend on.
+pub(super) enum Content {
+    /// It has no body.
+    None,
+    /// It has one.
+    Body,
+    /// It is a handshake.
+    Handshake {
+        /// The plan leaves messages out.
+        drops: bool,
+    },
 }
 
 /// Puts the headers as the runtime sees them.
@@ -40,26 +47,24 @@ pub(super) fn rewrite(
     parts: &mut Parts,
     written: Written<'_>,
     towards: &Towards<'_>,
-    handshake: Option<Handshake>,
+    content: Content,
     out: &mut Vec<u8>,
 ) {
-    let is_chunked = parts.headers.contains_key(TRANSFER_ENCODING);
-    let length = parts.headers.get(CONTENT_LENGTH).cloned();
-    let has_body = is_chunked || length.as_ref().is_some_and(|length| length != "0");
-    towards.rewrite(&mut parts.headers);
-    keep_length(&mut parts.headers, length.filter(|_| !is_chunked));
-    let is_handshake = handshake.is_some();
-    if let Some(Handshake { drops }) = handshake {
+    let has_body = matches!(content, Content::Body);
+    let is_chunked = has_body && parts.headers.contains_key(TRANSFER_ENCODING);
+    towards.filter(&mut parts.headers);
+    if let Content::Handshake { drops } = content {
         websocket::ask_for_websocket(&mut parts.headers);
         if drops {
             extensions::offer_without_takeover(&mut parts.headers);
         }
     }
     put_headers(out, written, &parts.headers);
+    towards.say(parts.headers.get(HOST), |(_, name), value| put(out, name.as_bytes(), value));
     if is_chunked {
         put(out, b"Transfer-Encoding", b"chunked");
     }
-    if has_body && !is_handshake {
+    if has_body {
         // What a careless runtime leaves of a body it would take for the next request, with identity
         // headers of a stranger's own.
         put(out, b"Connection", b"close");

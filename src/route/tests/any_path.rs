@@ -7,7 +7,8 @@ use super::*;
 /// What a runtime could take a path for, at its most lenient: decoded once, dot segments resolved
 /// (with parameters too), backslashes turned, empty segments dropped, without case.
 fn lenient(path: &str) -> Vec<String> {
-    let decoded = percent_decode_str(path).decode_utf8_lossy().to_lowercase().replace('\\', "/");
+    let decoded =
+        percent_decode(path.as_bytes()).decode_utf8_lossy().to_lowercase().replace('\\', "/");
     let mut segments = Vec::new();
     for segment in decoded.split('/') {
         match segment.split(';').next().unwrap_or_default() {

@@ -90,3 +90,15 @@ fn a_line_may_be_logged_while_another_is_printed() {
     let lines: Vec<Value> = lines.iter().map(read).collect();
     assert!(lines.iter().any(|line| line["what"] == "outer"), "{lines:?}");
 }
+
+#[test]
+fn the_time_is_that_of_its_own_moment() {
+    let mut second = Second::default();
+    let begin = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+    for micros in [0, 7, 999_999, 1_000_000, 1_120_034, 0, 60_000_000] {
+        let moment = begin + Duration::from_micros(micros);
+        let mut line = String::new();
+        second.put(&mut line, moment);
+        assert_eq!(line, humantime::format_rfc3339_micros(moment).to_string());
+    }
+}

@@ -44,9 +44,12 @@ pub async fn run(settings: Settings) -> Result<bool> {
         noticed?;
         progress(&format!("{sabotage:?} was done {} times", link.spoilt()));
     }
-    let tenant = someone(&stage)?;
-    notices(&stage, ACCEPTED, "a key that lives on", || pretend_dead(&tenant)).await?;
-    notices(&stage, REFUSED, "a key that does not work", || pretend_alive(&tenant)).await?;
+    // Of many tenants: one alone may be disabled just now, or given another key to come in with.
+    let tenants = who_stay(&stage);
+    notices(&stage, ACCEPTED, "keys that live on", || tenants.iter().for_each(pretend_dead))
+        .await?;
+    let act = || tenants.iter().for_each(pretend_alive);
+    notices(&stage, REFUSED, "keys that do not work", act).await?;
     while stage.judge.violations_of(LOST) == 0 {
         notices(&stage, LOST, "Lose", || ()).await?;
     }
@@ -72,16 +75,13 @@ async fn notices(stage: &Stage, kind: &str, what: &str, act: impl FnOnce()) -> R
     Ok(())
 }
 
-fn someone(stage: &Stage) -> Result<Arc<Tenant>> {
+fn who_stay(stage: &Stage) -> Vec<Arc<Tenant>> {
     let stays = |tenant: &&Arc<Tenant>| tenant.home == Home::Shared && !tenant.comes_and_goes;
-    match stage.world.tenants.iter().find(stays) {
-        Some(tenant) => Ok(Arc::clone(tenant)),
-        None => fault("no tenant"),
-    }
+    stage.world.tenants.iter().filter(stays).cloned().collect()
 }
 
 /// As if flowgate had acknowledged that all keys are dead.
-fn pretend_dead(tenant: &Tenant) {
+fn pretend_dead(tenant: &Arc<Tenant>) {
     for key in tenant.living() {
         key.fact().begin(false, now());
         key.fact().acknowledge(now());
@@ -89,6 +89,6 @@ fn pretend_dead(tenant: &Tenant) {
 }
 
 /// As if flowgate had made a key that it knows nothing of.
-fn pretend_alive(tenant: &Tenant) {
+fn pretend_alive(tenant: &Arc<Tenant>) {
     tenant.add(Credential::alive("chaos-key-that-was-never-made-0123456789".to_owned(), None));
 }

@@ -13,13 +13,14 @@ use crate::client::network;
 use crate::clock::{Clock, Millis};
 use crate::guessing::{Claim, Guess, Guessing, Key, Ruling};
 use crate::metrics::{Latencies, Spans, Tally};
-use crate::scheduling::spent_micros;
+use crate::scheduling::{prepare_for_stints, spent_micros};
 use crate::secret::Secret;
 use crate::tenant::Password;
 
 mod hashing;
 mod memory;
 mod queue;
+mod rounds;
 mod secrets;
 
 pub use hashing::{COST, PASSWORD_BYTES_MAX, check, check_hash, hash, is_outdated, is_right};
@@ -94,7 +95,7 @@ impl Passwords {
     /// The system gives no thread or no randomness.
     pub fn start(clock: Clock) -> io::Result<Self> {
         let secret = format!("{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?);
-        let decoy = hash_bytes(secret.as_bytes()).map_err(io::Error::other)?;
+        let decoy = hash_bytes(secret.as_bytes())?;
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -332,6 +333,7 @@ impl Drop for Passwords {
 fn work_off(queue: &Queue, memory: &Memory) {
     // Without the right to it, or elsewhere than on Linux, the pool runs at normal priority.
     let _ = rustix::process::setpriority_process(None, NICE);
+    prepare_for_stints();
     while let Some(job) = queue.next() {
         let mut running = Running::of(queue, &job);
         let charged_to = job.share();

@@ -16,6 +16,8 @@ const SLICE_NS: u64 = 100_000;
 /// What a thread calculates before it steps back. Others who want the core get the rest of its slice for
 /// that (Linux 6.18), so it should not be too little.
 const STINT_MICROS: u64 = 250;
+/// With the piece that ends it, and what else the kernel counts.
+const STINT_SLICE_NS: u64 = 400_000;
 
 thread_local! {
     /// Calculated since this thread stepped back last.
@@ -25,8 +27,18 @@ thread_local! {
 /// Asks for short slices for the calling thread, once and for all. Kernels before 6.12 take no notice,
 /// and where the system does not allow it (a filter of system calls), the thread goes on as before.
 pub fn react_quickly() {
-    if let Err(error) = system::set_slice(SLICE_NS) {
-        tracing::debug!(%error, "no short slices for a thread that relays");
+    ask_for_slices(SLICE_NS);
+}
+
+/// Asks for slices that are hardly longer than a stint, for a thread that does nothing but calculate
+/// [`in_stints`]: it loses what is left of its slice each time that it steps back.
+pub fn prepare_for_stints() {
+    ask_for_slices(STINT_SLICE_NS);
+}
+
+fn ask_for_slices(slice_ns: u64) {
+    if let Err(error) = system::set_slice(slice_ns) {
+        tracing::debug!(%error, slice_ns, "the system gives no slices of this length");
     }
 }
 
@@ -109,20 +121,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_gets_short_slices_and_nothing_else_changes() {
+    fn a_thread_gets_the_slices_that_it_asks_for_and_nothing_else_changes() {
         let thread = std::thread::spawn(|| {
             rustix::process::setpriority_process(None, 3).unwrap();
             let before = system::get().unwrap();
             react_quickly();
             let started = std::thread::spawn(|| system::get().unwrap()).join().unwrap();
-            (before, system::get().unwrap(), started)
+            let after = system::get().unwrap();
+            prepare_for_stints();
+            (before, after, started, system::get().unwrap())
         });
-        let (before, after, started) = thread.join().unwrap();
+        let (before, after, started, in_stints) = thread.join().unwrap();
         // Kernels before 6.12 say nothing of slices.
         assert!([SLICE_NS, 0].contains(&after.sched_runtime), "{}", after.sched_runtime);
         assert_eq!((after.sched_policy, after.sched_nice), (before.sched_policy, 3));
         assert_ne!(started.sched_runtime, SLICE_NS, "a thread that it starts has the usual slices");
         assert_eq!(started.sched_nice, 3);
+        assert!([STINT_SLICE_NS, 0].contains(&in_stints.sched_runtime));
+        assert_eq!((in_stints.sched_policy, in_stints.sched_nice), (before.sched_policy, 3));
     }
 
     #[test]

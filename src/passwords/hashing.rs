@@ -1,22 +1,48 @@
 //! What passwords and their hashes look like.
 
+use std::ops::RangeInclusive;
+
+use base64::Engine;
+use bcrypt::{BASE_64, HashParts};
+use subtle::ConstantTimeEq;
+
+use zeroize::Zeroizing;
+
+use super::rounds::{SALT_BYTES, raw_hash};
 use crate::secret::Secret;
 
 /// bcrypt's work factor for new hashes.
 pub const COST: u32 = 12;
+/// Work factors of hashes that are made elsewhere.
+const COSTS: RangeInclusive<u32> = 4..=14;
+const _: () = assert!(*COSTS.start() <= COST && COST <= *COSTS.end());
 /// bcrypt ignores what is behind its 72nd byte, so longer passwords are refused.
 pub const PASSWORD_BYTES_MAX: usize = 72;
+/// A hash is `$2b$12$`, 22 characters of salt, and what bcrypt makes of that.
+const RAW_HASH_AT: usize = 29;
 
-/// Whether a password is the one of a hash. Takes as long as the hash's cost says.
+/// Whether a password is the one of a hash; of one that [`check_hash`] refuses, none is. Takes as long as
+/// the hash's cost says, or [`COST`].
 #[must_use]
 pub fn is_right(password: &Secret, hash: &str) -> bool {
-    bcrypt::verify(password.expose(), hash).unwrap_or(false)
+    let Ok(parts) = parts_of(hash) else {
+        work_for_nothing(COST);
+        return false;
+    };
+    let made = raw_hash(password.expose().as_bytes(), parts.get_salt_raw(), parts.get_cost());
+    // Encoded, since there is one text for each.
+    let made = Zeroizing::new(BASE_64.encode(made));
+    hash.as_bytes()[RAW_HASH_AT..].ct_eq(made.as_bytes()).into()
+}
+
+fn work_for_nothing(cost: u32) {
+    std::hint::black_box(raw_hash(&[], [0; SALT_BYTES], cost));
 }
 
 /// Whether a hash was made with another cost than new ones are.
 #[must_use]
 pub fn is_outdated(hash: &str) -> bool {
-    let parts: Result<bcrypt::HashParts, _> = hash.parse();
+    let parts: Result<HashParts, _> = hash.parse();
     parts.is_ok_and(|parts| parts.get_cost() != COST)
 }
 
@@ -24,9 +50,9 @@ pub fn is_outdated(hash: &str) -> bool {
 /// hash may cost less. Each cost is twice the one below, so a check and all costs from its own up to
 /// 11 make one of 12.
 pub(super) fn even_out(hash: &str) {
-    let parts: Result<bcrypt::HashParts, _> = hash.parse();
+    let parts: Result<HashParts, _> = hash.parse();
     for cost in parts.map_or(COST, |parts| parts.get_cost())..COST {
-        let _ = bcrypt::hash("", cost);
+        work_for_nothing(cost);
     }
 }
 
@@ -46,14 +72,17 @@ pub fn check(password: &Secret) -> Result<(), &'static str> {
 /// Hashes a new password.
 ///
 /// # Errors
-/// See [`check`].
+/// See [`check`], or the system gives no randomness.
 pub fn hash(password: &Secret) -> Result<String, &'static str> {
     check(password)?;
     hash_bytes(password.expose().as_bytes()).map_err(|_| "could not be hashed")
 }
 
-pub(super) fn hash_bytes(bytes: &[u8]) -> Result<String, bcrypt::BcryptError> {
-    bcrypt::hash(bytes, COST)
+pub(super) fn hash_bytes(bytes: &[u8]) -> Result<String, getrandom::Error> {
+    let mut salt = [0; SALT_BYTES];
+    getrandom::fill(&mut salt)?;
+    let made = raw_hash(bytes, salt, COST);
+    Ok(format!("$2b${COST:02}${}{}", BASE_64.encode(salt), BASE_64.encode(made)))
 }
 
 /// Checks an imported hash's form.
@@ -61,11 +90,13 @@ pub(super) fn hash_bytes(bytes: &[u8]) -> Result<String, bcrypt::BcryptError> {
 /// # Errors
 /// It is not bcrypt's, or costs more than a login may.
 pub fn check_hash(hash: &str) -> Result<(), &'static str> {
-    const COST_MIN: u32 = 4;
-    const COST_MAX: u32 = 14;
-    let parts: bcrypt::HashParts = hash.parse().map_err(|_| "is not a bcrypt hash")?;
-    match parts.get_cost() {
-        COST_MIN..=COST_MAX => Ok(()),
-        _ => Err("has a bcrypt cost outside 4 to 14"),
+    parts_of(hash).map(drop)
+}
+
+fn parts_of(hash: &str) -> Result<HashParts, &'static str> {
+    let parts: HashParts = hash.parse().map_err(|_| "is not a bcrypt hash")?;
+    match COSTS.contains(&parts.get_cost()) {
+        true => Ok(parts),
+        false => Err("has a bcrypt cost outside 4 to 14"),
     }
 }

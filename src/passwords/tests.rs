@@ -1,6 +1,7 @@
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 
+use bcrypt::Version;
 use proptest::prelude::*;
 use tokio::time::timeout;
 
@@ -352,8 +353,20 @@ fn imported_hashes_are_bcrypts_and_cost_4_to_14() {
     ] {
         assert_eq!(check_hash(&format!("{head}{REST}")).is_ok(), good, "{head}");
     }
-    for bad in ["", "$2b$12$short", "hunter2", &format!("$2b$12{REST}x")] {
+    for bad in ["", "$2b$12$short", "hunter2", &format!("$2b$12{REST}x"), &format!("$2b$99{REST}")]
+    {
         assert!(check_hash(bad).is_err(), "{bad}");
+        assert!(!is_right(&secret(""), bad), "{bad}");
+    }
+}
+
+#[test]
+fn a_password_is_right_in_each_version_of_bcrypt() {
+    let parts = bcrypt::hash_with_salt("right", 4, [7; 16]).unwrap();
+    for version in [Version::TwoA, Version::TwoB, Version::TwoY] {
+        let hash = parts.format_for_version(version);
+        assert!(is_right(&secret("right"), &hash), "{hash}");
+        assert!(!is_right(&secret("wrong"), &hash), "{hash}");
     }
 }
 

@@ -32,9 +32,9 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 const LISTENERS_MAX: usize = 1 << 16;
 const FIRST_LISTENER: usize = usize::MAX - LISTENERS_MAX;
 const EVENTS_PER_POLL: usize = 1024;
-/// How long turns go on in one round if the companion had less to do. Then it is its turn, however
-/// many requests there are.
-const TURNS_MIN_US: u64 = 200;
+/// How long a round lets in clients and gives turns if the companion had less to do. Then it is its turn,
+/// however many requests there are.
+const TURNS_MIN_US: u64 = 100;
 /// How long a listener rests when there is no room: no place, no descriptor, no memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_millis(100);
@@ -156,8 +156,9 @@ impl<S: Story> Front<S> {
             self.companion.round(self.tools.now);
             let relayed = self.clock.micros();
             self.read_mail();
-            self.accept();
-            self.run_ready(Micros(relayed.0 + relayed.since(begun).max(TURNS_MIN_US)));
+            let until = Micros(relayed.0 + relayed.since(begun).max(TURNS_MIN_US));
+            self.accept(until);
+            self.run_ready(until);
             self.sweep();
         }
         (self.poll, self.companion, self.shared)

@@ -11,6 +11,7 @@ use super::super::origin::Origin;
 use super::super::step::Outcome;
 use super::super::write::{Manner, put_own};
 use super::{ACCEPT_PAUSE, Front, Seated};
+use crate::clock::Micros;
 use crate::permits::{NoPlace, Permit, Room};
 
 /// Connections that are looked at, of which one is to go for a newcomer.
@@ -19,12 +20,13 @@ const LOOKED_AT_MAX: usize = 256;
 const ACCEPTS_PER_ROUND: usize = 16;
 
 impl<S: Story> Front<S> {
-    /// Takes a place first, then a connection; without a place the kernel's queue holds the clients.
-    pub(super) fn accept(&mut self) {
+    /// Takes a place first, then a connection, as long as there is time; without a place the kernel's queue
+    /// holds the clients.
+    pub(super) fn accept(&mut self, until: Micros) {
         let now = self.tools.now;
         for place in 0..self.listeners.len() {
             let listener = &mut self.listeners[place];
-            if listener.paused_until.is_some_and(|until| now < until) {
+            if listener.paused_until.is_some_and(|end| now < end) {
                 continue;
             }
             listener.paused_until = None;
@@ -32,7 +34,8 @@ impl<S: Story> Front<S> {
             // go for another: whether somebody has asked for something is known after their turn.
             let most = if self.tools.permits.is_short() { 1 } else { ACCEPTS_PER_ROUND };
             for _ in 0..most.saturating_sub(self.ready.len()).max(1) {
-                if !self.listeners[place].is_ready || !self.accept_one(place) {
+                let goes_on = self.listeners[place].is_ready && self.accept_one(place);
+                if !goes_on || self.clock.micros() >= until {
                     break;
                 }
             }

@@ -201,8 +201,8 @@ fn disturb(matches: &ArgMatches) -> Result<()> {
     let rival = RIVALS.into_iter().find(|rival| rival.name() == target);
     let rival = rival.ok_or_else(|| Fault(format!("no target {target}")))?;
     let (address, certificate) = (address(matches, "address")?, path(matches, "certificate")?);
-    isolation::disturb(disturbance, rival, address, &certificate, |rate| {
-        print(&format!("{rate}\n"));
+    isolation::disturb(disturbance, rival, address, &certificate, |operations, time| {
+        print(&format!("{operations} {}\n", time.as_secs_f64()));
     })
 }
 

@@ -15,7 +15,7 @@ use crate::fault::{Fault, Result};
 use crate::load::churn::Churn;
 use crate::load::fleet::{Fleet, Traffic};
 use crate::load::http::{Answer, Http};
-use crate::load::{Entrance, Load, PATIENCE, Tally};
+use crate::load::{Entrance, Load, PATIENCE, Tally, be_polite};
 use crate::process::{LOAD_CORE, Launch, Process};
 use crate::rivals::{self, Door, Rival};
 use crate::tenants;
@@ -128,9 +128,10 @@ fn measure(
     disturbance: Option<Process>,
 ) -> Result<()> {
     if let Some(process) = &disturbance {
-        let begun = wait_for(PATIENCE, || rate(process));
+        let begun = wait_for(PATIENCE, || So::far(process).filter(|so| so.operations > 0.0));
         begun.ok_or_else(|| Fault(format!("no disturbance\n{}", process.printed())))?;
     }
+    let before = disturbance.as_ref().and_then(So::far);
     let message = Rc::new(Message::new(64, 1));
     let traffic = echo::closed_loop(&message, 1, CONNECTIONS);
     let sample = echo::sample_for(bench.scale.long_time, bench, visit, fleet, traffic)?;
@@ -141,7 +142,8 @@ fn measure(
         let share = cpu.as_secs_f64() / sample.tally.time.as_secs_f64();
         bench.keep(visit, variant, "proxy busy %", 100.0 * share);
     }
-    if let Some(rate) = disturbance.as_ref().and_then(rate) {
+    let between = disturbance.as_ref().and_then(So::far);
+    if let Some(rate) = So::rate(before, between) {
         bench.keep(visit, variant, "disturbances/s", rate);
     }
     // On a core that is busy throughout, whoever else gets a share of it adds that to all waits. What a
@@ -155,25 +157,49 @@ fn measure(
         }
     }
     if let Some(mut process) = disturbance {
+        if let Some(rate) = So::rate(between, So::far(&process)) {
+            bench.keep(visit, variant, "paced disturbances/s", rate);
+        }
         process.check()?;
     }
     Ok(())
 }
 
-/// What a disturbance has said last; `None` before it did anything.
-fn rate(process: &Process) -> Option<f64> {
-    let rate: f64 = process.printed().lines().last()?.parse().ok()?;
-    (rate > 0.0).then_some(rate)
+/// What a disturbance has done so far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct So {
+    operations: f64,
+    seconds: f64,
 }
 
-/// Disturbs until the process is ended; says how often per second.
+impl So {
+    /// What it has said last.
+    fn far(process: &Process) -> Option<Self> {
+        Self::read(process.printed().lines().last()?)
+    }
+
+    fn read(line: &str) -> Option<Self> {
+        let (operations, seconds) = line.split_once(' ')?;
+        Some(Self { operations: operations.parse().ok()?, seconds: seconds.parse().ok()? })
+    }
+
+    /// Operations in a second of what lies between two moments.
+    fn rate(from: Option<Self>, to: Option<Self>) -> Option<f64> {
+        let (from, to) = (from?, to?);
+        let seconds = to.seconds - from.seconds;
+        (seconds > 0.0).then(|| (to.operations - from.operations) / seconds)
+    }
+}
+
+/// Disturbs until the process is ended; says how often so far, and in how many seconds.
 pub fn disturb(
     disturbance: Disturbance,
     rival: Rival,
     address: SocketAddr,
     certificate: &Path,
-    mut say: impl FnMut(f64),
+    mut say: impl FnMut(u64, Duration),
 ) -> Result<()> {
+    be_polite();
     let http = |connections, path: &str, headers: &str, method, status, rate| {
         let exchange = request(method, path, headers, 0, status, Answer::Anything);
         Http::begin(address, connections, exchange, rate)
@@ -207,7 +233,7 @@ pub fn disturb(
     let mut all = Tally::default();
     loop {
         all.add(&load.drive(SAYS_EACH)?);
-        say(all.operations as f64 / all.time.as_secs_f64());
+        say(all.operations, all.time);
     }
 }
 

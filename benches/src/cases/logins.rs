@@ -16,20 +16,21 @@ use crate::rivals::Rival;
 /// Tenants who are taken in turn.
 const TENANTS: u32 = 1000;
 
-/// Goes on until the process is ended; says after each stretch how many logins a second were refused.
+/// Goes on until the process is ended; says after each stretch how many logins were refused so far, and in
+/// what time.
 pub fn go_on(
     rival: Rival,
     address: SocketAddr,
     clients: u32,
     stretch: Duration,
-    mut say: impl FnMut(f64),
+    mut say: impl FnMut(u64, Duration),
 ) -> Result<()> {
     let (done, attempts) = sync_channel(100);
     for client in 0..clients {
         let done = done.clone();
         std::thread::spawn(move || attempt_on(rival, address, client, &done));
     }
-    let (begun, mut refused) = (now(), 0_u32);
+    let (begun, mut refused) = (now(), 0);
     loop {
         match attempts.recv_timeout(stretch) {
             Ok(attempt) => {
@@ -39,7 +40,7 @@ pub fn go_on(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return fault("nobody logs in any more"),
         }
-        say(f64::from(refused) / begun.elapsed().as_secs_f64());
+        say(refused, begun.elapsed());
     }
 }
 

@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 
 use super::client::{check_answer, is_later};
 use super::socket::Socket;
-use super::{Entrance, Load, Tally};
+use super::{Entrance, Load, Tally, after_you};
 use crate::clock::now;
 use crate::fault::{During, Result, fault};
 use crate::tls::{Handshakes, Speech};
@@ -135,6 +135,7 @@ impl Churn {
                 let (out, tls) = (std::mem::take(&mut slot.out), slot.tls.take());
                 self.slots[key] = self.start(key, out, tls)?;
             }
+            after_you();
         }
         Ok(())
     }

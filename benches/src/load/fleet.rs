@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 use super::client::{Came, Client};
 use super::pace::Pace;
 use super::socket::Socket;
-use super::{Entrance, Load, PATIENCE, Tally};
+use super::{Entrance, Load, PATIENCE, Tally, after_you};
 use crate::clock::now;
 use crate::fault::{During, Result, fault};
 use crate::tls::Speech;
@@ -215,6 +215,7 @@ impl Fleet {
                     }
                 }
             }
+            after_you();
         }
         self.send_due()?;
         Ok((came, opened))

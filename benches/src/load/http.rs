@@ -10,7 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::client::is_later;
 use super::pace::Pace;
-use super::{Load, PATIENCE, Tally};
+use super::{Load, PATIENCE, Tally, after_you};
 use crate::clock::now;
 use crate::echo::{PATTERN_BYTES, doubled_pattern};
 use crate::fault::{During, Result, fault};
@@ -140,6 +140,7 @@ impl Http {
         let ready: Vec<usize> = self.events.iter().map(|event| event.token().0).collect();
         for key in ready.into_iter().filter(|key| *key != PACE.0) {
             self.turn_of(key)?;
+            after_you();
         }
         Ok(())
     }
@@ -150,6 +151,7 @@ impl Http {
                 self.owed -= 1;
                 self.slots[key].begun = Some(now());
                 self.turn_of(key)?;
+                after_you();
             }
         }
         Ok(())

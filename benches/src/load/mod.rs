@@ -1,6 +1,7 @@
 //! The generator: one thread, one readiness loop, prepared bytes. Every byte that comes back is
 //! compared with what was sent, so that a proxy that loses or mixes up anything fails.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::clock::now;
@@ -18,6 +19,23 @@ pub use socket::Entrance;
 
 /// How long anything may take that is not measured: opening, draining.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+thread_local! {
+    static IS_POLITE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on this thread lets others have the core after everything that it does to load a proxy. To be
+/// of less importance is not enough: the system's scheduler lets it finish its slice, up to a tick of its
+/// clock, when it has its turn after all.
+pub fn be_polite() {
+    IS_POLITE.set(true);
+}
+
+fn after_you() {
+    if IS_POLITE.get() {
+        rustix::thread::sched_yield();
+    }
+}
 
 /// What a stretch of load has done.
 #[derive(Clone, Default)]

@@ -131,7 +131,6 @@ fn measure(
         let begun = wait_for(PATIENCE, || So::far(process).filter(|so| so.operations > 0.0));
         begun.ok_or_else(|| Fault(format!("no disturbance\n{}", process.printed())))?;
     }
-    let before = disturbance.as_ref().and_then(So::far);
     let message = Rc::new(Message::new(64, 1));
     let traffic = echo::closed_loop(&message, 1, CONNECTIONS);
     let sample = echo::sample_for(bench.scale.long_time, bench, visit, fleet, traffic)?;
@@ -143,7 +142,7 @@ fn measure(
         bench.keep(visit, variant, "proxy busy %", 100.0 * share);
     }
     let between = disturbance.as_ref().and_then(So::far);
-    if let Some(rate) = So::rate(before, between) {
+    if let Some(rate) = between.and_then(|so| so.rate_since(So::default())) {
         bench.keep(visit, variant, "disturbances/s", rate);
     }
     // On a core that is busy throughout, whoever else gets a share of it adds that to all waits. What a
@@ -157,7 +156,8 @@ fn measure(
         }
     }
     if let Some(mut process) = disturbance {
-        if let Some(rate) = So::rate(between, So::far(&process)) {
+        let rate = So::far(&process).and_then(|so| so.rate_since(between.unwrap_or_default()));
+        if let Some(rate) = rate {
             bench.keep(visit, variant, "paced disturbances/s", rate);
         }
         process.check()?;
@@ -166,7 +166,7 @@ fn measure(
 }
 
 /// What a disturbance has done so far.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default)]
 struct So {
     operations: f64,
     seconds: f64,
@@ -183,11 +183,10 @@ impl So {
         Some(Self { operations: operations.parse().ok()?, seconds: seconds.parse().ok()? })
     }
 
-    /// Operations in a second of what lies between two moments.
-    fn rate(from: Option<Self>, to: Option<Self>) -> Option<f64> {
-        let (from, to) = (from?, to?);
-        let seconds = to.seconds - from.seconds;
-        (seconds > 0.0).then(|| (to.operations - from.operations) / seconds)
+    /// Operations in a second since a moment; `None` if there was none.
+    fn rate_since(self, before: Self) -> Option<f64> {
+        let operations = self.operations - before.operations;
+        (operations > 0.0).then(|| operations / (self.seconds - before.seconds))
     }
 }
 

@@ -10,7 +10,7 @@ use blowfish::Blowfish;
 use zeroize::Zeroizing;
 
 use super::PASSWORD_BYTES_MAX;
-use crate::scheduling::in_stints;
+use crate::scheduling::{PASSWORD_STINT_MICROS, in_stints};
 
 pub(super) const SALT_BYTES: usize = 16;
 /// Of the 24 that come out, the last is not kept.
@@ -33,7 +33,7 @@ pub(super) fn raw_hash(password: &[u8], salt: [u8; SALT_BYTES], cost: u32) -> [u
     state.salted_expand_key(&salt, key);
     for _ in 0..1_u32 << cost {
         // About a sixteenth of a millisecond.
-        in_stints(|| {
+        in_stints(PASSWORD_STINT_MICROS, || {
             state.bc_expand_key(key);
             state.bc_expand_key(&salt);
         });

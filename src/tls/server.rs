@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Context;
 
 use rustls::crypto::ring::Ticketer;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -13,7 +14,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::certificates::Certificates;
 use super::{HTTP_1_1, HTTP_2, Stream, provider};
-use crate::scheduling::in_stints;
+use crate::scheduling::{HANDSHAKE_STINT_MICROS, in_stints};
 
 /// What a listener asks of its clients, and offers them.
 #[derive(Debug, Default)]
@@ -78,7 +79,10 @@ impl Acceptor {
     pub async fn accept(&self, socket: TcpStream) -> io::Result<Stream> {
         let mut handshake = pin!(self.0.accept(socket));
         // Its arithmetic takes a fraction of a millisecond, and hundreds may be in a row.
-        let stream = poll_fn(|context| in_stints(|| handshake.as_mut().poll(context))).await?;
+        let step = |context: &mut Context<'_>| {
+            in_stints(HANDSHAKE_STINT_MICROS, || handshake.as_mut().poll(context))
+        };
+        let stream = poll_fn(step).await?;
         Ok(Stream::Tls(Box::new(TlsStream::Server(stream))))
     }
 }

@@ -17,7 +17,7 @@ const SLICE_NS: u64 = 100_000;
 /// its slice for that (Linux 6.18), so it should not be too little.
 pub const HANDSHAKE_STINT_MICROS: u64 = 250;
 /// The same for passwords. On a core that is busy throughout, whoever steps back has its next turn a tick
-/// later; with half of this, logins took half as long again there.
+/// later: a login takes a quarter as long again there, and with half of this half as long.
 pub const PASSWORD_STINT_MICROS: u64 = 500;
 /// A stint of [`PASSWORD_STINT_MICROS`], with the piece that ends it, and what else the kernel counts.
 const STINT_SLICE_NS: u64 = 650_000;

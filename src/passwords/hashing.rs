@@ -42,16 +42,14 @@ fn work_for_nothing(cost: u32) {
 /// Whether a hash was made with another cost than new ones are.
 #[must_use]
 pub fn is_outdated(hash: &str) -> bool {
-    let parts: Result<HashParts, _> = hash.parse();
-    parts.is_ok_and(|parts| parts.get_cost() != COST)
+    parts_of(hash).is_ok_and(|parts| parts.get_cost() != COST)
 }
 
 /// Lets a wrong password take as long as an unknown tenant's, whose decoy costs [`COST`]: an imported
 /// hash may cost less. Each cost is twice the one below, so a check and all costs from its own up to
 /// 11 make one of 12.
 pub(super) fn even_out(hash: &str) {
-    let parts: Result<HashParts, _> = hash.parse();
-    for cost in parts.map_or(COST, |parts| parts.get_cost())..COST {
+    for cost in parts_of(hash).map_or(COST, |parts| parts.get_cost())..COST {
         work_for_nothing(cost);
     }
 }

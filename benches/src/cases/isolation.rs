@@ -175,11 +175,8 @@ struct So {
 impl So {
     /// What it has said last.
     fn far(process: &Process) -> Option<Self> {
-        Self::read(process.printed().lines().last()?)
-    }
-
-    fn read(line: &str) -> Option<Self> {
-        let (operations, seconds) = line.split_once(' ')?;
+        let printed = process.printed();
+        let (operations, seconds) = printed.lines().last()?.split_once(' ')?;
         Some(Self { operations: operations.parse().ok()?, seconds: seconds.parse().ok()? })
     }
 
